@@ -1,0 +1,39 @@
+# Every target sets itself up: Python 3.11+ and this file are all that is needed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := .venv/bin/uv
+BIN := .venv/bin
+UV_VERSION := 0.13.8
+
+.PHONY: demo test check fix serve bench clean
+.DEFAULT_GOAL := check
+
+demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
+	@$(BIN)/tidings demo $(if $(DATA),--file "$(DATA)") $(if $(ASK),--ask "$(ASK)") $(if $(ONCE),--once)
+
+test: .venv/.ready  ## every test
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/.ready  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv/.ready  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+serve: .venv/.ready  ## a server on embedded defaults
+	$(BIN)/tidings serve
+
+bench: .venv/.ready  ## the product against its limit and a peer, as ratios in one run
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv
+
+.venv/.ready: pyproject.toml uv.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(UV) || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(UV) sync --quiet --frozen --inexact
+	@touch $@

@@ -1,0 +1,1 @@
+"""Tidings: a self-hosted, multi-user AI agent server."""

@@ -1,0 +1,1 @@
+"""Registry, workflow, supervisor, triage, data helper, analyst, reporter."""

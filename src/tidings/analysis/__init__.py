@@ -1,0 +1,1 @@
+"""The LLM-usage domain: import, schema, prices, analyses and the SQL sandbox."""

@@ -1,0 +1,1 @@
+"""The words of the system: frozen values, errors, and the ports of clock and ids."""

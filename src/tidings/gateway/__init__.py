@@ -1,0 +1,1 @@
+"""The edge: WebSocket, HTTP, uploads and the page. It decides nothing."""

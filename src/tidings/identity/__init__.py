@@ -1,0 +1,1 @@
+"""Credentials become a UserContext here, and nowhere else."""

@@ -1,0 +1,1 @@
+"""The one door for commands and object reads: authorise, deduplicate, record, queue."""

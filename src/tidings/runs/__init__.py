@@ -1,0 +1,1 @@
+"""Durable runs: queue, lease, recorded steps, deadlines, one end each."""

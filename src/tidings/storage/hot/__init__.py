@@ -1,0 +1,1 @@
+"""Hot tier, hints and short-lived tickets: it may vanish at any moment."""

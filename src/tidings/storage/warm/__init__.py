@@ -1,0 +1,1 @@
+"""Warm tier, the truth: transactions that commit together or not at all."""

@@ -1,0 +1,43 @@
+"""The real clock and the real source of ids."""
+
+import secrets
+import threading
+import time
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as in github.com/ulid/spec
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class UlidSource:
+    """ULIDs: 48 bits of milliseconds, 80 random bits; sorted as text by the time of making."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self, prefix: str) -> str:
+        return f"{prefix}_{_base32(self._number())}"
+
+    def _number(self) -> int:
+        """Return a fresh 128-bit number, greater than any before it."""
+        fresh = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+        with self._lock:
+            self._last = fresh if fresh > self._last else self._last + 1 + secrets.randbits(32)
+            return self._last
+
+
+def _base32(number: int) -> str:
+    digits = []
+    for _ in range(26):
+        number, digit = divmod(number, 32)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))

@@ -1,0 +1,85 @@
+"""A tool: typed arguments in, a result with facts out."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from tidings.domain.context import UserContext
+from tidings.domain.facts import Fact, ToolResult
+
+DEFAULT_DEADLINE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """For whom and in which call a tool works.
+
+    `idempotency_key` is the same when a call is repeated after a crash: pass it on to whatever the
+    tool changes. `facts` are those of the run so far, by id.
+    """
+
+    user: UserContext
+    run_id: str
+    call_id: str
+    idempotency_key: str
+    files: tuple[str, ...]
+    facts: Mapping[str, Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something an agent may do.
+
+    `repeatable` promises that calling twice does no harm; otherwise a call whose outcome is unknown
+    after a crash is reported as unknown and never repeated.
+    """
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    call: Callable[[ToolContext, Any], Awaitable[ToolResult]]
+    repeatable: bool = False
+    deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the arguments, as models are told it."""
+        return self.arguments.model_json_schema()
+
+
+def tool(
+    *,
+    repeatable: bool = False,
+    name: str | None = None,
+    deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+) -> Callable[[Callable[..., Awaitable[ToolResult]]], Tool]:
+    """Make a tool of `async def f(ctx, argument: type = default, ...) -> ToolResult`.
+
+    The docstring is the description; the annotated parameters after the first are the arguments,
+    validated strictly: unknown ones are refused.
+    """
+
+    def make(function: Callable[..., Awaitable[ToolResult]]) -> Tool:
+        parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        fields: dict[str, Any] = {
+            p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
+        }
+        arguments = create_model(
+            f"{function.__name__}_arguments", __config__=ConfigDict(extra="forbid"), **fields
+        )
+
+        async def call(context: ToolContext, values: BaseModel) -> ToolResult:
+            return await function(context, **{p.name: getattr(values, p.name) for p in parameters})
+
+        return Tool(
+            name=name or function.__name__,
+            description=inspect.getdoc(function) or "",
+            arguments=arguments,
+            call=call,
+            repeatable=repeatable,
+            deadline_seconds=deadline_seconds,
+        )
+
+    return make
