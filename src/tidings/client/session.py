@@ -20,6 +20,7 @@ from tidings.protocol.client import (
     Happening,
     Reading,
     Reply,
+    Told,
 )
 from tidings.protocol.closing import Close
 
@@ -64,7 +65,7 @@ class Session:
     ) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._tasks.__aexit__(None, None, None)  # so that the block's own error stays bare
 
     async def send(self, command: Command) -> Receipt:
         """Have a command accepted, however often the connection is cut meanwhile.
@@ -124,17 +125,15 @@ class Session:
 
     async def _converse(self, socket: ClientConnection) -> None:
         await socket.send(self.core.hello(token=self._token).decode())
-        async with asyncio.TaskGroup() as tasks:
-            acking = tasks.create_task(self._acknowledge(socket))
-            try:
-                async for message in socket:
-                    for happening in self.core.receive(message):
-                        await self._take(socket, happening)
-                raise ConnectionClosed(socket.protocol.close_rcvd, None)
-            except GapError:
-                await socket.close(Close.NORMAL)
-            finally:
-                acking.cancel()
+        acking = self._tasks.create_task(self._acknowledge(socket))
+        try:
+            while True:
+                for happening in self.core.receive(await socket.recv()):
+                    await self._take(socket, happening)
+        except GapError:
+            await socket.close(Close.NORMAL)
+        finally:
+            acking.cancel()
 
     async def _take(self, socket: ClientConnection, happening: Happening) -> None:
         match happening:
@@ -150,6 +149,8 @@ class Session:
                     await _try_send(socket, message)
             case Answered():
                 self._answer(happening)
+            case Told():
+                pass
 
     def _answer(self, answered: Answered) -> None:
         answer = self._answers.get(answered.ref)
@@ -157,7 +158,7 @@ class Session:
             return
         if answered.receipt is not None:
             answer.set_result(answered.receipt)
-        elif answered.error is not None and not answered.error.get("retryable"):
+        elif answered.error is not None:
             answer.set_exception(TidingsError(answered.error["code"], answered.error["message"]))
 
     async def _acknowledge(self, socket: ClientConnection) -> None:

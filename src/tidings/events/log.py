@@ -7,7 +7,7 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
-from tidings.domain.errors import Conflict, InvalidInput
+from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, Event
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Transaction
@@ -133,7 +133,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
     if position == FROM_START:
         return Place(epoch, first - 1, head)
     cursor = Cursor(epoch, int(position), "") if _is_offset(position) else parse_cursor(position)
-    if cursor.offset < first - 1:
+    if 0 < cursor.offset < first:
         raise Conflict("cursor_trimmed", "The events after this cursor are no longer kept.")
     await _check_lineage(tx, stream, cursor, head)
     return Place(epoch, cursor.offset, head)
@@ -215,10 +215,8 @@ async def _check_lineage(tx: Transaction, stream: str, cursor: Cursor, head: int
         rows = await tx.execute(
             'select event_id from events where stream = ? and "offset" = ?', stream, cursor.offset
         )
-        if rows and cursor.tail in {"", rows[0][0][-TAIL_LENGTH:]}:
+        if cursor.tail in {"", rows[0][0][-TAIL_LENGTH:]}:
             return
-        if not rows:
-            raise InvalidInput("cursor_invalid", "This cursor is not one that the server gave.")
     raise Conflict(
         "cursor_diverged", "The server's history differs from what you have seen; take a snapshot."
     )

@@ -140,10 +140,8 @@ class ClientCore:
                 self.outbox.pop(receipt.ref, None)
                 return [Answered(receipt.ref, receipt, None)]
             case "error" if frame.get("ref") in self.outbox:
-                ref = frame["ref"]
-                if not frame.get("retryable"):
-                    del self.outbox[ref]
-                return [Answered(ref, None, frame)]
+                del self.outbox[frame["ref"]]
+                return [Answered(frame["ref"], None, frame)]
             case _:
                 return [Told(frame)]
 
