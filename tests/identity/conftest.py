@@ -1,0 +1,37 @@
+"""An Identity on real parts: SQLite, argon2, a signing key; only the clock is by hand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.fakes.database import MemoryDatabase
+from tests.fakes.time import CountingIds, ManualClock
+from tidings.identity.passwords import Passwords
+from tidings.identity.service import Identity
+from tidings.identity.tokens import AccessTokens
+from tidings.storage.hot.memory import MemoryTickets
+
+KEY = b"k" * 32
+
+
+@dataclass
+class World:
+    identity: Identity
+    tokens: AccessTokens
+    clock: ManualClock
+
+
+@pytest.fixture(scope="session")
+def passwords() -> Iterator[Passwords]:
+    pool = Passwords()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def world(passwords: Passwords) -> Iterator[World]:
+    database, clock, tokens = MemoryDatabase(), ManualClock(), AccessTokens(KEY)
+    tickets = MemoryTickets(clock)
+    yield World(Identity(database, tokens, passwords, tickets, clock, CountingIds()), tokens, clock)
+    database.close()
