@@ -1,16 +1,18 @@
 """An Identity on real parts: SQLite, argon2, a signing key; only the clock is by hand."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.fakes.database import MemoryDatabase
 from tests.fakes.time import CountingIds, ManualClock
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
 from tidings.storage.hot.memory import MemoryTickets
+from tidings.storage.warm.sqlite import SqliteDatabase
 
 KEY = b"k" * 32
 
@@ -30,8 +32,9 @@ def passwords() -> Iterator[Passwords]:
 
 
 @pytest.fixture
-def world(passwords: Passwords) -> Iterator[World]:
-    database, clock, tokens = MemoryDatabase(), ManualClock(), AccessTokens(KEY)
+def world(passwords: Passwords, tmp_path: Path) -> Iterator[World]:
+    database = SqliteDatabase.open(tmp_path / "tidings.db", lambda note: None)
+    clock, tokens = ManualClock(), AccessTokens(KEY)
     tickets = MemoryTickets(clock)
     yield World(Identity(database, tokens, passwords, tickets, clock, CountingIds()), tokens, clock)
-    database.close()
+    asyncio.run(database.close())
