@@ -23,7 +23,7 @@ _SUFFIXES = {
     Unit.SECONDS: " s",
 }
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~&{}]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-_OPENS_BLOCK = re.compile(r"^(?:[#+=-]|\d{1,9}[.)])")
+_OPENS_BLOCK = re.compile(r"(?:#{1,6}|[+-]|\d{1,9}[.)])(?:\s|$)|[=-]+$")
 _INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
 

@@ -140,8 +140,8 @@ TERMS = re.compile(
     # percentiles
     rf"|(?:[a-z]+_)*p{PERCENTILES}(?:_ms)?|{PERCENTILES}th[ -]percentiles?"
     # technical terms
-    r"|http/[123](?:\.[01])?|sha-?(?:1|256|512)|md5|utf-?(?:8|16)|iso[ -]?8601|rfc[ -]?(?:3339|9457)"
-    r"|base64|ipv[46]|x86(?:_64)?|k8s|s3|ec2|r2|oauth2|int[48]|(?:bf|fp)16|fp8|v[1-9]|24/7"
+    r"|http/[123](?:\.[01])?|sha-?(?:1|256|512)|md5|utf-?(?:8|16)|iso[ -]?8601|rfc[ -]?3339|base64"
+    r"|ipv[46]|x86(?:_64)?|k8s|s3|ec2|r2|oauth2|int[48]|(?:bf|fp)16|fp8|v[1-9]|24/7"
     r")" + _END,
     re.IGNORECASE,
 )
