@@ -22,6 +22,7 @@ MAX_SVG_CHARS = 2_000_000
 _FORBIDDEN = frozenset(
     {"url", "href", "expr", "signal", "params", "usermeta", "datasets", "loader"}
 )
+_OURS = frozenset({"data", "title", "config", "width", "height", "autosize"})
 _STYLE: dict[str, Any] = {
     "background": None,
     "font": "sans-serif",
@@ -84,11 +85,11 @@ def harmless(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     values = spec.get("data", {}).get("values") if isinstance(spec.get("data"), Mapping) else None
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) > MAX_MARKS:
         return None
-    rest = {key: part for key, part in spec.items() if key not in {"data", "title", "config"}}
+    rest = {key: part for key, part in spec.items() if key not in _OURS}
     rows = [_row(row) for row in values if isinstance(row, Mapping)]
-    if len(spec["data"]) != 1 or _names_forbidden(rest):
+    if _FORBIDDEN & spec["data"].keys() or _names_forbidden(rest):
         return None
-    return {"width": _WIDTH, **rest, "data": {"values": rows}, "config": _STYLE}
+    return {**rest, "width": _WIDTH, "data": {"values": rows}, "config": _STYLE}
 
 
 def clean_svg(svg: str) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
+from markdown_it import MarkdownIt
 
 from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit
 from tidings.reports.figures import PLACEHOLDER, Grounds, LineJudge, ungrounded
@@ -14,8 +15,10 @@ MAX_TABLE_ROWS = 30
 MAX_LINE_CHARS = 20_000
 UNKNOWN = "[unknown figure]"
 
-_LINK = re.compile(r"\](?=[(\[])|\A(?=\s{0,3}\[[^\]]*\]:)|^(?=\s{0,3}\[[^\]]*\]:)", re.MULTILINE)
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_LINK = re.compile(r"\](?=[(\[]|\Z)|^ {0,3}(?=\[[^\]]{0,999}\]:)", re.MULTILINE)
+_TAG = re.compile(r"<(?=[A-Za-z/!?]|\Z)")
+_READER = MarkdownIt("commonmark", {"html": True}).enable("table")
+_ACTIVE = frozenset({"html_block", "html_inline", "image", "link_open"})
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -57,7 +60,10 @@ class Writer(Protocol):
 
 def render(text: str, facts: Mapping[str, Fact], results: Mapping[str, ToolResult]) -> Rendered:
     """Return the text as Markdown for people; what is unknown is shown as such, and a finding."""
-    return render_with(MarkdownWriter(), text, facts, results)
+    rendered = render_with(MarkdownWriter(disarming=False), text, facts, results)
+    if _is_armed(rendered.text):
+        return render_with(MarkdownWriter(disarming=True), text, facts, results)
+    return rendered
 
 
 def render_with(
@@ -120,7 +126,8 @@ class DraftStream:
     def _show(self, line: str) -> str:
         if self.withheld:
             return ""
-        rendered = render(line, self._facts, self._results)
+        writer = MarkdownWriter(disarming=True)
+        rendered = render_with(writer, line, self._facts, self._results)
         titles = "\n".join(chart_title(self._results[c].chart or {}) for c in rendered.charts)
         if rendered.findings or self._lines.judge(line) or ungrounded(titles, self._grounds):
             self.withheld = True
@@ -129,10 +136,15 @@ class DraftStream:
 
 
 class MarkdownWriter:
-    """Plain Markdown: no links, no HTML, values escaped."""
+    """Plain Markdown with values escaped; `disarming` turns links, images and tags into text."""
+
+    def __init__(self, *, disarming: bool) -> None:
+        self._disarming = disarming
 
     def text(self, text: str) -> str:
-        """Disarm links, images and tags that a model may have written."""
+        """Return the words, disarmed if need be."""
+        if not self._disarming:
+            return text
         return _TAG.sub("&lt;", _LINK.sub(lambda m: f"{m[0]}\\", text))
 
     def fact(self, fact: Fact) -> str:
@@ -165,6 +177,13 @@ def markdown_table(table: Table) -> str:
         more = f"{left_out:,} more rows" if left_out else "more rows"
         text += f"\n\n*The first {len(rows):,} rows; {more} in the data.*"
     return text
+
+
+def _is_armed(text: str) -> bool:
+    """Return whether a reader of Markdown would see a link, an image or HTML in the text."""
+    tokens = _READER.parse(text)
+    inline = (child for token in tokens for child in token.children or [])
+    return any(token.type in _ACTIVE for token in (*tokens, *inline))
 
 
 def is_text(column: Column) -> bool:

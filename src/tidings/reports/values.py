@@ -24,6 +24,7 @@ _SUFFIXES = {
 }
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~&{}]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _OPENS_BLOCK = re.compile(r"(?:#{1,6}|[+-]|\d{1,9}[.)])(?:\s|$)|[=-]+$")
+_ENTITIES = {"<": "&lt;", "&": "&amp;"}
 _INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
 
@@ -60,7 +61,7 @@ def plain(text: str, limit: int = MAX_NAME_CHARS) -> str:
 
 def escaped(text: str) -> str:
     """Return plain text such that Markdown shows it as it is and HTML sees no markup in it."""
-    safe = _MARKDOWN.sub(r"\\\1", text).replace("\\<", "&lt;").replace("\\&", "&amp;")
+    safe = _MARKDOWN.sub(lambda m: _ENTITIES.get(m[0], f"\\{m[0]}"), text)
     if _OPENS_BLOCK.match(safe):
         head = re.match(r"\d*", safe)
         at = head.end() if head else 0

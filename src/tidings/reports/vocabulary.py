@@ -134,8 +134,8 @@ _END = r"(?![\w%]|[.,:]\d|\ufffc)"
 TERMS = re.compile(
     _EDGE + r"(?:"
     # models, by family and version: gpt-4o-mini, claude-3-5-sonnet-20241022, llama-3.1-70b, o3-mini
-    rf"{_FAMILY}-?{_PART}(?:[-.@:_]{_PART})*|{_FAMILY}(?:[-.@:_]{_PART})+"
-    rf"|o[1-9](?:-{_PART})*"
+    rf"{_FAMILY}-?{_PART}(?:[-.@:_]{_PART}){{0,7}}|{_FAMILY}(?:[-.@:_]{_PART}){{1,7}}"
+    rf"|o[1-9](?:-{_PART}){{0,7}}"
     rf"|{_FAMILY} \d{{1,2}}(?:\.\d)? (?:sonnet|opus|haiku|flash|pro|turbo|mini|nano|ultra|lite)"
     # percentiles
     rf"|(?:[a-z]+_)*p{PERCENTILES}(?:_ms)?|{PERCENTILES}th[ -]percentiles?"
