@@ -61,7 +61,7 @@ class World:
         """Prepare the store, as the start of a server does."""
 
         async def work(tx: Transaction) -> None:
-            await log.open_store(tx, "store", "k3f9", 0.0)
+            await log.open_store(tx, "s_k3f9", 0.0)
             await queue.release_all(tx)
             for user in (ANA, BOB):
                 await log.open_stream(tx, user, user_stream(user.user_id))
