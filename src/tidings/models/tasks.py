@@ -35,7 +35,7 @@ class FeatureLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the user demanded, shares as 0..1: `growth` 0.5 is half more, `cost_cut` 0.2 a fifth off.
+    """What the user demanded; shares are 0..1: `growth` 0.5 is half more, `cost_cut` 0.2 a fifth.
 
     `latency_factor` 3 means three times faster. `models` are those the user named; `assume_model`
     is the one the user says the requests ran on, `feature` the one the question is about.

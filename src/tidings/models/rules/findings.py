@@ -48,8 +48,8 @@ def _safe_moves(case: Case) -> Iterator[Finding]:
             f"{found.ref('saving_usd')} of {found.ref('current_usd')} "
             f"({found.ref('saving_share')}).** The measured quality is "
             f"{found.ref('quality_target')} there against {found.ref('quality_current')} today, "
-            f"over {found.ref('quality_samples_target')} scored requests: no difference beyond noise."
-            f"{_latency_note(case, move)}",
+            f"over {found.ref('quality_samples_target')} scored requests: no difference beyond "
+            f"noise.{_latency_note(case, move)}",
             f"Move {scope} to {to}: begin with a small share of its traffic, watch "
             "`quality_score`, then the rest.",
         )
@@ -236,8 +236,8 @@ def _peak(case: Case) -> Iterator[Finding]:
     yield Finding(
         0.0,
         f"The biggest {period} began at {found.ref('peak_start')}: {found.ref('peak_tokens')} "
-        f"tokens in {found.ref('peak_requests')} requests, against {found.ref('mean_tokens')} tokens "
-        f"in an average {period}.",
+        f"tokens in {found.ref('peak_requests')} requests, against {found.ref('mean_tokens')} "
+        f"tokens in an average {period}.",
     )
 
 
