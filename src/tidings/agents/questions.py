@@ -44,11 +44,11 @@ MODEL = Need(
     "the cost of every request, and what another model would cost",
 )
 INPUT = Need(
-    ("input_tokens", "cost_reported"), "it is one half of what is paid for", "cost and volume"
+    ("input_tokens", "cost_reported"), "it is a part of what is paid for", "cost and volume"
 )
 OUTPUT = Need(
     ("output_tokens", "cost_reported"),
-    "it is the dearer half of what is paid for",
+    "it is the dearer part of what is paid for",
     "cost and speed",
 )
 FEATURE = Need(
@@ -147,7 +147,7 @@ EXPORTS: Mapping[str, str] = {
     "time, and your tags for each request.",
     "Langfuse": "export the observations as CSV or JSONL: model, usage, latency, trace name and "
     "scores come with them.",
-    "your own gateway": "write one line of JSON for each request with `ts`, `model`, "
+    "your own gateway": "write a line of JSON for each request with `ts`, `model`, "
     "`input_tokens`, `output_tokens`, `latency_ms`, `status` and `feature`.",
 }
 
@@ -175,9 +175,20 @@ def sufficiency(decision: Decision, filled: Mapping[str, float]) -> Sufficiency:
 def guidance(question: str, decision: Decision, filled: Mapping[str, float]) -> Guidance:
     """Return what is missing, what can be answered without it, and how to export it."""
     return Guidance(
-        missing=tuple(_missing(decision, filled)),
+        missing=missing(decision, filled),
         answerable=tuple(_answerable(decision, filled)),
         exports=_exports(question),
+    )
+
+
+def missing(decision: Decision, filled: Mapping[str, float]) -> tuple[Missing, ...]:
+    """Return the fields the question needs and the data lack, the most needed first."""
+    useful = (QUALITY, LATENCY, PROMPT, STATUS) if decision.family in _ADVISING else ()
+    needs = dict.fromkeys((*QUESTIONS[decision.family].needs, *useful))
+    return tuple(
+        Missing(need.fields[0], need.why, need.allows)
+        for need in needs
+        if _met(need, filled, decision.constraints) < FILLED_SHARE
     )
 
 
@@ -185,13 +196,6 @@ def _met(need: Need, filled: Mapping[str, float], constraints: Constraints) -> f
     if constraints.assume_model and "model" in need.fields:
         return 1.0
     return max(filled.get(field, 0.0) for field in need.fields)
-
-
-def _missing(decision: Decision, filled: Mapping[str, float]) -> Iterator[Missing]:
-    useful = (QUALITY, LATENCY, PROMPT, STATUS) if decision.family in _ADVISING else ()
-    for need in dict.fromkeys((*QUESTIONS[decision.family].needs, *useful)):
-        if _met(need, filled, decision.constraints) < FILLED_SHARE:
-            yield Missing(need.fields[0], need.why, need.allows)
 
 
 def _answerable(decision: Decision, filled: Mapping[str, float]) -> Iterator[str]:

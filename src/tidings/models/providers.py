@@ -23,7 +23,7 @@ def provider_model(
     if not provider or not model:
         raise InvalidInput("model_unknown", f"A model is named provider:model, not {name!r}.")
     # It takes a second to import, and only those who configured a model should pay for it.
-    from tidings.models.pydantic import PydanticModel, connect  # noqa: PLC0415
+    from tidings.models.pydantic_ai import PydanticModel, connect  # noqa: PLC0415
 
     connected = connect(_RENAMED.get(provider, provider), model, base_url)
     return PydanticModel(name, connected, retries=retries, priced=base_url is None)

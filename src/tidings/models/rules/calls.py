@@ -83,7 +83,7 @@ def _sizes(case: Case) -> Iterator[Wish]:
 def _duplicates(case: Case) -> Iterator[Wish]:
     if case.has("prompt_hash"):
         arguments = {"dimension": case.group or "model", **case.assumed}
-        yield Wish("duplicate_requests", arguments, "Find prompts that were paid for twice")
+        yield Wish("duplicate_requests", arguments, "Find prompts that were paid for again")
 
 
 def _failures(case: Case) -> Iterator[Wish]:
@@ -221,7 +221,7 @@ def _sums(case: Case) -> Iterator[Wish]:
 def _saving_sums(case: Case, days: str) -> Iterator[Wish]:
     formula = _saving_formula(case)
     if formula:
-        yield _sum(formula, SAVING, "Add up what can be saved without counting twice")
+        yield _sum(formula, SAVING, "Add up what can be saved without counting anything again")
     saving = case.total(SAVING)
     if saving and case.days >= 1:
         yield _sum(f"{saving.id}.value / {days} * {MONTH_DAYS}", SAVING_30_DAYS, "Look ahead")

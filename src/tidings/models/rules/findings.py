@@ -96,8 +96,8 @@ def _latency_note(case: Case, move: Move) -> str:
     slower = after.amount("p95_ms") - before.amount("p95_ms")
     fits = "keeps" if slower <= limits[0].extra_ms else "**breaks**"
     return (
-        f" One answer in twenty takes longer than {after.ref('p95_ms')} on the new model, "
-        f"{before.ref('p95_ms')} on the present one: this {fits} the limit you set."
+        f" Its p95 latency is {after.ref('p95_ms')} on the new model and {before.ref('p95_ms')} on "
+        f"the present one, over all features: this {fits} the limit you set."
     )
 
 
@@ -187,10 +187,7 @@ def _slowest(case: Case, rows: list[Row], by: str) -> Iterator[Finding]:
 
 
 def _wait(who: str, row: Row) -> str:
-    text = (
-        f"{who} takes {row.ref('p50_ms')} at the median; one in twenty takes longer than "
-        f"{row.ref('p95_ms')}"
-    )
+    text = f"{who} takes {row.ref('p50_ms')} at the median and {row.ref('p95_ms')} at p95"
     if row.cells.get("ttft_p50_ms") is not None:
         text += f". The first word comes after {row.ref('ttft_p50_ms')}"
     if row.cells.get("tokens_per_s") is not None:
@@ -255,7 +252,7 @@ def _growth(case: Case) -> Iterator[Finding]:
             1.0,
             f"The biggest minute would hold {tokens.ref('value')} tokens and "
             f"{requests.ref('value')} requests: these are what your rate limits must allow.",
-            "Compare these two figures with the tokens and requests per minute that your provider "
+            "Compare this with the tokens and requests per minute that your provider "
             "grants you, and ask for more before the growth comes.",
         )
 

@@ -16,19 +16,19 @@ have no good answer to it.
 ## What I can do
 
 - Say where the money goes: by feature, model, user or day.
-- Find what to cut: dear models for easy work, prompts paid for twice, the price of failed calls.
+- Find what to cut: dear models for easy work, prompts paid for again, the price of failed calls.
 - Show who waits how long, and which model answers faster.
 - Price your workload on another model, and plan for growth.
 
 ## What to do next
 
-Upload a usage log (CSV, JSONL or Parquet; one line for each request), and ask for example: \
+Upload a usage log (CSV, JSONL or Parquet; a line for each request), and ask for example: \
 "Where does the money go, and what can I cut this week?"
 """
 
 NO_DATA = (
     "**There are no usage data to look at yet, so I cannot say anything about your own "
-    "workload.** Upload a log with one line for each request (CSV, JSONL or Parquet), and ask "
+    "workload.** Upload a log with a line for each request (CSV, JSONL or Parquet), and ask "
     "again: below is what this question needs, and where to get it."
 )
 
@@ -118,10 +118,7 @@ def _slow(case: Case) -> str:
     row = max(rows, key=lambda r: r.amount("p95_ms"))
     by = waits.call.arguments.get("dimension")
     who = f"{row.ref(by)} lets your users wait longest" if by else "This is how long users wait"
-    return (
-        f"**{who}: {row.ref('p50_ms')} at the median, and one request in twenty takes longer than "
-        f"{row.ref('p95_ms')}.**"
-    )
+    return f"**{who}: {row.ref('p50_ms')} at the median, {row.ref('p95_ms')} at p95.**"
 
 
 def _volumes(case: Case) -> str:
@@ -172,17 +169,15 @@ def _shares(case: Case) -> list[str]:
 def _actions(task: ReportTask, case: Case, found: list[Finding]) -> list[str]:
     actions = [finding.action for finding in found if finding.action][:ACTIONS_MAX]
     if not case.coverage:
-        return [
-            "Export or log one line for each request with the fields below, and upload it here."
-        ]
+        return ["Export or log a line for each request with the fields below, and upload it here."]
     if task.guidance.missing and len(actions) < ACTIONS_MAX:
         missing = task.guidance.missing[:SHOWN_MAX]
         names = ", ".join(f"`{field.field}`" for field in missing)
         actions.append(f"Log {names} with each request, and ask again.")
     if case.family in _COSTS and not case.can_price:
         actions.append(
-            "If one model served them all, say which (“these ran on …”), and I price them by its "
-            "list price."
+            "If a single model served them all, say which (“these ran on …”), and I price them by "
+            "its list price."
         )
     return actions or ["Nothing here needs a change this week; keep the log, and ask again."]
 
