@@ -7,7 +7,7 @@ import msgspec
 from tidings.domain.errors import InvalidInput
 
 TAIL_LENGTH = 8
-_CURSOR = re.compile(r"([0-9a-z]{1,16})\.(0|[1-9][0-9]{0,17})\.([0-9A-Za-z_]{0,8})", re.ASCII)
+_CURSOR = re.compile(r"([0-9a-z]{1,16})\.(0|[1-9][0-9]{0,17})\.([0-9A-Za-z_]{8})", re.ASCII)
 
 
 class Cursor(msgspec.Struct, frozen=True):

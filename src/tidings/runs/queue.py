@@ -72,7 +72,7 @@ async def add(tx: Transaction, run: Run, limits: Limits) -> int:
     )
     tx.announce(RunQueued(run.run_id))
     full = (over_all - limits.runs + 1, of_user - limits.runs_per_user + 1, of_thread)
-    return max(0, *full)
+    return int(max(0, *full))
 
 
 async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
