@@ -83,7 +83,7 @@ def test_the_whole_conversation_is_sent() -> None:
         (stream({"content": ""}), "model_garbage"),
         (stream({"content": "No"}, finish="content_filter"), "model_refused"),
     ],
-    ids=str,
+    ids=["auth", "limit", "request", "server", "cut", "json", "html", "empty", "filter"],
 )
 def test_a_fault_is_named_and_tells_no_secret(answer: Answer, code: str) -> None:
     with pytest.raises(Failure) as failed:

@@ -163,7 +163,7 @@ def _failure(name: str, error: faults.AgentRunError) -> Failure:
             return Failure("model_refused", f"{name} refused to answer this.")
         case faults.ModelRequestRejectedError():
             return Failure("model_refused", f"{name} rejected the request; check the model's name.")
-        case faults.ModelAPIError():
+        case faults.ModelAPIError() if not isinstance(error.__cause__, ValueError):
             return Failure("model_unavailable", f"{name} does not answer now.")
         case _:
             return Failure("model_garbage", f"{name} sent something that is not a reply.")

@@ -24,6 +24,8 @@ SAVING_30_DAYS = "Saving in 30 days at this pace"
 GROWN_30_DAYS = "Spend in 30 days after the growth"
 GROWN_PEAK = "Tokens in the biggest minute after the growth"
 GROWN_REQUESTS = "Requests in the biggest minute after the growth"
+WANTED_SPEND = "Spend after the cut you want"
+WANTED_LATENCY = "The slowest p95 after the speed-up you want"
 
 
 class Wish(NamedTuple):
@@ -38,15 +40,20 @@ Look = Callable[[Case], Iterator[Wish]]
 
 
 def next_calls(task: AnalysisTask) -> tuple[ToolCall, ...]:
-    """Return the calls that are worth making now and were not made; none when all is known."""
+    """Return the calls that are worth making now and were not made; none when all is known.
+
+    Sums and charts wait until nothing is left to dig for.
+    """
     case = Case.of(task)
     made = {_key(call.tool, call.arguments) for call in task.calls}
-    fresh: dict[str, Wish] = {}
-    for look in PLANS[case.family]:
-        for wish in look(case):
+    for looks in (PLANS[case.family], CLOSING):
+        fresh: dict[str, Wish] = {}
+        for wish in (wish for look in looks for wish in look(case)):
             fresh.setdefault(_key(wish.tool, wish.arguments), wish)
-    wishes = [wish for key, wish in fresh.items() if key not in made]
-    return tuple(_call(number, wish) for number, wish in enumerate(wishes, len(task.calls) + 1))
+        wishes = [wish for key, wish in fresh.items() if key not in made]
+        if wishes:
+            return tuple(_call(number, w) for number, w in enumerate(wishes, len(task.calls) + 1))
+    return ()
 
 
 def _key(tool: str, arguments: Mapping[str, Any]) -> str:
@@ -168,22 +175,21 @@ def _total(case: Case) -> float:
 
 def _compared(case: Case) -> Iterator[Wish]:
     """Price the workload on each model that the user considers."""
-    if not case.can_price:
-        return
-    base = case.constraints.assume_model
-    for model in case.constraints.models:
-        if model != base:
-            purpose = f"Price this workload on {model}"
-            yield Wish("reprice", {"to_model": model, **case.assumed}, purpose)
+    if case.can_price and case.has("model"):
+        for model in case.constraints.models:
+            yield Wish("reprice", {"to_model": model}, f"Price this workload on {model}")
 
 
 def _unmodelled(case: Case) -> Iterator[Wish]:
-    """Compare two named models on requests that carry no model: the first stands for today."""
+    """Price requests that carry no model on each that the user named, against the first of them."""
     models = case.constraints.models
-    if models and not case.has("model") and not case.constraints.assume_model and case.has_tokens:
-        for model in models[1:]:
-            arguments = {"to_model": model, "assume_model": models[0]}
-            yield Wish("reprice", arguments, f"Price these requests on {models[0]} and on {model}")
+    if case.has("model") or not case.has_tokens or not models:
+        return
+    base = case.constraints.assume_model or models[0]
+    for model in models:
+        if model != base:
+            arguments = {"to_model": model, "assume_model": base}
+            yield Wish("reprice", arguments, f"Price these requests on {model}, not {base}")
 
 
 def _quality(case: Case) -> Iterator[Wish]:
@@ -270,6 +276,11 @@ def _charts(case: Case) -> Iterator[Wish]:
     if case.priced and case.spend and len(case.spend.rows) > 1:
         by = case.dimensions[0]
         yield _chart(case.spend.call, "bar", by, "cost_usd", f"Cost by {by.replace('_', ' ')}")
+    waits = case.evidence.one("latency_by")
+    by = str(waits.call.arguments.get("dimension")) if waits else ""
+    if waits and case.family is Family.SPEED and len(waits.rows) > 1:
+        title = f"p95 latency by {by.replace('_', ' ')}"
+        yield _chart(waits.call, "bar", by, "p95_ms", title)
     if case.rhythm and len(case.rhythm.rows) > 1:
         y = "cost_usd" if case.priced else "tokens"
         title = "Cost over time" if case.priced else "Tokens over time"
@@ -285,6 +296,17 @@ def _by(dimension: str | None) -> dict[str, Any]:
     return {"dimension": dimension} if dimension else {}
 
 
+def _wants(case: Case) -> Iterator[Wish]:
+    """Turn the cut or the speed-up that the user wants into an amount."""
+    wanted, slowest = case.constraints, case.slowest()
+    if wanted.cost_cut and case.priced and case.spend:
+        formula = f"{case.spend.id}.total_usd * {1 - wanted.cost_cut:g}"
+        yield _sum(formula, WANTED_SPEND, "See what the wanted cut means")
+    if wanted.latency_factor and slowest:
+        formula = f"{slowest.fact('p95_ms')} / {wanted.latency_factor:g}"
+        yield _sum(formula, WANTED_LATENCY, "See what the wanted speed-up means", Unit.MS)
+
+
 _MONEY: tuple[Look, ...] = (
     _spend,
     _rhythm,
@@ -293,30 +315,23 @@ _MONEY: tuple[Look, ...] = (
     _failures,
     _waits_of_limited,
     _moves,
+    _unmodelled,
 )
-_CLOSING: tuple[Look, ...] = (_sums, _charts)
 
 PLANS: Mapping[Family, tuple[Look, ...]] = {
-    Family.CUT_COST: (*_MONEY, *_CLOSING),
-    Family.SPEND: (*_MONEY, *_CLOSING),
-    Family.FEATURE_COST: (*_MONEY, *_CLOSING),
-    Family.MOVE_MODELS: (_spend, _waits_by_model, _quality, _moves, *_CLOSING),
-    Family.SPEED: (_waits, _waits_by_model, _sizes, _rhythm, _failures, _spend, _charts),
-    Family.GROWTH: (_spend, _minutes, _sums, _growth_sums, _charts),
-    Family.COMPARE_MODELS: (
-        _spend,
-        _compared,
-        _unmodelled,
-        _waits_by_model,
-        _quality,
-        _sums,
-        _charts,
-    ),
-    Family.CACHING: (_spend, _cache, _duplicates, _sizes, _charts),
-    Family.TRADE_OFF: (*_MONEY, _waits, _waits_by_model, _minutes, *_CLOSING, _growth_sums),
-    Family.UPGRADE_REVIEW: (_rhythm, _spend, _waits_by_model, _failures, _quality, _charts),
-    Family.CHANGES: (_rhythm, _spend, _failures, _charts),
-    Family.ANOMALIES: (_rhythm, _failures, _duplicates, _sizes, _spend, _charts),
-    Family.OVERVIEW: (*_MONEY, _waits, *_CLOSING),
+    Family.CUT_COST: _MONEY,
+    Family.SPEND: _MONEY,
+    Family.FEATURE_COST: _MONEY,
+    Family.MOVE_MODELS: (_spend, _waits_by_model, _quality, _moves),
+    Family.SPEED: (_waits, _waits_by_model, _sizes, _rhythm, _failures),
+    Family.GROWTH: (_spend, _minutes),
+    Family.COMPARE_MODELS: (_spend, _compared, _unmodelled, _waits_by_model, _quality),
+    Family.CACHING: (_spend, _cache, _duplicates, _sizes),
+    Family.TRADE_OFF: (*_MONEY, _waits, _waits_by_model, _minutes),
+    Family.UPGRADE_REVIEW: (_rhythm, _spend, _waits_by_model, _failures, _quality),
+    Family.CHANGES: (_rhythm, _spend, _failures),
+    Family.ANOMALIES: (_rhythm, _failures, _duplicates, _sizes, _spend),
+    Family.OVERVIEW: (*_MONEY, _waits),
     Family.OTHER: (),
 }
+CLOSING: tuple[Look, ...] = (_sums, _growth_sums, _wants, _charts)

@@ -101,8 +101,16 @@ class Case:
         return self.evidence.one("calculate", label=label)
 
     def spending_rows(self) -> tuple[Row, ...]:
-        """Return the rows of spend, of the feature asked about when there is one."""
+        """Return the rows of spend; of the feature asked about, when the question is about one."""
         rows = self.spend.rows if self.spend else ()
-        wanted = (self.constraints.feature or "").lower()
-        asked = tuple(r for r in rows if str(r.cells.get(self.group or "")).lower() == wanted)
+        if self.family is not Family.FEATURE_COST or not self.constraints.feature or not self.group:
+            return rows
+        wanted = self.constraints.feature.lower()
+        asked = tuple(row for row in rows if str(row.cells.get(self.group)).lower() == wanted)
         return asked or rows
+
+    def slowest(self) -> Row | None:
+        """Return the row of the longest p95 latency, by the first look at latency."""
+        waits = self.evidence.one("latency_by")
+        rows = [row for row in waits.rows if row.cells.get("p95_ms") is not None] if waits else []
+        return max(rows, key=lambda row: row.amount("p95_ms"), default=None)

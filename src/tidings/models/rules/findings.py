@@ -118,7 +118,7 @@ def _duplicates(case: Case) -> Iterator[Finding]:
     where = "them"
     if most is not None and most.cells.get(by) is not None:
         where = most.ref(by)
-        text += f" Most of them come from {where}: {most.ref('duplicates')} repeats."
+        text += f" The dearest come from {where}: {most.ref('duplicates')} repeats."
     yield Finding(
         cost,
         text,
@@ -165,11 +165,11 @@ def _waits(case: Case) -> Iterator[Finding]:
         if not rows:
             continue
         if by is None:
-            yield Finding(rows[0].amount("p95_ms"), _wait("A request", rows[0]), "")
+            yield Finding(_urgency(case, rows[0].amount("p95_ms")), _wait("A request", rows[0]))
         elif by != "model":
             yield from _slowest(case, rows, str(by))
         elif len(rows) > 1:
-            yield _fastest_model(rows)
+            yield _fastest_model(case, rows)
 
 
 def _slowest(case: Case, rows: list[Row], by: str) -> Iterator[Finding]:
@@ -177,13 +177,18 @@ def _slowest(case: Case, rows: list[Row], by: str) -> Iterator[Finding]:
     count = SHOWN_MAX if case.family is Family.SPEED else 1
     for row in ranked[:count]:
         yield Finding(
-            row.amount("p95_ms") if case.family is Family.SPEED else 0.0,
+            _urgency(case, row.amount("p95_ms")),
             _wait(f"**{row.ref(by)}**", row),
             f"Shorten the answers of {row.ref(by)}, or stream them: the wait grows with every "
             "token written."
             if case.family is Family.SPEED
             else "",
         )
+
+
+def _urgency(case: Case, milliseconds: float) -> float:
+    """Return the weight of a wait: what a question about speed ranks by."""
+    return milliseconds if case.family is Family.SPEED else 0.0
 
 
 def _wait(who: str, row: Row) -> str:
@@ -195,13 +200,17 @@ def _wait(who: str, row: Row) -> str:
     return text + "."
 
 
-def _fastest_model(rows: list[Row]) -> Finding:
+def _fastest_model(case: Case, rows: list[Row]) -> Finding:
     ranked = sorted(rows, key=lambda row: row.amount("p50_ms"))
     fast, slow = ranked[0], ranked[-1]
     return Finding(
-        fast.amount("p50_ms"),
+        _urgency(case, fast.amount("p50_ms")),
         f"{fast.ref('model')} answers fastest, {fast.ref('p50_ms')} at the median; "
         f"{slow.ref('model')} takes {slow.ref('p50_ms')}. They may not have had the same requests.",
+        f"Try {fast.ref('model')} for what {slow.ref('model')} need not write: send a small share "
+        "of the requests there, and compare latency and quality."
+        if case.family is Family.SPEED
+        else "",
     )
 
 
@@ -252,8 +261,28 @@ def _growth(case: Case) -> Iterator[Finding]:
             1.0,
             f"The biggest minute would hold {tokens.ref('value')} tokens and "
             f"{requests.ref('value')} requests: these are what your rate limits must allow.",
-            "Compare this with the tokens and requests per minute that your provider "
+            "Compare that minute with the tokens and requests per minute that your provider "
             "grants you, and ask for more before the growth comes.",
+        )
+
+
+def _wants(case: Case) -> Iterator[Finding]:
+    spend, wanted = case.total(calls.WANTED_SPEND), case.total(calls.WANTED_LATENCY)
+    saving, slowest = case.total(calls.SAVING), case.slowest()
+    if spend and case.spend:
+        found = saving.amount("value") if saving else 0.0
+        enough = found >= _spent(case) - spend.amount("value")
+        reached = "reaches it" if enough else "does not reach it alone"
+        text = (
+            f"The cut you want means {spend.ref('value')} instead of {case.spend.ref('total_usd')}"
+        )
+        text += f": what is safe to do {reached}." if saving else "."
+        yield Finding(_spent(case), text)
+    if wanted and slowest:
+        yield Finding(
+            _urgency(case, slowest.amount("p95_ms") + 1),
+            f"The speed-up you want means {wanted.ref('value')} at p95 where it is slowest, not "
+            f"{slowest.ref('p95_ms')}.",
         )
 
 
@@ -320,6 +349,7 @@ _LOOKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _untested_moves,
     _unsafe_moves,
     _growth,
+    _wants,
     _cached,
     _waits,
     _long_prompts,

@@ -102,7 +102,7 @@ def _constraints(text: str) -> Constraints:
         latency_factor=_factor(text),
         models=models,
         assume_model=_assumed(text),
-        feature=_feature(text),
+        feature=_feature(text, tuple(limit.feature for limit in _feature_limits(text))),
     )
 
 
@@ -148,10 +148,14 @@ def _assumed(text: str) -> str | None:
     )
 
 
-def _feature(text: str) -> str | None:
+def _feature(text: str, limited: tuple[str, ...]) -> str | None:
     name = r"\b(?:feature|function|tool)\s+[\"'`]?([A-Za-z][\w\-]*)[\"'`]?"
-    found = [found for found in re.findall(name, text, re.I) if found.lower() not in _NOT_NAMES]
-    return found[0] if len(set(found)) == 1 else None
+    found = {
+        feature
+        for feature in re.findall(name, text, re.I)
+        if feature.lower() not in _NOT_NAMES and feature not in limited
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _first(text: str, patterns: tuple[str, ...], value: Callable[[re.Match[str]], T]) -> T | None:

@@ -44,7 +44,10 @@ def write(task: ReportTask) -> str:
         _section("Where it goes", _shares(case)),
         _section("What I found", [finding.text for finding in found]),
         _section("What to do this week", _actions(task, case, found)),
-        _section("What these data cannot tell", _limits(task, case)),
+        _section(
+            "What these data cannot tell" if case.coverage else "What this question needs",
+            _limits(task, case),
+        ),
         _section("What they can answer already", _answerable(task)),
         _section("How to get the missing fields", task.guidance.exports),
         _evidence(case),
@@ -76,7 +79,7 @@ def _spent(case: Case) -> str:
         f"**{spend.ref('total_usd')} went into {spend.ref('priced_requests')} requests{_span(case)}"
     )
     named = [dimension for dimension in case.dimensions if rows and rows[0].cells.get(dimension)]
-    if rows and named:
+    if len(rows) > 1 and named:
         text += f"; {_who(case, named)} took {rows[0].ref('share')} of it"
     text += ".**"
     saving, month = case.total(calls.SAVING), case.total(calls.SAVING_30_DAYS)
@@ -111,11 +114,9 @@ def _assumption(case: Case) -> str:
 
 
 def _slow(case: Case) -> str:
-    waits = case.evidence.one("latency_by")
-    rows = [row for row in waits.rows if row.cells.get("p95_ms") is not None] if waits else []
-    if not rows or waits is None:
+    row, waits = case.slowest(), case.evidence.one("latency_by")
+    if row is None or waits is None:
         return _volumes(case)
-    row = max(rows, key=lambda r: r.amount("p95_ms"))
     by = waits.call.arguments.get("dimension")
     who = f"{row.ref(by)} lets your users wait longest" if by else "This is how long users wait"
     return f"**{who}: {row.ref('p50_ms')} at the median, {row.ref('p95_ms')} at p95.**"
@@ -150,7 +151,9 @@ def _span(case: Case) -> str:
 
 def _shares(case: Case) -> list[str]:
     lines = []
-    for row in case.spending_rows()[:SHOWN_MAX] if case.group or case.has("model") else ():
+    if case.family in _NOT_OF_MONEY or not (case.group or case.has("model")):
+        return []
+    for row in case.spending_rows()[:SHOWN_MAX]:
         named = [dimension for dimension in case.dimensions if row.cells.get(dimension)]
         who = " on ".join(row.ref(dimension) for dimension in named)
         if named and case.priced:
@@ -179,13 +182,16 @@ def _actions(task: ReportTask, case: Case, found: list[Finding]) -> list[str]:
             "If a single model served them all, say which (“these ran on …”), and I price them by "
             "its list price."
         )
+    if case.constraints.assume_model and not case.evidence.one("reprice"):
+        actions.append(
+            "Name a cheaper model that you would consider, and I price these same requests on it."
+        )
     return actions or ["Nothing here needs a change this week; keep the log, and ask again."]
 
 
 def _limits(task: ReportTask, case: Case) -> list[str]:
     lines = [
-        f"`{field.field}` is missing: {field.why}. With it: {field.allows}."
-        for field in task.guidance.missing
+        f"`{field.field}`: {field.why}. With it: {field.allows}." for field in task.guidance.missing
     ]
     spend = case.spend
     if spend is not None and case.priced and spend.amount("unpriced_requests"):
@@ -213,13 +219,14 @@ def _shown(case: Case) -> Iterator[str]:
     tables = [case.spend, case.duplicates, case.failures]
     if case.family in {Family.SPEED, Family.COMPARE_MODELS, Family.MOVE_MODELS}:
         tables = [*case.evidence.all("latency_by"), case.spend]
-    if not any(tables) and case.rhythm is None:
-        tables = [case.data]
+    if not any(tables):
+        tables = [case.evidence.one("token_distribution"), case.data]
     for table in tables:
         if table is not None and table.rows:
             yield f"{{{{table:{table.id}}}}}"
 
 
+_NOT_OF_MONEY = frozenset({Family.SPEED, Family.CACHING, Family.ANOMALIES})
 _COSTS = frozenset(
     {Family.CUT_COST, Family.SPEND, Family.FEATURE_COST, Family.GROWTH, Family.OVERVIEW}
 )
