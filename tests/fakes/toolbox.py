@@ -47,17 +47,8 @@ def unit(name: str) -> Unit:
 
 NAMES = {"feature", "model", "from_model", "to_model", "error_code", "field"}
 
-FULL = [
-    "ts",
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "feature",
-    "latency_ms",
-    "status",
-    "error_code",
-    "prompt_hash",
-]
+TRACED = ["ts", "input_tokens", "output_tokens"]
+FULL = [*TRACED, "model", "feature", "latency_ms", "status", "error_code", "prompt_hash"]
 SPEND_COLUMNS = (
     "feature",
     "model",

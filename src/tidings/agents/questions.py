@@ -172,6 +172,13 @@ def sufficiency(decision: Decision, filled: Mapping[str, float]) -> Sufficiency:
     return Sufficiency.PARTIAL if share >= PARTIAL_COVERAGE else Sufficiency.INSUFFICIENT
 
 
+def asked(decision: Decision) -> tuple[str, ...]:
+    """Return what an answer must speak of: the question's subject, and the names in it."""
+    told = decision.constraints
+    names = (*(limit.feature for limit in told.features), *told.models, told.feature or "")
+    return tuple(item for item in (_SUBJECTS.get(decision.family, ""), *names) if item)
+
+
 def guidance(question: str, decision: Decision, filled: Mapping[str, float]) -> Guidance:
     """Return what is missing, what can be answered without it, and how to export it."""
     return Guidance(
@@ -213,4 +220,15 @@ def _exports(question: str) -> tuple[str, ...]:
     return tuple(f"{name}: {EXPORTS[name]}" for name in named or EXPORTS)
 
 
+_SUBJECTS: Mapping[Family, str] = {
+    Family.CUT_COST: "cost",
+    Family.SPEED: "latency",
+    Family.GROWTH: "growth",
+    Family.FEATURE_COST: "cost",
+    Family.COMPARE_MODELS: "model",
+    Family.CACHING: "cache",
+    Family.TRADE_OFF: "cost",
+    Family.MOVE_MODELS: "model",
+    Family.SPEND: "cost",
+}
 _ADVISING = frozenset({Family.CUT_COST, Family.SPEND, Family.FEATURE_COST, Family.OVERVIEW})

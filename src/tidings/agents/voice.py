@@ -12,8 +12,13 @@ class Voice:
     """The run's model; after a failure the built-in planner answers the same task, and says so."""
 
     def __init__(self) -> None:
-        self._planner = Planner()
+        self.planner = Planner()
         self._failures = 0
+
+    @property
+    def trusted(self) -> bool:
+        """Return whether the run's model is still asked."""
+        return self._failures < MODEL_FAILURES_MAX
 
     @property
     def stood_in(self) -> bool:
@@ -22,12 +27,16 @@ class Voice:
 
     async def ask(self, ctx: RunContext, request: ModelRequest) -> ModelReply:
         """Return the model's reply, or the planner's."""
-        if self._failures < MODEL_FAILURES_MAX:
+        if self.trusted:
             try:
                 return await ctx.model(request)
             except (TidingsError, TimeoutError) as error:
                 await self.lost(ctx, error)
-        return await self._planner.respond(request, _quiet)
+        return await self.planner.respond(request, _quiet)
+
+    def silence(self) -> None:
+        """Ask the run's model no more."""
+        self._failures = MODEL_FAILURES_MAX
 
     async def lost(self, ctx: RunContext, error: TidingsError | TimeoutError) -> None:
         """Take note that the model failed, and tell the user."""
