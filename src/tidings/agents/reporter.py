@@ -17,7 +17,7 @@ from tidings.models.rules.writing import write
 from tidings.models.tasks import Family, ReportTask
 from tidings.reports.gate import Kind, Quality, judge
 from tidings.reports.render import DraftStream, render
-from tidings.reports.report import Report, compose
+from tidings.reports.report import Brief, Report, Status, compose
 from tidings.runs.context import RunContext
 
 ANSWER_TOKENS_MAX = 6_000
@@ -83,7 +83,7 @@ class Reporter:
         await self._ctx.think("I write the answer around the facts that were found.", 0.75)
         draft = await self._accepted()
         sound = draft.quality.passed and not troubled and not self._voice.stood_in
-        status = "completed" if sound else "degraded"
+        status: Status = "completed" if sound else "degraded"
         report = self._composed(draft, status)
         await self._ctx.think("The answer stands; I keep it as a report with all its facts.", 0.95)
         report_id = await self._kept(report, save)
@@ -149,20 +149,21 @@ class Reporter:
         reply = await self._voice.planner.respond(request, self._screen.show)
         return reply.text, reply.model
 
-    def _composed(self, draft: Draft, status: str) -> Report:
+    def _composed(self, draft: Draft, status: Status) -> Report:
+        """Return the report; its id and time follow from the run, so that a repeat is the same."""
         run, task = self._ctx.run, self._task
-        return compose(
+        brief = Brief(
             report_id=f"rp_{run.run_id.partition('_')[2] or run.run_id}",
             run_id=run.run_id,
-            question=task.question,
-            text=draft.text,
-            facts=self._ctx.facts,
-            results=self._ctx.results,
-            quality=draft.quality,
-            model=draft.model,
-            status=status,
             created_at=run.created_at,
+            question=task.question,
+            template=draft.text,
+            model=draft.model,
+            asked=asked(task.decision),
+            kind=_kind(task),
+            status=status,
         )
+        return compose(brief, self._ctx.facts, self._ctx.results)
 
     async def _kept(self, report: Report, save: Save) -> str | None:
         """Save the report once; without one the answer still stands."""
