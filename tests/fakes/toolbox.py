@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit, Value
+from tidings.tools.port import Tool, ToolContext
 
 Rows = tuple[tuple[Value, ...], ...]
 Script = Mapping[str, Callable[[str, dict[str, Any]], ToolResult]]
@@ -244,3 +247,21 @@ TRACE: Script = {
     "calculate": calculate,
     "chart": chart,
 }
+
+
+class Anything(BaseModel):
+    """Whatever arguments there are."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def tools(script: Script) -> tuple[Tool, ...]:
+    """Return the tools that answer by this script."""
+    return tuple(_tool(name, answer) for name, answer in script.items())
+
+
+def _tool(name: str, answer: Callable[[str, dict[str, Any]], ToolResult]) -> Tool:
+    async def call(ctx: ToolContext, arguments: Anything) -> ToolResult:
+        return answer(ctx.call_id, arguments.model_extra or {})
+
+    return Tool(name, f"Do {name}.", Anything, call, repeatable=True)

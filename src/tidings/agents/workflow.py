@@ -1,6 +1,6 @@
 """The flagship workflow as an agent: data in, questions answered by figures that can be traced."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from tidings.agents.loop import specs
 from tidings.agents.registry import Agent
@@ -14,13 +14,13 @@ ANALYSIS = "analysis"
 DESCRIPTION = "Says what your language-model spend buys, and how to cut cost and latency."
 
 
-def analysis_workflow(tools: Callable[[], Iterable[Tool]], save: Save) -> Agent:
+def analysis_workflow(tools: Iterable[Tool], save: Save) -> Agent:
     """Return the agent `analysis`.
 
-    `tools` gives the tools that the analyst may use at the time a run begins; `save` keeps reports.
+    `tools` are those the analyst may use, read when a run begins; `save` keeps reports.
     """
 
     async def analysis(ctx: RunContext) -> Outcome:
-        return await Supervisor(ctx, specs(tools()), save).lead()
+        return await Supervisor(ctx, specs(tools), save).lead()
 
     return analysis

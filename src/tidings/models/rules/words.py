@@ -31,7 +31,8 @@ _TIMES = {
 }
 _FASTER = r"(?:faster|lower|less|shorter|quicker|latency)"
 _NOT_NAMES = frozenset(
-    {"feature", "function", "tool", "agent", "it", "which", "that", "this", "is"}
+    {"feature", "function", "tool", "agent", "it", "which", "that", "this", "is", "are", "can"}
+    | {"expensive", "cost", "costs", "calls", "usage", "slow", "should", "must", "may", "tolerates"}
 )
 
 _RULES: tuple[tuple[Family, str], ...] = (

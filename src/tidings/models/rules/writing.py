@@ -22,8 +22,8 @@ have no good answer to it.
 
 ## What to do next
 
-Upload a usage log (CSV, JSONL or Parquet; a line for each request), and ask for example: \
-"Where does the money go, and what can I cut this week?"
+- Upload a usage log: CSV, JSONL or Parquet, a line for each request.
+- Ask, for example: "Where does the money go, and what can I cut this week?"
 """
 
 NO_DATA = (
@@ -42,7 +42,7 @@ def write(task: ReportTask) -> str:
     sections = (
         _headline(case),
         _section("Where it goes", _shares(case)),
-        _section("What I found", [finding.text for finding in found]),
+        _section("What I found", [f"{finding.text}\n" for finding in found]),
         _section("What to do this week", _actions(task, case, found)),
         _section(
             "What these data cannot tell" if case.coverage else "What this question needs",
@@ -58,7 +58,7 @@ def write(task: ReportTask) -> str:
 def _section(title: str, lines: list[str] | tuple[str, ...]) -> str:
     if not lines:
         return ""
-    return "\n".join((f"## {title}\n", *(f"- {line}" for line in lines)))
+    return "\n".join((f"## {title}\n", *(f"- {line}" for line in lines))).rstrip()
 
 
 def _headline(case: Case) -> str:
