@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from starlette.types import ASGIApp
+
 from tidings.domain.context import UserContext
 from tidings.domain.ports import Clock, IdSource
 from tidings.health.metrics import Metrics
@@ -39,14 +41,17 @@ class FileShelf(Protocol):
 class ReportShelf(Protocol):
     """Keeps finished reports."""
 
-    async def get(self, context: UserContext, report_id: str, format: str) -> str | bytes:  # noqa: A002
+    async def get(self, context: UserContext, report_id: str, format: str) -> str | bytes:
         """Return the report written as `md`, `html` or `json`; NotFound if not the user's."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The collaborators of the edge. `upload_bytes_max` bounds one uploaded file."""
+    """The collaborators of the edge.
+
+    `sockets` serves `/ws`; `upload_bytes_max` bounds one uploaded file.
+    """
 
     identity: Identity
     router: Router
@@ -54,6 +59,7 @@ class Services:
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness
+    sockets: ASGIApp
     metrics: Metrics
     clock: Clock
     ids: IdSource

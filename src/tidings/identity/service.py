@@ -98,7 +98,8 @@ class Identity:
         context = await self._database.write(work)
         if context is None:
             raise invalid_token()
-        return self._credentials(context, successor)
+        access_token = self._tokens.issue(context, self._ids.new("jti"), now)
+        return Credentials(access_token, ACCESS_TTL_SECONDS, successor)
 
     async def logout(self, context: UserContext) -> None:
         """End the session: its tokens and open sockets are worth nothing from now on."""
@@ -128,13 +129,17 @@ class Identity:
         Raises:
             Unauthenticated: `session_revoked`.
         """
+        if await self.ended({context}):
+            raise Unauthenticated("session_revoked", "Your session has ended. Sign in again.")
+
+    async def ended(self, contexts: set[UserContext]) -> set[UserContext]:
+        """Return those whose session has ended, by logout, disabling or age."""
         now = self._clock.now()
 
-        async def work(tx: Transaction) -> bool:
-            return await store.session_is_live(tx, context, now)
+        async def work(tx: Transaction) -> set[UserContext]:
+            return {c for c in contexts if not await store.session_is_live(tx, c, now)}
 
-        if not await self._database.read(work):
-            raise Unauthenticated("session_revoked", "Your session has ended. Sign in again.")
+        return await self._database.read(work)
 
     async def ended(self, contexts: set[UserContext]) -> set[UserContext]:
         """Return those whose session stands no more; for the sockets they have open."""
@@ -226,10 +231,7 @@ class Identity:
             await store.add_refresh(tx, context.session_id, fingerprint(refresh_token))
 
         await self._database.write(work)
-        return self._credentials(context, refresh_token)
-
-    def _credentials(self, context: UserContext, refresh_token: str) -> Credentials:
-        access_token = self._tokens.issue(context, self._ids.new("jti"), self._clock.now())
+        access_token = self._tokens.issue(context, self._ids.new("jti"), now)
         return Credentials(access_token, ACCESS_TTL_SECONDS, refresh_token)
 
 

@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidings.domain.errors import Failure
+from tidings.domain.errors import Failure, LimitExceeded, TidingsError
 from tidings.gateway.http.problems import Problem, answer
 from tidings.gateway.services import Services
 
-log = logging.getLogger("tidings.gateway")
+_log = logging.getLogger("tidings.gateway")
 
 SECRET_PARAMETERS = frozenset(
     {"token", "access_token", "refresh_token", "ticket", "api_key", "key", "authorization", "jwt"}
@@ -42,32 +42,31 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = self._ids.new("req")
-        scope.setdefault("state", {})["request_id"] = request_id
         answered = _Answer(send, request_id)
         began = self._clock.monotonic()
         try:
-            await self._serve(scope, receive, answered, request_id)
+            _check_address(scope)
+            await self._app(scope, receive, answered)
+        except TidingsError as error:
+            await self._refuse(error, scope, answered)
         except Exception:  # noqa: BLE001 - the outer edge: one of the two places that may
-            log.exception("request failed", extra={"request_id": request_id})
-            if answered.status:
-                raise
+            _log.exception("request %s failed", request_id)
             failure = Failure("internal", "Something went wrong here. Quote the request id.")
-            await answer(failure, request_id)(scope, receive, answered)
+            await self._refuse(failure, scope, answered)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, str(answered.status)).inc()
             elapsed = self._clock.monotonic() - began
             self._metrics.request_seconds.labels(route).observe(elapsed)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        if not carries_secret(scope):
-            await self._app(scope, receive, send)
-            return
-        self._metrics.refusals.labels("token_in_url").inc()
-        refusal = Problem(
-            "token_in_url", "Credentials never go into a URL. Revoke this one.", status=400
-        )
-        await answer(refusal, request_id)(scope, receive, send)
+    async def _refuse(self, error: TidingsError, scope: Scope, answered: "_Answer") -> None:
+        """Answer with a problem; where an answer has begun already, break it off."""
+        self._metrics.refusals.labels(error.code).inc()
+        if isinstance(error, LimitExceeded):
+            self._metrics.limit_hits.labels(error.code).inc()
+        if answered.status:
+            raise error
+        await answer(error, answered.request_id)(scope, _nothing, answered)
 
 
 class _Answer:
@@ -75,6 +74,7 @@ class _Answer:
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.status = 0
+        self.request_id = request_id
         self._send = send
         self._headers: Mapping[str, str] = SECURITY_HEADERS | {"X-Request-ID": request_id}
 
@@ -87,6 +87,14 @@ class _Answer:
         await self._send(message)
 
 
+def _check_address(scope: Scope) -> None:
+    """Refuse a credential in the query, where logs keep it."""
+    if carries_secret(scope):
+        raise Problem(
+            "token_in_url", "Credentials never go into a URL. Revoke this one.", status=400
+        )
+
+
 def carries_secret(scope: Scope) -> bool:
     """Tell whether the query of a request or handshake names a credential."""
     query = scope.get("query_string", b"").decode("latin-1")
@@ -95,3 +103,7 @@ def carries_secret(scope: Scope) -> bool:
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     return parse_qsl(query, keep_blank_values=True) if query else []
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
