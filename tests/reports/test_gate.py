@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.reports.samples import BRIEF, DRAFT, FACTS, QUESTION, RESULTS, fact
-from tidings.domain.facts import Fact, Unit
+from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit, all_facts
 from tidings.reports import Quality, judge
 
 GUIDANCE = """## What is missing
@@ -61,6 +61,17 @@ def test_a_figure_smuggled_into_a_calculated_label_fails() -> None:
     made = Fact("c5.value", 1.0, Unit.USD, "90 % saved", "calculate", "c5", "1", 1)
 
     quality = judge(DRAFT + "{{fact:c5.value}}", QUESTION, FACTS | {"c5.value": made}, RESULTS, ())
+
+    assert not quality.passed
+
+
+def test_a_figure_smuggled_into_a_queried_column_fails() -> None:
+    column = Column("saved", Unit.USD, "90 % saved")
+    result = ToolResult(summary="", table=Table((column,), ((1.0,),)))
+    made = {f.id: f for f in all_facts("query", "c5", result)}
+
+    text = DRAFT + "{{table:c5}}"
+    quality = judge(text, QUESTION, FACTS | made, RESULTS | {"c5": result}, ())
 
     assert not quality.passed
 

@@ -30,6 +30,7 @@ _STYLE: dict[str, Any] = {
     "axisX": {"tickCount": 6},
     "axisY": {"tickCount": 5},
     "mark": {"color": "#3d7ea6"},
+    "line": {"strokeWidth": 1.5},
     "axis": {
         "domainColor": "#8a94a0",
         "gridColor": "#8a94a0",
@@ -130,7 +131,7 @@ async def _drawn(specs: list[dict[str, Any]]) -> list[str | None]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={},
+        env={"TZ": "UTC"},
     )
     try:
         async with asyncio.timeout(DRAW_SECONDS):

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from tidings.domain.facts import Fact, ToolResult
+from tidings.domain.facts import Fact, ToolResult, cell_id
 from tidings.reports.actions import action_items
 from tidings.reports.consistency import checks
 from tidings.reports.figures import PLACEHOLDER, Grounds, ungrounded
@@ -37,6 +37,7 @@ ENOUGH_ACTIONS = 2
 WORDS_MIN = {"analysis": 40, "guidance": 30}
 WORDS_MAX = 1500
 MAX_FINDINGS = 20
+MODEL_LABELLED = frozenset({"calculate", "query"})
 
 _SECTION_WORDS_MIN = 8
 _SENTENCE_WORDS_MAX = 30
@@ -61,7 +62,7 @@ class Quality(msgspec.Struct, frozen=True):
     passed: bool
 
 
-def judge(  # the six things a verdict depends on
+def judge(
     text: str,
     question: str,
     facts: Mapping[str, Fact],
@@ -121,9 +122,13 @@ def _grounding(
 def _with_model_labels(
     text: str, rendered: Rendered, facts: Mapping[str, Fact], results: Mapping[str, ToolResult]
 ) -> str:
-    """Add what models wrote outside the draft: titles of charts, labels of calculated facts."""
+    """Add what models wrote outside the draft: titles of charts, labels of what they computed."""
     titles = [chart_title(results[call].chart or {}) for call in rendered.charts]
-    labels = [facts[key].label for key in rendered.used if facts[key].tool == "calculate"]
+    shown = [*rendered.used]
+    for call in rendered.tables:
+        table = results[call].table
+        shown += [cell_id(call, 0, column.name) for column in table.columns] if table else []
+    labels = [facts[k].label for k in shown if k in facts and facts[k].tool in MODEL_LABELLED]
     return "\n".join([text, *titles, *labels])
 
 
