@@ -15,6 +15,7 @@ from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
 from tidings.events.feed import Feed
+from tidings.models.port import Model
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
@@ -44,6 +45,7 @@ class World:
         tools: Iterable[Tool] = (),
         clock: Clock | None = None,
         limits: Limits | None = None,
+        model: Model | None = None,
     ) -> None:
         self.database = database
         self.ids = UlidSource()
@@ -54,7 +56,7 @@ class World:
             database, self.clock, self.ids, frozenset(agents), next(iter(agents)), limits
         )
         self.reads = Reads(database, self.clock, self.ids)
-        self.engine = Engine(ScriptedModel(), Catalogue(tools), self.clock)
+        self.engine = Engine(model or ScriptedModel(), Catalogue(tools), self.clock)
         self.worker = Worker(database, hints, self.engine, agents, self.ids, limits)
 
     async def begin(self) -> None:
@@ -76,11 +78,13 @@ class World:
         id: str | None = None,
         thread: str | None = None,
         agent: str | None = None,
+        files: tuple[str, ...] = (),
     ) -> Receipt:
         command_id = id or self.ids.new("m")
         if agent is None:
-            return await self.router.accept(user, Chat(command_id, ChatPayload(text, thread)))
-        payload = StartPayload(text, agent, thread)
+            chat = ChatPayload(text, thread, files)
+            return await self.router.accept(user, Chat(command_id, chat))
+        payload = StartPayload(text, agent, thread, files)
         return await self.router.accept(user, StartAgent(command_id, payload))
 
     async def events_until_end(self, receipt: Receipt, user: UserContext = ANA) -> list[Event]:
@@ -123,12 +127,13 @@ async def world(
     wrap: Callable[[Database], Database] = lambda database: database,
     clock: Clock | None = None,
     limits: Limits | None = None,
+    model: Model | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = LocalHints()
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
-        built = World(wrap(inner), hints, agents, tools, clock, limits)
+        built = World(wrap(inner), hints, agents, tools, clock, limits, model)
         yield built
     finally:
         await inner.close()
