@@ -30,9 +30,12 @@ def serve_until_stopped(settings: Settings) -> None:
         Unavailable: `address_in_use`, or the store cannot be opened.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with _only_server(settings.data_dir), _listening(settings) as listening:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, listening))
+    with (
+        _only_server(settings.data_dir),
+        _listening(settings) as listening,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, listening))
 
 
 def read_address(data_dir: Path) -> str:
