@@ -55,4 +55,5 @@ class MemoryReports:
         if (context.user_id, report_id) not in self.kept:
             raise NotFound
         body = f"{report_format}: {self.kept[context.user_id, report_id]}".encode()
-        return Document(body, "text/plain", f"{report_id}.{report_format}")
+        kind = {"md": "text/markdown", "html": "text/html", "json": "application/json"}
+        return Document(body, kind[report_format], f"{report_id}.{report_format}")
