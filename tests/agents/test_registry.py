@@ -30,7 +30,9 @@ def test_an_agent_is_found_by_its_name() -> None:
 
 
 def test_an_unknown_agent_is_refused_with_those_known_and_the_nearest() -> None:
-    with pytest.raises(InvalidInput, match=r"Known: analysis, greeter\. Did you mean greeter") as no:
+    with pytest.raises(
+        InvalidInput, match=r"Known: analysis, greeter\. Did you mean greeter"
+    ) as no:
         known()["greetr"]
     assert no.value.code == "unknown_agent"
 
