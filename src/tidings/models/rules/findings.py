@@ -44,7 +44,7 @@ def _safe_moves(case: Case) -> Iterator[Finding]:
         to = row.ref("to_model")
         yield Finding(
             move.saving,
-            f"**Move {scope} from {row.ref('from_model')} to {to}: it saves "
+            f"**Move {scope} from {_from(move)} to {to}: it saves "
             f"{found.ref('saving_usd')} of {found.ref('current_usd')} "
             f"({found.ref('saving_share')}).** The measured quality is "
             f"{found.ref('quality_target')} there against {found.ref('quality_current')} today, "
@@ -64,7 +64,7 @@ def _untested_moves(case: Case) -> Iterator[Finding]:
         yield Finding(
             move.saving * UNTESTED_WEIGHT,
             f"**{_capital(scope)} would cost {found.ref('saving_usd')} less on {to}** than on "
-            f"{row.ref('from_model')}. This is price only: its quality there is unmeasured, so it "
+            f"{_from(move)}. This is price only: its quality there is unmeasured, so it "
             f"is a test to run and not a saving yet.{_latency_note(case, move)}",
             f"Test {scope} on {to}: replay a sample of its requests on both models, score the "
             "answers the same way, log `quality_score`, and move it only if they are as good.",
@@ -72,15 +72,22 @@ def _untested_moves(case: Case) -> Iterator[Finding]:
 
 
 def _unsafe_moves(case: Case) -> Iterator[Finding]:
+    if case.family is Family.COMPARE_MODELS:
+        return
     for move in chosen(moves(case.evidence), Verdict.WORSE):
         row, found = move.row, move.found
         yield Finding(
             0.0,
-            f"**Leave {scope_name(case, move)} on {row.ref('from_model')}.** "
+            f"**Leave {scope_name(case, move)} on {_from(move)}.** "
             f"{row.ref('to_model')} would cost {found.ref('saving_usd')} less, but its measured "
             f"quality falls from {found.ref('quality_current')} to {found.ref('quality_target')}. "
             "It must not move.",
         )
+
+
+def _from(move: Move) -> str:
+    known = move.row.cells.get("from_model") is not None
+    return move.row.ref("from_model") if known else "the model of today"
 
 
 def _latency_note(case: Case, move: Move) -> str:

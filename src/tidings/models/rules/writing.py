@@ -132,7 +132,9 @@ def _volumes(case: Case) -> str:
             f", with {data.ref('input_tokens')} input and {data.ref('output_tokens')} output tokens"
         )
     text += ".**"
-    if not case.can_price:
+    if case.family is Family.SPEED:
+        text += " Nothing in them says how long a request took: I can show volumes, and no waits."
+    elif not case.can_price:
         text += (
             " Nothing in them says what a request cost or which model served it, so I can show "
             "volumes, and no money."
@@ -198,6 +200,7 @@ def _limits(task: ReportTask, case: Case) -> list[str]:
         lines.append(
             f"{spend.ref('unpriced_requests')} requests have no known price; they are in no sum."
         )
+    lines += [f"No `{case.group}` here is named `{name}`." for name in case.unknown_features()]
     if case.family is Family.UPGRADE_REVIEW:
         lines.append("Whether a difference before and after is more than chance is not tested yet.")
     return [*lines, *task.notes]
