@@ -24,8 +24,9 @@ class Finding(NamedTuple):
 
 
 def findings(case: Case) -> list[Finding]:
-    """Return what was found, weightiest first."""
-    found = [finding for look in _LOOKS for finding in look(case)]
+    """Return what was found, weightiest first; nothing that rests on a figure without a value."""
+    holds = case.evidence.holds
+    found = [f for look in _LOOKS for f in look(case) if holds(f.text) and holds(f.action)]
     return sorted(found, key=lambda finding: -finding.weight)
 
 
@@ -123,7 +124,7 @@ def _duplicates(case: Case) -> Iterator[Finding]:
     most = _most(found, "cost_usd" if cost else "duplicates")
     by = str(found.call.arguments.get("dimension", "feature"))
     where = "them"
-    if most is not None and most.cells.get(by) is not None:
+    if most is not None and most.named(by):
         where = most.ref(by)
         text += f" The dearest come from {where}: {most.ref('duplicates')} repeats."
     yield Finding(
@@ -152,7 +153,7 @@ def _failures(case: Case) -> Iterator[Finding]:
             f"{found.ref('retry_cost_usd')}"
         )
     by = str(found.call.arguments.get("dimension", "error_code"))
-    named = next((row for row in found.rows if row.cells.get(by) is not None), None)
+    named = next((row for row in found.rows if row.named(by)), None)
     text += ".**"
     if named is not None:
         text += f" The most frequent reason is {named.ref(by)}: {named.ref('requests')} requests."
