@@ -97,9 +97,13 @@ def spend(call_id: str, _arguments: dict[str, Any]) -> ToolResult:
 
 def reprice(call_id: str, arguments: dict[str, Any]) -> ToolResult:
     """The cheap model costs a tenth; it is as good for classify, and clearly worse for chat."""
-    feature = arguments["where"][0]["equals"]
-    current = next(float(row[5] or 0) for row in SPEND_ROWS if row[0] == feature)
-    quality = {"classify": 0.915, "chat": 0.70}[feature]
+    feature = arguments.get("where", [{"equals": None}])[0]["equals"]
+    current = sum(
+        float(row[5] or 0)
+        for row in SPEND_ROWS
+        if feature in {None, row[0]} and arguments.get("from_model") in {None, row[1]}
+    )
+    quality = {"classify": 0.915}.get(feature, 0.70)
     scalars: dict[str, Value] = {
         "requests": 4000,
         "current_usd": current,
@@ -110,7 +114,7 @@ def reprice(call_id: str, arguments: dict[str, Any]) -> ToolResult:
         "quality_target": quality,
         "quality_samples_target": 500,
     }
-    models = (arguments["from_model"], arguments["to_model"])
+    models = (arguments.get("from_model"), arguments["to_model"])
     return result("reprice", call_id, scalars, ("from_model", "to_model"), (models,))
 
 
@@ -199,8 +203,17 @@ def chart(call_id: str, arguments: dict[str, Any]) -> ToolResult:
     return ToolResult("A chart.", chart={"mark": arguments["kind"]})
 
 
+def query(call_id: str, arguments: dict[str, Any]) -> ToolResult:
+    """Answer the questions about caching and about quality."""
+    if "cached_input_tokens" in arguments["sql"]:
+        columns = ("feature", "requests", "input_tokens", "cached_input_tokens", "cached_share")
+        return result("query", call_id, {}, columns, (("classify", 4500, 18_000, 900, 0.05),))
+    rows: Rows = (("gpt-4o", 7000, 0.92), ("gpt-4o-mini", 2500, 0.8))
+    return result("query", call_id, {}, ("model", "requests", "quality_share"), rows)
+
+
 PLANTED: Script = {
-    "describe_data": describe([*FULL, "quality_score"], 7.0),
+    "describe_data": describe([*FULL, "quality_score", "cached_input_tokens"], 7.0),
     "spend_by": spend,
     "reprice": reprice,
     "spend_over_time": over_time,
@@ -208,6 +221,7 @@ PLANTED: Script = {
     "errors_and_retries": failures,
     "latency_by": latency,
     "token_distribution": sizes,
+    "query": query,
     "calculate": calculate,
     "chart": chart,
 }
@@ -236,6 +250,7 @@ def bare_sizes(call_id: str, _arguments: dict[str, Any]) -> ToolResult:
 TRACE: Script = {
     "describe_data": describe(TRACED, 0.04),
     "spend_by": bare_spend,
+    "reprice": reprice,
     "spend_over_time": over_time,
     "token_distribution": lambda call_id, _: result(
         "token_distribution",

@@ -103,9 +103,7 @@ def _split(call: ToolCall) -> tuple[dict[str, Any], str]:
 
 
 def _plan(reply: ModelReply) -> str:
-    """Say what comes next, in the model's words or by the purposes of its calls."""
-    if reply.text.strip():
-        return reply.text.strip()
+    """Say what comes next by the purposes of the calls; other words of a model are not shown."""
     purposes = list(dict.fromkeys(_split(call)[1].rstrip(".") for call in reply.calls))
     text = "; ".join([purposes[0], *(p[:1].lower() + p[1:] for p in purposes[1:])])
     return f"{text}."

@@ -281,7 +281,7 @@ def _charts(case: Case) -> Iterator[Wish]:
     if waits and case.family is Family.SPEED and len(waits.rows) > 1:
         title = f"p95 latency by {by.replace('_', ' ')}"
         yield _chart(waits.call, "bar", by, "p95_ms", title)
-    if case.rhythm and len(case.rhythm.rows) > 1:
+    if case.rhythm and len(case.rhythm.rows) > 1 and not case.rhythm.truncated:
         y = "cost_usd" if case.priced else "tokens"
         title = "Cost over time" if case.priced else "Tokens over time"
         yield _chart(case.rhythm.call, "line", "start", y, title)
@@ -324,7 +324,7 @@ PLANS: Mapping[Family, tuple[Look, ...]] = {
     Family.FEATURE_COST: _MONEY,
     Family.MOVE_MODELS: (_spend, _waits_by_model, _quality, _moves),
     Family.SPEED: (_waits, _waits_by_model, _sizes, _rhythm, _failures),
-    Family.GROWTH: (_spend, _minutes),
+    Family.GROWTH: (_spend, _rhythm, _minutes),
     Family.COMPARE_MODELS: (_spend, _compared, _unmodelled, _waits_by_model, _quality),
     Family.CACHING: (_spend, _cache, _duplicates, _sizes),
     Family.TRADE_OFF: (*_MONEY, _waits, _waits_by_model, _minutes),

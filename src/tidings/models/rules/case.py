@@ -109,6 +109,13 @@ class Case:
         asked = tuple(row for row in rows if str(row.cells.get(self.group)).lower() == wanted)
         return asked or rows
 
+    def unknown_features(self) -> list[str]:
+        """Return the features that the user named and the data do not."""
+        named = [*(limit.feature for limit in self.constraints.features), self.constraints.feature]
+        rows = self.spend.rows if self.spend and self.group else ()
+        known = {str(row.cells.get(self.group or "")).lower() for row in rows}
+        return [name for name in named if name and known and name.lower() not in known]
+
     def slowest(self) -> Row | None:
         """Return the row of the longest p95 latency, by the first look at latency."""
         waits = self.evidence.one("latency_by")

@@ -1,10 +1,17 @@
 """What a run has found so far, looked up by tool, scalar and row."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tidings.domain.facts import Value, cell_id
 from tidings.models.tasks import Called
+
+NONE = "(none)"
+"""How tools name the absence of a value in a column of names."""
+
+_FACT = re.compile(r"\{\{fact:([^}]+)\}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,10 @@ class Row:
         """Return the id of the fact in this cell."""
         return cell_id(self.call_id, self.number, column)
 
+    def named(self, column: str) -> bool:
+        """Return whether the cell holds a name."""
+        return self.cells.get(column) not in {None, "", NONE}
+
     def amount(self, column: str) -> float:
         """Return the cell as a number, 0 when it has none."""
         return _amount(self.cells.get(column))
@@ -39,6 +50,12 @@ class Found:
     @property
     def id(self) -> str:
         return self.call.call_id
+
+    @property
+    def truncated(self) -> bool:
+        """Return whether the table had more rows than these."""
+        result = self.call.result
+        return result is not None and result.table is not None and result.table.truncated
 
     def has(self, name: str) -> bool:
         """Return whether the scalar is there and known."""
@@ -58,6 +75,11 @@ class Evidence:
 
     def __init__(self, calls: tuple[Called, ...]) -> None:
         self._found = tuple(_found(call) for call in calls if call.result is not None)
+        self._known = {key for found in self._found for key in _valued(found)}
+
+    def holds(self, text: str) -> bool:
+        """Return whether every fact that a text names has a value."""
+        return all(key in self._known for key in _FACT.findall(text))
 
     def all(self, tool: str, **arguments: Any) -> tuple[Found, ...]:
         """Return the calls of a tool that had these arguments."""
@@ -87,6 +109,17 @@ def _found(call: Called) -> Found:
             for number, cells in enumerate(table.rows)
         )
     return Found(call, scalars, rows)
+
+
+def _valued(found: Found) -> Iterator[str]:
+    """Yield the ids of the facts that have a value."""
+    for name, value in found.scalars.items():
+        if value is not None:
+            yield f"{found.id}.{name}"
+    for row in found.rows:
+        for column, value in row.cells.items():
+            if value is not None:
+                yield row.fact(column)
 
 
 def _amount(value: Value) -> float:

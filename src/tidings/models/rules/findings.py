@@ -24,8 +24,9 @@ class Finding(NamedTuple):
 
 
 def findings(case: Case) -> list[Finding]:
-    """Return what was found, weightiest first."""
-    found = [finding for look in _LOOKS for finding in look(case)]
+    """Return what was found, weightiest first; nothing that rests on a figure without a value."""
+    holds = case.evidence.holds
+    found = [f for look in _LOOKS for f in look(case) if holds(f.text) and holds(f.action)]
     return sorted(found, key=lambda finding: -finding.weight)
 
 
@@ -44,7 +45,7 @@ def _safe_moves(case: Case) -> Iterator[Finding]:
         to = row.ref("to_model")
         yield Finding(
             move.saving,
-            f"**Move {scope} from {row.ref('from_model')} to {to}: it saves "
+            f"**Move {scope} from {_from(move)} to {to}: it saves "
             f"{found.ref('saving_usd')} of {found.ref('current_usd')} "
             f"({found.ref('saving_share')}).** The measured quality is "
             f"{found.ref('quality_target')} there against {found.ref('quality_current')} today, "
@@ -64,7 +65,7 @@ def _untested_moves(case: Case) -> Iterator[Finding]:
         yield Finding(
             move.saving * UNTESTED_WEIGHT,
             f"**{_capital(scope)} would cost {found.ref('saving_usd')} less on {to}** than on "
-            f"{row.ref('from_model')}. This is price only: its quality there is unmeasured, so it "
+            f"{_from(move)}. This is price only: its quality there is unmeasured, so it "
             f"is a test to run and not a saving yet.{_latency_note(case, move)}",
             f"Test {scope} on {to}: replay a sample of its requests on both models, score the "
             "answers the same way, log `quality_score`, and move it only if they are as good.",
@@ -72,15 +73,22 @@ def _untested_moves(case: Case) -> Iterator[Finding]:
 
 
 def _unsafe_moves(case: Case) -> Iterator[Finding]:
+    if case.family is Family.COMPARE_MODELS:
+        return
     for move in chosen(moves(case.evidence), Verdict.WORSE):
         row, found = move.row, move.found
         yield Finding(
             0.0,
-            f"**Leave {scope_name(case, move)} on {row.ref('from_model')}.** "
+            f"**Leave {scope_name(case, move)} on {_from(move)}.** "
             f"{row.ref('to_model')} would cost {found.ref('saving_usd')} less, but its measured "
             f"quality falls from {found.ref('quality_current')} to {found.ref('quality_target')}. "
             "It must not move.",
         )
+
+
+def _from(move: Move) -> str:
+    known = move.row.cells.get("from_model") is not None
+    return move.row.ref("from_model") if known else "the model of today"
 
 
 def _latency_note(case: Case, move: Move) -> str:
@@ -116,7 +124,7 @@ def _duplicates(case: Case) -> Iterator[Finding]:
     most = _most(found, "cost_usd" if cost else "duplicates")
     by = str(found.call.arguments.get("dimension", "feature"))
     where = "them"
-    if most is not None and most.cells.get(by) is not None:
+    if most is not None and most.named(by):
         where = most.ref(by)
         text += f" The dearest come from {where}: {most.ref('duplicates')} repeats."
     yield Finding(
@@ -145,7 +153,7 @@ def _failures(case: Case) -> Iterator[Finding]:
             f"{found.ref('retry_cost_usd')}"
         )
     by = str(found.call.arguments.get("dimension", "error_code"))
-    named = next((row for row in found.rows if row.cells.get(by) is not None), None)
+    named = next((row for row in found.rows if row.named(by)), None)
     text += ".**"
     if named is not None:
         text += f" The most frequent reason is {named.ref(by)}: {named.ref('requests')} requests."

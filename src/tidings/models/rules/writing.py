@@ -40,8 +40,8 @@ def write(task: ReportTask) -> str:
         return CAPABILITIES
     found = findings(case)
     sections = (
-        _headline(case),
-        _section("Where it goes", _shares(case)),
+        next(text for text in _headlines(case) if case.evidence.holds(text)),
+        _section("Where it goes", [line for line in _shares(case) if case.evidence.holds(line)]),
         _section("What I found", [f"{finding.text}\n" for finding in found]),
         _section("What to do this week", _actions(task, case, found)),
         _section(
@@ -61,14 +61,17 @@ def _section(title: str, lines: list[str] | tuple[str, ...]) -> str:
     return "\n".join((f"## {title}\n", *(f"- {line}" for line in lines))).rstrip()
 
 
-def _headline(case: Case) -> str:
+def _headlines(case: Case) -> Iterator[str]:
+    """Yield what the answer may begin with, the best first; the last can always be said."""
     if not case.coverage:
-        return NO_DATA
-    if case.family is Family.SPEED and case.evidence.one("latency_by"):
-        return _slow(case)
+        yield NO_DATA
+    if case.family is Family.SPEED and case.slowest():
+        yield _slow(case)
     if case.priced:
-        return _spent(case)
-    return _volumes(case)
+        yield _spent(case)
+    if case.data:
+        yield _volumes(case)
+    yield "**The data do not hold enough to answer this.**"
 
 
 def _spent(case: Case) -> str:
@@ -78,7 +81,7 @@ def _spent(case: Case) -> str:
     text = (
         f"**{spend.ref('total_usd')} went into {spend.ref('priced_requests')} requests{_span(case)}"
     )
-    named = [dimension for dimension in case.dimensions if rows and rows[0].cells.get(dimension)]
+    named = [dimension for dimension in case.dimensions if rows and rows[0].named(dimension)]
     if len(rows) > 1 and named:
         text += f"; {_who(case, named)} took {rows[0].ref('share')} of it"
     text += ".**"
@@ -116,7 +119,7 @@ def _assumption(case: Case) -> str:
 def _slow(case: Case) -> str:
     row, waits = case.slowest(), case.evidence.one("latency_by")
     if row is None or waits is None:
-        return _volumes(case)
+        return ""
     by = waits.call.arguments.get("dimension")
     who = f"{row.ref(by)} lets your users wait longest" if by else "This is how long users wait"
     return f"**{who}: {row.ref('p50_ms')} at the median, {row.ref('p95_ms')} at p95.**"
@@ -125,14 +128,16 @@ def _slow(case: Case) -> str:
 def _volumes(case: Case) -> str:
     data = case.data
     if data is None:
-        return "**The data could not be read well enough to answer this.**"
+        return ""
     text = f"**Your data hold {data.ref('requests')} requests{_span(case)}"
     if case.has_tokens:
         text += (
             f", with {data.ref('input_tokens')} input and {data.ref('output_tokens')} output tokens"
         )
     text += ".**"
-    if not case.can_price:
+    if case.family is Family.SPEED:
+        text += " Nothing in them says how long a request took: I can show volumes, and no waits."
+    elif not case.can_price:
         text += (
             " Nothing in them says what a request cost or which model served it, so I can show "
             "volumes, and no money."
@@ -154,7 +159,7 @@ def _shares(case: Case) -> list[str]:
     if case.family in _NOT_OF_MONEY or not (case.group or case.has("model")):
         return []
     for row in case.spending_rows()[:SHOWN_MAX]:
-        named = [dimension for dimension in case.dimensions if row.cells.get(dimension)]
+        named = [dimension for dimension in case.dimensions if row.named(dimension)]
         who = " on ".join(row.ref(dimension) for dimension in named)
         if named and case.priced:
             lines.append(
@@ -198,6 +203,7 @@ def _limits(task: ReportTask, case: Case) -> list[str]:
         lines.append(
             f"{spend.ref('unpriced_requests')} requests have no known price; they are in no sum."
         )
+    lines += [f"No `{case.group}` here is named `{name}`." for name in case.unknown_features()]
     if case.family is Family.UPGRADE_REVIEW:
         lines.append("Whether a difference before and after is more than chance is not tested yet.")
     return [*lines, *task.notes]
