@@ -102,8 +102,10 @@ def new_ids() -> IdSource:
     return UlidSource()
 
 
-def build(settings: Settings) -> App:
+def build(settings: Settings, model: Model | None = None) -> App:
     """Wire the application; read this function to see the whole system.
+
+    `model` stands in for the one that the settings name.
 
     Raises:
         Unavailable: the store cannot be opened.
@@ -128,7 +130,7 @@ def build(settings: Settings) -> App:
 
     feed = Feed(database, hints)
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
-    engine = Engine(_model(settings), catalogue, clock)
+    engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
     sockets = Sockets(
         identity, router, feed, Positions(database, clock), clock, ids, settings.origin_list
