@@ -1,1 +1,88 @@
 """Settings: the only reader of the environment, validated at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tidings.domain.errors import InvalidInput
+
+PREFIX = "TIDINGS_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be chosen. Each field is the variable `TIDINGS_<FIELD>`."""
+
+    data_dir: Path = field(
+        default=Path("tidings-data"), metadata={"meaning": "Where everything is kept."}
+    )
+    host: str = field(default="127.0.0.1", metadata={"meaning": "The address to listen on."})
+    port: int = field(
+        default=8420, metadata={"meaning": "The port to listen on; 0 takes a free one."}
+    )
+    model: str = field(
+        default="",
+        metadata={
+            "meaning": "`provider:model`, such as `openai:gpt-4o`; empty is the built-in planner."
+        },
+    )
+    model_base_url: str = field(
+        default="", metadata={"meaning": "The address of an OpenAI-compatible server."}
+    )
+    runs: int = field(default=16, metadata={"meaning": "How many runs are worked on at once."})
+    runs_per_user: int = field(default=4, metadata={"meaning": "How many of them for one user."})
+    run_seconds: float = field(
+        default=300.0, metadata={"meaning": "How long a run may take, from its command to its end."}
+    )
+    upload_bytes: int = field(
+        default=2 * 1024**3, metadata={"meaning": "The largest file that may be uploaded."}
+    )
+    origins: str = field(
+        default="",
+        metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
+    )
+    log_level: str = field(
+        default="warning", metadata={"meaning": "`debug`, `info`, `warning` or `error`."}
+    )
+
+    @property
+    def origin_list(self) -> frozenset[str]:
+        """The allowed origins, one by one."""
+        return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
+
+
+def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the environment, let the command line's flags win, and check the result.
+
+    Raises:
+        InvalidInput: `bad_setting`: a value is not of its type or out of range.
+    """
+    given: dict[str, Any] = {}
+    for setting in fields(Settings):
+        variable = PREFIX + setting.name.upper()
+        value = overrides.get(setting.name)
+        if value is None:
+            value = environment.get(variable)
+        if value is not None:
+            given[setting.name] = _converted(variable, value, type(setting.default))
+    return _checked(Settings(**given))
+
+
+def _converted(variable: str, value: Any, kind: type) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput("bad_setting", f"{variable} must be a {kind.__name__}.") from error
+
+
+def _checked(settings: Settings) -> Settings:
+    for name in ("runs", "runs_per_user", "run_seconds", "upload_bytes"):
+        if not getattr(settings, name) > 0:
+            raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")
+    if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
+        raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
+    if settings.log_level not in {"debug", "info", "warning", "error"}:
+        raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL is not a level.")
+    return settings

@@ -26,7 +26,7 @@ class RunRequest(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """A claimed unit of durable work. `fence` grows with every claim and guards every write.
 
-    `created_at` and `deadline_at` are seconds since 1970 UTC; `attempt` counts claims from 1.
+    `created_at` and `deadline_at` are seconds since 1970 UTC; `attempt` counts claims.
     """
 
     run_id: str
@@ -36,8 +36,9 @@ class Run(msgspec.Struct, frozen=True):
     request: RunRequest
     created_at: float
     deadline_at: float
-    fence: int
-    attempt: int
+    fence: int = 0
+    attempt: int = 0
+    cancel_requested: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):

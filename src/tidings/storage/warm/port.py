@@ -14,8 +14,12 @@ class Transaction(Protocol):
         """Run one statement, `?` for each value, and return its rows."""
         ...
 
+    async def execute_many(self, sql: str, rows: list[Row]) -> None:
+        """Run one statement for each row of values."""
+        ...
+
     def announce(self, note: object) -> None:
-        """Pass `note` to the database's listener once this transaction has committed."""
+        """Pass `note` to the listener once this transaction has committed."""
         ...
 
 

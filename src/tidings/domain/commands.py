@@ -1,0 +1,141 @@
+"""What a client may ask for. `id` is the client's: sending a command again changes nothing."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from tidings.domain.errors import InvalidInput
+
+COMMAND_ID_CHARACTERS_MAX = 64
+TEXT_CHARACTERS_MAX = 20_000
+FILES_PER_COMMAND_MAX = 16
+_ID = re.compile(r"[A-Za-z0-9_\-.:]{1,64}")
+
+
+class StartPayload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request for an agent; without a thread a new one begins."""
+
+    user_request: str
+    agent: str | None = None
+    thread_id: str | None = None
+    files: tuple[str, ...] = ()
+
+
+class MessagePayload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message in a thread."""
+
+    thread_id: str
+    text: str
+    files: tuple[str, ...] = ()
+
+
+class ChatPayload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message; without a thread a new one begins."""
+
+    text: str
+    thread_id: str | None = None
+    files: tuple[str, ...] = ()
+
+
+class StopPayload(msgspec.Struct, frozen=True):
+    """The run to stop."""
+
+    run_id: str
+
+
+class StartAgent(msgspec.Struct, frozen=True, tag_field="type", tag="start_agent"):
+    """Let an agent work on a request."""
+
+    id: str
+    payload: StartPayload
+
+
+class UserMessage(msgspec.Struct, frozen=True, tag_field="type", tag="user_message"):
+    """Say something in a thread."""
+
+    id: str
+    payload: MessagePayload
+
+
+class Chat(msgspec.Struct, frozen=True, tag_field="type", tag="chat"):
+    """Say something, in a thread or not."""
+
+    id: str
+    payload: ChatPayload
+
+
+class StopAgent(msgspec.Struct, frozen=True, tag_field="type", tag="stop_agent"):
+    """Stop a run."""
+
+    id: str
+    payload: StopPayload
+
+
+Command = StartAgent | UserMessage | Chat | StopAgent
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The command is durable. `offset` is where its first event stands in the thread's stream."""
+
+    ref: str
+    run_id: str
+    thread_id: str
+    offset: int
+    duplicate: bool = False
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What the three ways of asking come to."""
+
+    text: str
+    files: tuple[str, ...]
+    thread_id: str | None
+    agent: str | None
+
+
+def ask_of(command: StartAgent | UserMessage | Chat) -> Ask:
+    """Return what is asked for.
+
+    Raises:
+        InvalidInput: `invalid_text` or `too_many_files`.
+    """
+    said = command.payload
+    if isinstance(said, StartPayload):
+        ask = Ask(said.user_request, said.files, said.thread_id, said.agent)
+    else:
+        ask = Ask(said.text, said.files, said.thread_id, None)
+    check_text(ask.text)
+    if len(ask.files) > FILES_PER_COMMAND_MAX:
+        raise InvalidInput("too_many_files", f"Send at most {FILES_PER_COMMAND_MAX} files.")
+    return ask
+
+
+def check_command_id(command_id: str) -> None:
+    """Check the client's id of a command.
+
+    Raises:
+        InvalidInput: `bad_message`.
+    """
+    if not _ID.fullmatch(command_id):
+        raise InvalidInput("bad_message", "`id` must be 1 to 64 letters, digits, `_-.:`.")
+
+
+def check_text(text: str) -> None:
+    """Check what a person wrote.
+
+    Raises:
+        InvalidInput: `invalid_text`: empty, too long, or with a NUL in it.
+    """
+    if not text.strip():
+        raise InvalidInput("invalid_text", "The text is empty.")
+    if len(text) > TEXT_CHARACTERS_MAX:
+        limit = TEXT_CHARACTERS_MAX
+        raise InvalidInput("invalid_text", f"The text is longer than {limit} characters.")
+    if "\0" in text:
+        raise InvalidInput("invalid_text", "The text holds a NUL character.")
+
+
+def canonical(command: Command) -> Any:
+    """Return the command's content for comparing a repeat with the first."""
+    return msgspec.to_builtins(command)

@@ -1,0 +1,170 @@
+"""Delivery: follow a stream from any place. Hints wake, the log decides."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable
+
+from tidings.domain.context import UserContext
+from tidings.domain.errors import Unavailable
+from tidings.events import log
+from tidings.events.log import Appended, Entry, Place
+from tidings.storage.hot.port import Hints
+from tidings.storage.warm.port import Database
+
+TAIL_ENTRIES_MAX = 512
+TAIL_BYTES_MAX = 1024 * 1024
+READ_ENTRIES_MAX = 256
+POLL_SECONDS = 1.0
+POLL_STREAMS_MAX = 500
+
+
+class Tail:
+    """The newest entries of a followed stream, shared by its followers. Contiguous by offset."""
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.followers: set[Follower] = set()
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+
+    def add(self, entries: list[Entry]) -> None:
+        """Take entries from a hint; one that does not continue the tail starts it anew."""
+        for entry in entries:
+            if self._entries and entry[0] <= self._entries[-1][0]:
+                continue
+            if self._entries and entry[0] != self._entries[-1][0] + 1:
+                self._entries.clear()
+                self._bytes = 0
+            self._entries.append(entry)
+            self._bytes += len(entry[1])
+        while self._bytes > TAIL_BYTES_MAX or len(self._entries) > TAIL_ENTRIES_MAX:
+            self._bytes -= len(self._entries.popleft()[1])
+        self.saw(entries[-1][0])
+
+    def saw(self, head: int) -> None:
+        """Wake the followers when the stream has grown."""
+        if head > self.head:
+            self.head = head
+            for follower in self.followers:
+                follower.wake()
+
+    def after(self, offset: int, limit: int) -> list[Entry] | None:
+        """Return what follows `offset`, or None when only the log has it."""
+        if offset >= self.head:
+            return []
+        if not self._entries or not self._entries[0][0] <= offset + 1 <= self._entries[-1][0]:
+            return None
+        start = offset + 1 - self._entries[0][0]
+        return [self._entries[i] for i in range(start, min(start + limit, len(self._entries)))]
+
+
+class Follower:
+    """One reader's place in one stream. Always reads by offset; never keeps a queue."""
+
+    def __init__(
+        self,
+        feed: "Feed",
+        context: UserContext,
+        stream: str,
+        place: Place,
+        wake: Callable[[], None],
+    ) -> None:
+        self.context = context
+        self.stream = stream
+        self.epoch = place.epoch
+        self.after = place.after
+        self.wake = wake
+        self._feed = feed
+
+    @property
+    def behind(self) -> bool:
+        """Whether the stream is known to hold more than was read."""
+        return self._feed.head(self.stream) > self.after
+
+    async def read(self, limit: int = READ_ENTRIES_MAX) -> list[Entry]:
+        """Return the entries that follow the place and move it behind them."""
+        limit = min(limit, READ_ENTRIES_MAX)
+        entries = await self._feed.read(self.context, self.stream, self.after, limit)
+        if entries:
+            if entries[0][0] != self.after + 1:
+                raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")
+            self.after = entries[-1][0]
+        return entries
+
+    def close(self) -> None:
+        """Stop being woken."""
+        self._feed.forget(self)
+
+
+class Feed:
+    """The followed streams. `run` polls the log's heads, so that a lost hint costs a second."""
+
+    def __init__(self, database: Database, hints: Hints) -> None:
+        self._database = database
+        self._tails: defaultdict[str, Tail] = defaultdict(Tail)
+        hints.listen(Appended, self._on_appended)
+
+    async def follow(
+        self, context: UserContext, stream: str, position: str, wake: Callable[[], None]
+    ) -> Follower:
+        """Start at a position (see `log.locate`, whose errors this raises); `wake` must not wait.
+
+        The follower hears of everything committed after this call began.
+        """
+        tail = self._tails[stream]
+        waiting = Follower(self, context, stream, Place("", 0, 0), wake)
+        tail.followers.add(waiting)
+        try:
+            place = await self._database.read(lambda tx: log.locate(tx, context, stream, position))
+        except BaseException:
+            self.forget(waiting)
+            raise
+        waiting.epoch, waiting.after = place.epoch, place.after
+        tail.saw(place.head)
+        return waiting
+
+    async def read(self, context: UserContext, stream: str, after: int, limit: int) -> list[Entry]:
+        """Return entries after an offset: from memory when they are there, else from the log."""
+        tail = self._tails.get(stream)
+        entries = tail.after(after, limit) if tail else None
+        if entries is not None:
+            return entries
+        return await self._database.read(
+            lambda tx: log.read_after(tx, context, stream, after, limit)
+        )
+
+    def head(self, stream: str) -> int:
+        """Return the newest offset heard of."""
+        tail = self._tails.get(stream)
+        return tail.head if tail else 0
+
+    def forget(self, follower: Follower) -> None:
+        """Drop a follower, and the tail that nobody follows any more."""
+        tail = self._tails.get(follower.stream)
+        if tail is None:
+            return
+        tail.followers.discard(follower)
+        if not tail.followers:
+            del self._tails[follower.stream]
+
+    async def run(self) -> None:
+        """Poll for what hints did not tell, for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            followed = list(self._tails)
+            for start in range(0, len(followed), POLL_STREAMS_MAX):
+                await self._poll(followed[start : start + POLL_STREAMS_MAX])
+
+    async def _poll(self, streams: list[str]) -> None:
+        try:
+            heads = await self._database.read(lambda tx: log.heads(tx, streams))
+        except Unavailable:
+            return  # the next poll will tell
+        for stream, head in heads:
+            if stream in self._tails:
+                self._tails[stream].saw(head)
+
+    def _on_appended(self, note: Appended) -> None:
+        tail = self._tails.get(note.stream)
+        if tail is not None:
+            tail.add(note.entries)

@@ -1,0 +1,222 @@
+"""The durable log: contiguous streams, appended inside the caller's transaction."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tidings.domain.context import UserContext
+from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
+from tidings.domain.errors import Conflict
+from tidings.domain.events import Draft, Event
+from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.port import Transaction
+
+FROM_START = "0"
+FROM_HEAD = "live"
+OFFSET_DIGITS_MAX = 18
+
+Entry = tuple[int, bytes]
+"""An offset and the event's frame, encoded once when it was appended."""
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """A note for followers: these entries of a stream are now durable."""
+
+    stream: str
+    entries: list[Entry]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a reader stands: it has everything up to `after`; `head` is the newest offset."""
+
+    epoch: str
+    after: int
+    head: int
+
+
+async def open_store(tx: Transaction, store_id: str, epoch: str, now: float) -> str:
+    """Return the epoch of the store, beginning it when the store is new."""
+    rows = await tx.execute("select epoch from store")
+    if not rows:
+        await tx.execute("insert into store values (?, ?, ?)", store_id, epoch, now)
+        return epoch
+    return str(rows[0][0])
+
+
+async def open_stream(tx: Transaction, context: UserContext, stream: str) -> None:
+    """Make sure that the user's stream exists.
+
+    Raises:
+        NotFound: the stream is another user's.
+    """
+    await tx.execute(
+        "insert into streams (stream, user_id, epoch, head, first_offset)"
+        " select ?, ?, epoch, 0, 1 from store where true on conflict (stream) do nothing",
+        stream,
+        context.user_id,
+    )
+    await fetch_owned(tx, context, Kind.STREAM, stream, "1")
+
+
+async def append(
+    tx: Transaction, context: UserContext, stream: str, drafts: list[Draft], now: float
+) -> int:
+    """Give the drafts the next offsets of the stream and return its head.
+
+    A draft whose `event_id` is already in the log is left out: appending again changes nothing.
+
+    Raises:
+        NotFound: the user has no such stream.
+    """
+    drafts = await _without_known(tx, drafts)
+    row = await fetch_owned(tx, context, Kind.STREAM, stream, "epoch, head")
+    epoch, head = str(row[0]), int(row[1])
+    if not drafts:
+        return head
+    timestamp = rfc3339(now)
+    events = [
+        _event(draft, stream, epoch, offset, timestamp)
+        for offset, draft in enumerate(drafts, start=head + 1)
+    ]
+    entries = [(event.offset, msgspec.json.encode(event)) for event in events]
+    head += len(drafts)
+    await tx.execute("update streams set head = ? where stream = ?", head, stream)
+    await tx.execute_many(
+        'insert into events (stream, "offset", event_id, type, run_id, frame)'
+        " values (?, ?, ?, ?, ?, ?)",
+        [
+            (stream, event.offset, event.event_id, event.type, event.run_id, frame)
+            for event, (_, frame) in zip(events, entries, strict=True)
+        ],
+    )
+    tx.announce(Appended(stream, entries))
+    return head
+
+
+async def read_after(
+    tx: Transaction, context: UserContext, stream: str, after: int, limit: int
+) -> list[Entry]:
+    """Return up to `limit` entries that follow `after`, oldest first.
+
+    Raises:
+        NotFound: the user has no such stream.
+    """
+    await fetch_owned(tx, context, Kind.STREAM, stream, "1")
+    rows = await tx.execute(
+        'select "offset", frame from events where stream = ? and "offset" > ?'
+        ' order by "offset" limit ?',
+        stream,
+        after,
+        limit,
+    )
+    return [(offset, bytes(frame)) for offset, frame in rows]
+
+
+async def locate(tx: Transaction, context: UserContext, stream: str, position: str) -> Place:
+    """Find the place a client names: a cursor, a bare offset, `0` (the start) or `live` (the head).
+
+    The tail of the cursor is compared with the log, so that a client which has seen events that a
+    restored store has lost is told, instead of being fed a different history.
+
+    Raises:
+        NotFound: the user has no such stream.
+        InvalidInput: `cursor_invalid`: not a cursor of ours.
+        Conflict: `cursor_diverged`: the store's history differs from what the client has seen;
+            `cursor_trimmed`: the client is older than what is retained. Take a snapshot.
+    """
+    epoch, head, first = await fetch_owned(
+        tx, context, Kind.STREAM, stream, "epoch, head, first_offset"
+    )
+    if position == FROM_HEAD:
+        return Place(epoch, head, head)
+    if position == FROM_START:
+        return Place(epoch, first - 1, head)
+    cursor = Cursor(epoch, int(position), "") if _is_offset(position) else parse_cursor(position)
+    if 0 < cursor.offset < first:
+        raise Conflict("cursor_trimmed", "The events after this cursor are no longer kept.")
+    await _check_lineage(tx, stream, cursor, head)
+    return Place(epoch, cursor.offset, head)
+
+
+async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> str:
+    """Return the cursor of a client that has applied everything up to `offset`."""
+    rows = await tx.execute(
+        'select event_id from events where stream = ? and "offset" = ?', stream, offset
+    )
+    return str(cursor_of(epoch, offset, rows[0][0])) if rows else FROM_START
+
+
+async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:
+    """Return the newest offset of each stream; for the poll that makes lost hints harmless."""
+    marks = ", ".join("?" * len(streams))
+    return [
+        (stream, head)
+        for stream, head in await tx.execute(
+            f"select stream, head from streams where stream in ({marks})",  # noqa: S608
+            *streams,
+        )
+    ]
+
+
+async def events_of_run(tx: Transaction, context: UserContext, run_id: str) -> list[bytes]:
+    """Return the frames of a run's events, oldest first.
+
+    Raises:
+        NotFound: the user has no such run.
+    """
+    await fetch_owned(tx, context, Kind.RUN, run_id, "1")
+    rows = await tx.execute(
+        'select frame from events where run_id = ? order by stream, "offset"', run_id
+    )
+    return [bytes(frame) for (frame,) in rows]
+
+
+def rfc3339(now: float) -> str:
+    """Write seconds since 1970 as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+async def _without_known(tx: Transaction, drafts: list[Draft]) -> list[Draft]:
+    marks = ", ".join("?" * len(drafts))
+    known: set[Any] = {
+        event_id
+        for (event_id,) in await tx.execute(
+            f"select event_id from events where event_id in ({marks})",  # noqa: S608
+            *(draft.event_id for draft in drafts),
+        )
+    }
+    return [draft for draft in drafts if draft.event_id not in known] if known else drafts
+
+
+def _event(draft: Draft, stream: str, epoch: str, offset: int, timestamp: str) -> Event:
+    return Event(
+        type=draft.type.value,
+        event_id=draft.event_id,
+        stream=stream,
+        epoch=epoch,
+        offset=offset,
+        timestamp=timestamp,
+        run_id=draft.run_id,
+        thread_id=draft.thread_id,
+        agent=draft.agent,
+        payload=draft.payload,
+    )
+
+
+def _is_offset(position: str) -> bool:
+    return position.isascii() and position.isdigit() and len(position) <= OFFSET_DIGITS_MAX
+
+
+async def _check_lineage(tx: Transaction, stream: str, cursor: Cursor, head: int) -> None:
+    if cursor.offset == 0:
+        return
+    if cursor.offset <= head:
+        rows = await tx.execute(
+            'select event_id from events where stream = ? and "offset" = ?', stream, cursor.offset
+        )
+        if cursor.tail in {"", rows[0][0][-TAIL_LENGTH:]}:
+            return
+    raise Conflict(
+        "cursor_diverged", "The server's history differs from what you have seen; take a snapshot."
+    )

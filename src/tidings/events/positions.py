@@ -1,0 +1,38 @@
+"""How far each device has applied each stream; written lazily, for losing one costs little."""
+
+from tidings.domain.context import UserContext
+from tidings.domain.ports import Clock
+from tidings.storage.warm.port import Database, Transaction
+
+
+class Positions:
+    """Gathers acknowledgements and stores them together."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._fresh: dict[tuple[str, str, str], int] = {}
+
+    def acknowledge(self, context: UserContext, device: str, positions: dict[str, int]) -> None:
+        """Take note; a lower offset than before changes nothing."""
+        for stream, offset in positions.items():
+            key = (context.user_id, device, stream)
+            self._fresh[key] = max(offset, self._fresh.get(key, 0))
+
+    async def store(self) -> None:
+        """Write what was noted since the last time."""
+        fresh, self._fresh = self._fresh, {}
+        if not fresh:
+            return
+        now = self._clock.now()
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute_many(
+                'insert into positions (user_id, device, stream, "offset", acknowledged_at)'
+                " values (?, ?, ?, ?, ?) on conflict (user_id, device, stream) do update"
+                ' set "offset" = excluded."offset", acknowledged_at = excluded.acknowledged_at'
+                ' where excluded."offset" > positions."offset"',
+                [(*key, offset, now) for key, offset in fresh.items()],
+            )
+
+        await self._database.write(work)

@@ -1,0 +1,104 @@
+"""Threads: a user's conversations."""
+
+from typing import Any
+
+from tidings.domain.context import UserContext
+from tidings.domain.errors import Conflict
+from tidings.domain.events import Draft, EventType, thread_stream, user_stream
+from tidings.events import log
+from tidings.events.log import rfc3339
+from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.port import Row, Transaction
+
+TITLE_CHARACTERS_MAX = 80
+
+
+def title_of(text: str) -> str:
+    """Return a short name for a conversation that begins with this text."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARACTERS_MAX:
+        return line
+    return line[: TITLE_CHARACTERS_MAX - 1].rstrip() + "…"
+
+
+async def begin(
+    tx: Transaction, context: UserContext, thread_id: str, title: str, event_id: str, *, now: float
+) -> None:
+    """Create a thread with its stream, and say so on the user's stream."""
+    await tx.execute(
+        "insert into threads (thread_id, user_id, title, created_at) values (?, ?, ?, ?)",
+        thread_id,
+        context.user_id,
+        title,
+        now,
+    )
+    await log.open_stream(tx, context, thread_stream(thread_id))
+    await log.open_stream(tx, context, user_stream(context.user_id))
+    created = Draft(
+        event_id=event_id,
+        type=EventType.THREAD_CREATED,
+        payload={"title": title},
+        thread_id=thread_id,
+    )
+    await log.append(tx, context, user_stream(context.user_id), [created], now)
+
+
+async def newest(
+    tx: Transaction, context: UserContext, limit: int, before: str | None
+) -> list[dict[str, Any]]:
+    """Return the user's threads, newest first; `before` is the last id of the page before."""
+    rows = await tx.execute(
+        "select thread_id, title, created_at from threads"
+        " where user_id = ? and thread_id < ? order by thread_id desc limit ?",
+        context.user_id,
+        before or "u",
+        limit,
+    )
+    return [_shown(row) for row in rows]
+
+
+async def one(tx: Transaction, context: UserContext, thread_id: str) -> dict[str, Any]:
+    """Return a thread.
+
+    Raises:
+        NotFound: the user has no such thread.
+    """
+    columns = "thread_id, title, created_at"
+    return _shown(await fetch_owned(tx, context, Kind.THREAD, thread_id, columns))
+
+
+async def rename(tx: Transaction, context: UserContext, thread_id: str, title: str) -> None:
+    """Give a thread another title.
+
+    Raises:
+        NotFound: the user has no such thread.
+    """
+    await fetch_owned(tx, context, Kind.THREAD, thread_id, "1")
+    await tx.execute("update threads set title = ? where thread_id = ?", title, thread_id)
+
+
+async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
+    """Remove a thread with everything that was said in it.
+
+    Raises:
+        NotFound: the user has no such thread.
+        Conflict: `thread_busy`: a run in it has not ended.
+    """
+    await fetch_owned(tx, context, Kind.THREAD, thread_id, "1")
+    rows = await tx.execute("select state from runs where thread_id = ?", thread_id)
+    if any(state != "ended" for (state,) in rows):
+        raise Conflict("thread_busy", "Stop the thread's run before you delete the thread.")
+    stream = thread_stream(thread_id)
+    runs = "(select run_id from runs where thread_id = ?)"
+    await tx.execute(f"delete from steps where run_id in {runs}", thread_id)  # noqa: S608
+    await tx.execute(f"delete from reports where run_id in {runs}", thread_id)  # noqa: S608
+    await tx.execute("delete from runs where thread_id = ?", thread_id)
+    await tx.execute("delete from events where stream = ?", stream)
+    await tx.execute("delete from positions where stream = ?", stream)
+    await tx.execute("delete from streams where stream = ?", stream)
+    await tx.execute("delete from threads where thread_id = ?", thread_id)
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    thread_id, title, created_at = row
+    return {"thread_id": thread_id, "title": title, "created_at": rfc3339(created_at)}

@@ -1,0 +1,347 @@
+"""What an agent works with: everything it does here is recorded, told and resumable."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
+
+from tidings.domain.context import UserContext
+from tidings.domain.errors import TidingsError
+from tidings.domain.events import Draft, EventType
+from tidings.domain.facts import Fact, ToolResult, all_facts
+from tidings.domain.ports import Clock
+from tidings.domain.runs import Run, RunRequest
+from tidings.events.log import rfc3339
+from tidings.models.port import Model, ModelReply, ModelRequest, OnText
+from tidings.runs.journal import Journal
+from tidings.tools.catalogue import Catalogue
+from tidings.tools.port import ToolContext
+
+T = TypeVar("T")
+
+RESULT_ROWS_SHOWN_MAX = 20
+RESULT_FACTS_SHOWN_MAX = 40
+THOUGHT_CHARACTERS_MAX = 2_000
+
+TOOL_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a tool's own code may raise; the call has failed, the run goes on."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a call failed, as models and users are told it."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+class ToolOutcome(msgspec.Struct, frozen=True):
+    """How a tool call ended: a result, or a fault."""
+
+    call_id: str
+    tool: str
+    ok: bool
+    result: ToolResult | None = None
+    error: Fault | None = None
+    duration_ms: float = 0.0
+
+
+class Work(msgspec.Struct):
+    """What the agents of one run share: counters, facts and results so far."""
+
+    calls: int = 0
+    model_requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+    started: bool = False
+    facts: dict[str, Fact] = msgspec.field(default_factory=dict)
+    results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
+    dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """The collaborators of every run."""
+
+    model: Model
+    catalogue: Catalogue
+    clock: Clock
+
+
+class RunContext:
+    """An agent's view of its run. Between calls to it an agent must be deterministic.
+
+    After a crash the agent runs again from its first line; what was recorded is returned instead of
+    done, what was told is not told again.
+    """
+
+    def __init__(
+        self, engine: Engine, journal: Journal, work: Work, agent: str, scope: str = ""
+    ) -> None:
+        self.agent = agent
+        self._engine = engine
+        self._journal = journal
+        self._work = work
+        self._scope = scope
+        self._steps = 0
+        self._told = 0
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._journal.run
+
+    @property
+    def user(self) -> UserContext:
+        """The user the run works for."""
+        return self.run.context
+
+    @property
+    def request(self) -> RunRequest:
+        """What the user asked."""
+        return self.run.request
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """All facts that tools have found in this run, by id."""
+        return MappingProxyType(self._work.facts)
+
+    @property
+    def results(self) -> Mapping[str, ToolResult]:
+        """The results of the run's successful tool calls, by call id, in order."""
+        return MappingProxyType(self._work.results)
+
+    def remaining_seconds(self) -> float:
+        """Return the time until the run's deadline, at least 0."""
+        return max(0.0, self.run.deadline_at - self._engine.clock.now())
+
+    async def plan(self, task_description: str, plan: list[str]) -> None:
+        """Say what will be done: `agent_started`, the first event of the run's agent."""
+        self._start(task_description, plan)
+
+    def ensure_started(self) -> None:
+        """Begin the run's story for an agent that did not: nothing comes before `agent_started`."""
+        if not self._work.started:
+            self._start(self.request.text[:THOUGHT_CHARACTERS_MAX], [])
+
+    async def think(self, reasoning: str, progress: float) -> None:
+        """Say what the agent considers; `progress` is the share of the run's work, 0..1."""
+        progress = round(min(1.0, max(0.0, progress)), 3)
+        self._tell(
+            EventType.AGENT_THINKING,
+            reasoning=reasoning[:THOUGHT_CHARACTERS_MAX],
+            progress=progress,
+        )
+
+    async def notice(self, code: str, message: str, **details: Any) -> None:
+        """Tell the user of something that is not as it should be, by code and sentence."""
+        self._tell(EventType.NOTICE, code=code, message=message, **details)
+
+    async def delta(self, message_id: str, text: str) -> None:
+        """Show a piece of the answer as it is written.
+
+        An attempt after a crash writes a message of its own: the newest `message_id` counts.
+        """
+        self.ensure_started()
+        message = f"{message_id}.{self.run.attempt}"
+        payload = {"message_id": message, "text": text}
+        self._journal.tell_piece(self._draft(EventType.ANSWER_DELTA, payload))
+        self._work.dirty.set()
+
+    async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
+        """Ask the model; a recorded step.
+
+        Raises:
+            Failure: the model failed.
+        """
+        key = self._next_step("model")
+        if self._journal.is_done(key):
+            reply = self._journal.recorded(key, ModelReply)
+        else:
+            await self._journal.flush()
+            async with asyncio.timeout(self.remaining_seconds()):
+                reply = await self._engine.model.respond(request, on_text or _ignore)
+            await self._journal.finish(key, "model", reply)
+        self._count(reply)
+        return reply
+
+    async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
+        """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
+
+        A call that was under way when the process died is repeated if the tool is `repeatable`, and
+        otherwise ends as `outcome_unknown`.
+        """
+        self._work.calls += 1
+        call_id = f"c{self._work.calls}"
+        if self._journal.is_done(call_id):
+            outcome = self._journal.recorded(call_id, ToolOutcome)
+        else:
+            outcome = await self._call(name, call_id, arguments, purpose)
+            self._tell(EventType.TOOL_COMPLETED, **_shown(outcome))
+            await self._journal.finish(call_id, "tool", outcome)
+        if outcome.result is not None:
+            self._work.results[call_id] = outcome.result
+            self._work.facts.update((f.id, f) for f in all_facts(name, call_id, outcome.result))
+        return outcome
+
+    async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
+        """Do something once and remember its result; `name` is unique within the agent."""
+        key = f"{self._scope}step.{name}"
+        if self._journal.is_done(key):
+            return self._journal.recorded(key, type_)
+        result = await work()
+        await self._journal.finish(key, "step", result)
+        return result
+
+    @asynccontextmanager
+    async def sub(self, agent: str, task: str) -> AsyncIterator["SubContext"]:
+        """Let another agent work: `subagent_started` ... `subagent_completed` around the block."""
+        key = self._next_step(agent)
+        sub = SubContext(self._engine, self._journal, self._work, agent, f"{key}/")
+        sub.start(task, parent=self.agent)
+        try:
+            yield sub
+        except TidingsError as error:
+            sub.end(error.message, ok=False)
+            raise
+        sub.end("", ok=True)
+
+    def _start(self, task_description: str, plan: list[str]) -> None:
+        self._work.started = True
+        payload = {
+            "task_description": task_description,
+            "plan": plan,
+            "deadline_at": rfc3339(self.run.deadline_at),
+        }
+        self._journal.tell("started", self._draft(EventType.AGENT_STARTED, payload))
+        self._work.dirty.set()
+
+    def _next_step(self, kind: str) -> str:
+        self._steps += 1
+        return f"{self._scope}{self._steps}.{kind}"
+
+    def _tell(self, event: EventType, **payload: Any) -> None:
+        self.ensure_started()
+        self._told += 1
+        self._journal.tell(f"{self._scope}e{self._told}", self._draft(event, payload))
+        self._work.dirty.set()
+
+    def _draft(self, event: EventType, payload: dict[str, Any]) -> Draft:
+        return Draft(
+            event_id=self._journal.new_event_id(),
+            type=event,
+            payload=payload,
+            agent=self.agent,
+            run_id=self.run.run_id,
+            thread_id=self.run.thread_id,
+        )
+
+    async def _call(
+        self, name: str, call_id: str, arguments: dict[str, Any], purpose: str
+    ) -> ToolOutcome:
+        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(name)
+        self._tell(
+            EventType.TOOL_EXECUTING,
+            call_id=call_id,
+            tool=name,
+            purpose=purpose,
+            arguments=arguments,
+        )
+        if unknown:
+            lost = Fault("outcome_unknown", "It was under way when the server stopped.")
+            return ToolOutcome(call_id, name, ok=False, error=lost)
+        if not self._journal.is_begun(call_id):
+            await self._journal.begin(call_id)
+        begun = self._engine.clock.monotonic()
+        result: ToolResult | None = None
+        fault: Fault | None = None
+        try:
+            result = await self._invoke(name, call_id, arguments)
+        except TidingsError as error:
+            fault = Fault(error.code, error.message, error.retryable)
+        except TimeoutError:
+            fault = Fault("tool_timeout", "The tool did not finish in its time.")
+        except TOOL_FAULTS as error:
+            fault = Fault("tool_failed", f"The tool failed ({type(error).__name__}).")
+        took = round((self._engine.clock.monotonic() - begun) * 1000, 3)
+        return ToolOutcome(call_id, name, fault is None, result, fault, took)
+
+    async def _invoke(self, name: str, call_id: str, arguments: dict[str, Any]) -> ToolResult:
+        tool, values = self._engine.catalogue.check(name, arguments)
+        context = ToolContext(
+            user=self.user,
+            run_id=self.run.run_id,
+            call_id=call_id,
+            idempotency_key=f"{self.run.run_id}/{call_id}",
+            files=self.request.files,
+            facts=self.facts,
+            results=self.results,
+        )
+        async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
+            return await tool.call(context, values)
+
+    def _count(self, reply: ModelReply) -> None:
+        work, usage = self._work, reply.usage
+        work.model_requests += 1
+        work.input_tokens += usage.input_tokens
+        work.output_tokens += usage.output_tokens
+        known = work.cost_usd is not None and usage.cost_usd is not None
+        work.cost_usd = (work.cost_usd or 0.0) + (usage.cost_usd or 0.0) if known else None
+
+
+class SubContext(RunContext):
+    """The view of an agent that works for another."""
+
+    _open = False
+
+    def start(self, task: str, parent: str) -> None:
+        """Tell that the agent begins."""
+        self._open = True
+        self._tell(EventType.SUBAGENT_STARTED, task_description=task, parent=parent)
+
+    async def complete(self, summary: str, *, ok: bool = True) -> None:
+        """Tell, in a sentence, what came of it."""
+        self.end(summary, ok=ok)
+
+    def end(self, summary: str, *, ok: bool) -> None:
+        """Tell that the agent has ended, once."""
+        if self._open:
+            self._open = False
+            self._tell(EventType.SUBAGENT_COMPLETED, summary=summary, ok=ok)
+
+
+async def _ignore(_text: str) -> None:
+    """Take text that nobody wants to see as it arrives."""
+
+
+def _shown(outcome: ToolOutcome) -> dict[str, Any]:
+    """Return a call's end as users are shown it: bounded; the journal has the whole."""
+    shown: dict[str, Any] = {
+        "call_id": outcome.call_id,
+        "tool": outcome.tool,
+        "ok": outcome.ok,
+        "duration_ms": outcome.duration_ms,
+    }
+    if outcome.error is not None:
+        return shown | {"summary": outcome.error.message, "error": outcome.error}
+    result = outcome.result
+    assert result is not None  # noqa: S101 - an outcome is a result or a fault
+    table = result.table
+    if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
+        table = msgspec.structs.replace(
+            table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
+        )
+    brief = {"facts": result.facts[:RESULT_FACTS_SHOWN_MAX], "table": table, "notes": result.notes}
+    return shown | {"summary": result.summary, "result": brief}

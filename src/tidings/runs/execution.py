@@ -1,0 +1,178 @@
+"""One attempt at one run: its agent, its clock, and its end."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from tidings.domain.errors import TidingsError
+from tidings.domain.events import Draft, EventType
+from tidings.domain.runs import Outcome, Run
+from tidings.runs.context import Engine, RunContext, Work
+from tidings.runs.journal import Interrupted, Journal
+from tidings.runs.port import Agent
+
+ATTEMPTS_MAX = 5
+UNWIND_SECONDS = 2.0
+"""How long a stopped agent may take to let go before its run is ended without it."""
+START_PAUSE_SECONDS = 0.1
+DELTA_PAUSE_SECONDS = 0.025
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A run's terminal event in the making."""
+
+    event: EventType
+    status: str
+    payload: dict[str, Any]
+    report_id: str | None = None
+
+
+class Execution:
+    """Drives an agent from the journal's last step to the run's one terminal event."""
+
+    def __init__(self, engine: Engine, journal: Journal) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._work = Work()
+        self._stopping = asyncio.Event()
+        self._begun = engine.clock.monotonic()
+        self._context = RunContext(engine, journal, self._work, journal.run.agent)
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._journal.run
+
+    def stop(self) -> None:
+        """End the run as cancelled, from wherever it is."""
+        self._stopping.set()
+
+    async def drive(self, agent: Agent) -> None:
+        """Go on where the journal ends; return when the run has ended.
+
+        Raises:
+            Interrupted: it could not be recorded here; perhaps in a group, with other errors.
+        """
+        await self._journal.load()
+        if early := self._early_ending():
+            await self.end(early)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(self._tell())
+            stopping = tasks.create_task(self._stopping.wait())
+            working = tasks.create_task(self._outcome(agent))
+            await asyncio.wait(
+                {working, stopping},
+                timeout=self._context.remaining_seconds(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working}, timeout=UNWIND_SECONDS)
+            telling.cancel()
+            stopping.cancel()
+            await self.end(self._ending(working))
+
+    async def end(self, ending: Ending) -> None:
+        """Record the terminal event.
+
+        Raises:
+            Interrupted: it could not be recorded here.
+        """
+        if self._journal.interrupted:
+            raise Interrupted
+        self._context.ensure_started()
+        terminal = Draft(
+            event_id=self._journal.new_event_id(),
+            type=ending.event,
+            payload=ending.payload | {"usage": self._usage(), "summary": self._summary()},
+            agent=self.run.agent,
+            run_id=self.run.run_id,
+            thread_id=self.run.thread_id,
+        )
+        await self._journal.end(terminal, ending.status, ending.report_id)
+
+    def _early_ending(self) -> Ending | None:
+        """Return the end of a run that its agent shall not go on with."""
+        if self.run.cancel_requested:
+            return _cancelled()
+        if self._context.remaining_seconds() == 0:
+            return _out_of_time()
+        if self.run.attempt > ATTEMPTS_MAX:
+            return failed("worker_lost", "The server stopped too often during this run.")
+        return None
+
+    async def _outcome(self, agent: Agent) -> Ending:
+        try:
+            return _completed(await agent(self._context))
+        except TidingsError as error:
+            return failed(error.code, error.message, retryable=error.retryable)
+
+    def _ending(self, working: asyncio.Task[Ending]) -> Ending:
+        """Say how it ended: the agent's own end counts if it came to one."""
+        if working.done() and not working.cancelled():
+            return working.result()
+        if self._stopping.is_set():
+            return _cancelled()
+        return _out_of_time()
+
+    async def _tell(self) -> None:
+        """Commit what agents tell between their steps; pieces of text are gathered for a moment."""
+        await wait_at_most(self._work.dirty, START_PAUSE_SECONDS)
+        self._context.ensure_started()
+        while True:
+            await self._work.dirty.wait()
+            self._work.dirty.clear()
+            if self._journal.only_deltas_pending:
+                await asyncio.sleep(DELTA_PAUSE_SECONDS)
+            await self._journal.flush()
+
+    def _usage(self) -> dict[str, Any]:
+        return {
+            "model_requests": self._work.model_requests,
+            "input_tokens": self._work.input_tokens,
+            "output_tokens": self._work.output_tokens,
+            "cost_usd": self._work.cost_usd,
+        }
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "steps": self._journal.steps_done,
+            "tools": self._work.calls,
+            "attempts": self.run.attempt,
+            "duration_ms": round((self._engine.clock.now() - self.run.created_at) * 1000),
+        }
+
+
+def _completed(outcome: Outcome) -> Ending:
+    payload = {
+        "status": outcome.status,
+        "answer": outcome.answer,
+        "report_id": outcome.report_id,
+        "quality": outcome.quality,
+    }
+    return Ending(EventType.AGENT_COMPLETED, outcome.status, payload, outcome.report_id)
+
+
+def failed(code: str, message: str, *, retryable: bool = False) -> Ending:
+    """Return the end of a run that failed."""
+    payload = {"code": code, "message": message, "retryable": retryable}
+    return Ending(EventType.AGENT_FAILED, "failed", payload)
+
+
+def _cancelled() -> Ending:
+    return Ending(EventType.AGENT_CANCELLED, "cancelled", {"reason": "user"})
+
+
+def _out_of_time() -> Ending:
+    return failed("deadline_exceeded", "The run did not finish within its time.")
+
+
+async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, but not longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,198 @@
+"""The journal of one run: steps done, events told; a step and its events commit together."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from tidings.domain.errors import Unavailable
+from tidings.domain.events import Draft, EventType, thread_stream
+from tidings.domain.ports import Clock, IdSource
+from tidings.domain.runs import Run
+from tidings.events import log
+from tidings.runs import queue
+from tidings.runs.queue import Fenced
+from tidings.storage.warm.port import Database, Transaction
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """The run cannot be recorded here any more: the store failed, or the lease is lost.
+
+    Agents must let it pass. The run goes on from its journal, in another attempt.
+    """
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An event that waits for the next commit; pieces of an answer have no key."""
+
+    key: str | None
+    draft: Draft
+
+
+class Journal:
+    """What this run has done, in memory and in the warm tier.
+
+    After a crash the agent runs again from the top: steps that were done are answered from
+    here, and what was told is not told again.
+    """
+
+    def __init__(self, database: Database, clock: Clock, ids: IdSource, run: Run) -> None:
+        self.run = run
+        self.steps_done = 0
+        self.interrupted = False
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._results: dict[str, bytes | None] = {}
+        self._told: set[str] = set()
+        self._pending: list[Pending] = []
+
+    async def load(self) -> None:
+        """Read what earlier attempts have recorded."""
+        rows = await self._database.read(lambda tx: _read_steps(tx, self.run.run_id))
+        for key, emitted, result in rows:
+            self._told.update(msgspec.json.decode(emitted))
+            if not key.startswith("~"):
+                self._results[key] = result
+                self.steps_done += result is not None
+
+    def is_done(self, key: str) -> bool:
+        """Return whether a step has its result recorded."""
+        return self._results.get(key) is not None
+
+    def is_begun(self, key: str) -> bool:
+        """Return whether a step was begun and its end is not known."""
+        return key in self._results and self._results[key] is None
+
+    def recorded(self, key: str, type_: type[T]) -> T:
+        """Return the result of a finished step."""
+        return msgspec.json.decode(self._results[key] or b"null", type=type_)
+
+    def tell(self, key: str, draft: Draft) -> None:
+        """Queue an event for the next commit, unless an earlier attempt has told it."""
+        if key not in self._told:
+            self._told.add(key)
+            self._pending.append(Pending(key, draft))
+
+    def tell_piece(self, draft: Draft) -> None:
+        """Queue a piece of an answer, joined to the piece that waits before it."""
+        last = self._pending[-1].draft if self._pending else None
+        if last is not None and _continues(last, draft):
+            payload = draft.payload | {"text": last.payload["text"] + draft.payload["text"]}
+            self._pending[-1] = Pending(None, msgspec.structs.replace(last, payload=payload))
+        else:
+            self._pending.append(Pending(None, draft))
+
+    @property
+    def only_deltas_pending(self) -> bool:
+        """Whether nothing but pieces of an answer waits to be committed."""
+        return all(p.draft.type is EventType.ANSWER_DELTA for p in self._pending)
+
+    def new_event_id(self) -> str:
+        """Return an id for an event."""
+        return self._ids.new("e")
+
+    async def begin(self, key: str) -> None:
+        """Record that a step is under way, with the events that say so."""
+        self._results[key] = None
+        await self._commit(key, "begun", None)
+
+    async def finish(self, key: str, kind: str, result: Any) -> None:
+        """Record a step's result, with the events it caused."""
+        body = msgspec.json.encode(result)
+        self._results[key] = body
+        self.steps_done += 1
+        await self._commit(key, kind, body)
+
+    async def flush(self) -> None:
+        """Commit the waiting events on their own."""
+        if self._pending:
+            await self._commit(f"~{self._ids.new('f')}", "told", None)
+
+    async def end(self, terminal: Draft, status: str, report_id: str | None) -> None:
+        """End the run, with its one terminal event.
+
+        Raises:
+            Interrupted: it was not recorded, here and now.
+        """
+        drafts = [pending.draft for pending in self._take()] + [terminal]
+        now = self._clock.now()
+
+        async def work(tx: Transaction) -> None:
+            await queue.end(tx, self.run, status, now, report_id)
+            await self._append(tx, drafts, now)
+
+        await self._write(work)
+
+    async def _commit(self, key: str, kind: str, result: bytes | None) -> None:
+        pending = self._take()
+        emitted = msgspec.json.encode([p.key for p in pending if p.key]).decode()
+        now = self._clock.now()
+
+        async def work(tx: Transaction) -> None:
+            await queue.held(tx, self.run)
+            if kind != "told" or emitted != "[]":
+                await _write_step(tx, self.run.run_id, key, kind, emitted, result)
+            await self._append(tx, [p.draft for p in pending], now)
+
+        await self._write(work)
+
+    async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+        if self.interrupted:
+            raise Interrupted
+        try:
+            await self._database.write(work)
+        except (Unavailable, Fenced) as error:
+            self.interrupted = True
+            raise Interrupted from error
+
+    def _take(self) -> list[Pending]:
+        """Take the waiting events; called in the same turn as the write that carries them."""
+        pending, self._pending = self._pending, []
+        return pending
+
+    async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> None:
+        if drafts:
+            stream = thread_stream(self.run.thread_id)
+            await log.append(tx, self.run.context, stream, drafts, now)
+
+
+def _continues(last: Draft, draft: Draft) -> bool:
+    return (
+        last.type is EventType.ANSWER_DELTA
+        and last.agent == draft.agent
+        and last.payload["message_id"] == draft.payload["message_id"]
+    )
+
+
+async def _read_steps(tx: Transaction, run_id: str) -> list[tuple[str, str, bytes | None]]:
+    rows = await tx.execute("select key, emitted, result from steps where run_id = ?", run_id)
+    return [(key, emitted, result) for key, emitted, result in rows]
+
+
+async def _write_step(
+    tx: Transaction, run_id: str, key: str, kind: str, emitted: str, result: bytes | None
+) -> None:
+    """Insert a step, or finish one that was begun; what it had told stays told."""
+    rows = await tx.execute("select emitted from steps where run_id = ? and key = ?", run_id, key)
+    if rows:
+        told = msgspec.json.decode(rows[0][0]) + msgspec.json.decode(emitted)
+        await tx.execute(
+            "update steps set kind = ?, emitted = ?, result = ? where run_id = ? and key = ?",
+            kind,
+            msgspec.json.encode(told).decode(),
+            result,
+            run_id,
+            key,
+        )
+        return
+    await tx.execute(
+        "insert into steps (run_id, key, kind, emitted, result) values (?, ?, ?, ?, ?)",
+        run_id,
+        key,
+        kind,
+        emitted,
+        result,
+    )

@@ -1,0 +1,220 @@
+"""Runs waiting for a worker, and the lease by which one worker at a time owns a run."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tidings.domain.context import UserContext
+from tidings.domain.errors import Conflict, LimitExceeded
+from tidings.domain.runs import Run, RunRequest, RunState
+from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.port import Row, Transaction
+
+RUNS_OPEN_PER_USER_MAX = 50
+
+
+class RunQueued(msgspec.Struct, frozen=True):
+    """A note for workers: there is something to claim."""
+
+    run_id: str
+
+
+class CancelRequested(msgspec.Struct, frozen=True):
+    """A note for the worker that has this run: stop it."""
+
+    run_id: str
+
+
+class Fenced(Conflict):
+    """The lease is lost: another claim owns the run now, or it has ended. Write nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__("fenced", "This run belongs to another worker now.")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many runs are worked on at once, over all and for one user; how long one may take."""
+
+    runs: int = 16
+    runs_per_user: int = 4
+    run_seconds: float = 300.0
+
+
+async def add(tx: Transaction, run: Run, limits: Limits) -> int:
+    """Queue a run; return its place among those that must wait, 0 if it need not.
+
+    A thread has one run at a time, so that answers come in the order of the messages.
+
+    Raises:
+        LimitExceeded: `too_many_runs`: the user has RUNS_OPEN_PER_USER_MAX open runs.
+    """
+    ((over_all, of_user, of_thread),) = await tx.execute(
+        "select count(*), count(*) filter (where user_id = ?),"
+        " count(*) filter (where thread_id = ?) from runs where state <> 'ended'",
+        run.context.user_id,
+        run.thread_id,
+    )
+    if of_user >= RUNS_OPEN_PER_USER_MAX:
+        raise LimitExceeded("too_many_runs", "Wait until some of your runs have ended.")
+    await tx.execute(
+        "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent, request,"
+        " state, created_at, deadline_at) values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+        run.run_id,
+        run.context.user_id,
+        run.context.tenant_id,
+        run.context.session_id,
+        run.thread_id,
+        run.agent,
+        msgspec.json.encode(run.request).decode(),
+        run.created_at,
+        run.deadline_at,
+    )
+    tx.announce(RunQueued(run.run_id))
+    full = (over_all - limits.runs + 1, of_user - limits.runs_per_user + 1, of_thread)
+    return int(max(0, *full))
+
+
+async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
+    """Take every run that nobody holds and that only needs its end: stopped, or out of time."""
+    rows = await tx.execute(
+        "update runs set state = 'running', owner = ?, lease_until = ?,"
+        "  fence = fence + 1, attempt = attempt + 1"
+        " where (state = 'queued' or (state = 'running' and lease_until < ?))"
+        "  and (cancel_requested = 1 or deadline_at <= ?)"
+        " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
+        "  deadline_at, fence, attempt, cancel_requested",
+        owner,
+        lease_until,
+        now,
+        now,
+    )
+    return [_run(row) for row in rows]
+
+
+async def claim(
+    tx: Transaction, owner: str, now: float, lease_until: float, *, free: int, limits: Limits
+) -> list[Run]:
+    """Take up to `free` runs that nobody holds, oldest first.
+
+    One run at a time in a thread, in the order of its messages; `limits.runs_per_user` at once.
+    """
+    rows = await tx.execute(
+        "with held as (select user_id, thread_id from runs"
+        "  where state = 'running' and lease_until >= ?),"
+        " free as (select run_id, user_id, thread_id, created_at,"
+        "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
+        "  from runs where state <> 'ended' and (state = 'queued' or lease_until < ?)"
+        "  and thread_id not in (select thread_id from held)),"
+        " ready as (select run_id, created_at,"
+        "  row_number() over (partition by user_id order by created_at, run_id)"
+        "  + (select count(*) from held where held.user_id = free.user_id) as place"
+        "  from free where turn = 1)"
+        " update runs set state = 'running', owner = ?, lease_until = ?,"
+        "  fence = fence + 1, attempt = attempt + 1"
+        " where run_id in"
+        "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
+        " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
+        "  deadline_at, fence, attempt, cancel_requested",
+        now,
+        now,
+        owner,
+        lease_until,
+        limits.runs_per_user,
+        free,
+    )
+    return sorted((_run(row) for row in rows), key=lambda run: (run.created_at, run.run_id))
+
+
+async def held(tx: Transaction, run: Run) -> None:
+    """Check, inside a writing transaction, that the lease still holds.
+
+    Raises:
+        Fenced: it does not.
+    """
+    rows = await tx.execute(
+        "select 1 from runs where run_id = ? and fence = ? and state = 'running'",
+        run.run_id,
+        run.fence,
+    )
+    if not rows:
+        raise Fenced
+
+
+async def renew(tx: Transaction, owner: str, lease_until: float) -> list[str]:
+    """Prolong all leases of a worker; return those of its runs that were asked to stop."""
+    await tx.execute(
+        "update runs set lease_until = ? where owner = ? and state = 'running'", lease_until, owner
+    )
+    rows = await tx.execute(
+        "select run_id from runs where owner = ? and state = 'running' and cancel_requested = 1",
+        owner,
+    )
+    return [run_id for (run_id,) in rows]
+
+
+async def release(tx: Transaction, run: Run) -> None:
+    """Give an unfinished run back, for the next worker to go on with at once."""
+    await tx.execute(
+        "update runs set state = 'queued', owner = null, lease_until = 0"
+        " where run_id = ? and fence = ? and state = 'running'",
+        run.run_id,
+        run.fence,
+    )
+    tx.announce(RunQueued(run.run_id))
+
+
+async def release_all(tx: Transaction) -> None:
+    """Give back every run: for the start of the only process that works on this store."""
+    await tx.execute(
+        "update runs set state = 'queued', owner = null, lease_until = 0 where state = 'running'"
+    )
+
+
+async def end(
+    tx: Transaction, run: Run, status: str, now: float, report_id: str | None = None
+) -> None:
+    """Mark a held run as ended.
+
+    Raises:
+        Fenced: the lease is lost, or the run has ended before.
+    """
+    await held(tx, run)
+    await tx.execute(
+        "update runs set state = 'ended', status = ?, ended_at = ?, report_id = ?, owner = null"
+        " where run_id = ?",
+        status,
+        now,
+        report_id,
+        run.run_id,
+    )
+
+
+async def request_cancel(tx: Transaction, context: UserContext, run_id: str) -> RunState:
+    """Ask for a run's end; return the state it is in.
+
+    Raises:
+        NotFound: the user has no such run.
+    """
+    (state,) = await fetch_owned(tx, context, Kind.RUN, run_id, "state")
+    if state != RunState.ENDED:
+        await tx.execute("update runs set cancel_requested = 1 where run_id = ?", run_id)
+        tx.announce(CancelRequested(run_id))
+    return RunState(state)
+
+
+def _run(row: Row) -> Run:
+    run_id, tenant, user, session, thread, agent, request, *numbers = row
+    created, deadline, fence, attempt, cancel = numbers
+    return Run(
+        run_id=run_id,
+        context=UserContext(tenant, user, session),
+        thread_id=thread,
+        agent=agent,
+        request=msgspec.json.decode(request, type=RunRequest),
+        created_at=created,
+        deadline_at=deadline,
+        fence=fence,
+        attempt=attempt,
+        cancel_requested=bool(cancel),
+    )

@@ -1,0 +1,138 @@
+"""The worker: claims runs, lets each be executed, keeps their leases, gives back what it cannot."""
+
+import asyncio
+import logging
+
+from tidings.domain.errors import Unavailable
+from tidings.domain.ports import Clock, IdSource
+from tidings.domain.runs import Run
+from tidings.runs import queue
+from tidings.runs.context import Engine
+from tidings.runs.execution import Execution, failed, wait_at_most
+from tidings.runs.journal import Interrupted, Journal
+from tidings.runs.port import Agents
+from tidings.runs.queue import CancelRequested, Limits, RunQueued
+from tidings.storage.hot.port import Hints
+from tidings.storage.warm.port import Database, Transaction
+
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 1.0
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Works on runs until it is cancelled; then it gives the unfinished ones back."""
+
+    def __init__(
+        self,
+        database: Database,
+        hints: Hints,
+        engine: Engine,
+        agents: Agents,
+        ids: IdSource,
+        limits: Limits,
+    ) -> None:
+        self._database = database
+        self._engine = engine
+        self._agents = agents
+        self._ids = ids
+        self._limits = limits
+        self._owner = ids.new("w")
+        self._executions: dict[str, Execution] = {}
+        self._changed = asyncio.Event()
+        hints.listen(RunQueued, lambda _: self._changed.set())
+        hints.listen(CancelRequested, lambda note: self._stop(note.run_id))
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that leases and deadlines are measured by."""
+        return self._engine.clock
+
+    async def run(self) -> None:
+        """Claim and work, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew_leases())
+            while True:
+                self._changed.clear()
+                for run in await self._claim():
+                    journal = Journal(self._database, self.clock, self._ids, run)
+                    execution = Execution(self._engine, journal)
+                    self._executions[run.run_id] = execution
+                    tasks.create_task(self._execute(execution))
+                await wait_at_most(self._changed, POLL_SECONDS)
+
+    async def _claim(self) -> list[Run]:
+        """Take what there is to do; the overdue need no free place, for they only need an end."""
+        free = max(0, self._limits.runs - len(self._executions))
+        now = self.clock.now()
+        until = now + LEASE_SECONDS
+
+        async def work(tx: Transaction) -> list[Run]:
+            overdue = await queue.claim_overdue(tx, self._owner, now, until)
+            return overdue + await queue.claim(
+                tx, self._owner, now, until, free=free, limits=self._limits
+            )
+
+        try:
+            return await self._database.write(work)
+        except Unavailable:
+            return []  # the next poll tries again
+
+    async def _execute(self, execution: Execution) -> None:
+        run = execution.run
+        try:
+            await self._drive(execution)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(run))
+            raise
+        finally:
+            del self._executions[run.run_id]
+            self._changed.set()
+
+    async def _drive(self, execution: Execution) -> None:
+        """Drive one run to its end; whatever happens in it, the other runs go on."""
+        run = execution.run
+        try:
+            await execution.drive(self._agents[run.agent])
+        except* (Interrupted, Unavailable):
+            _log.warning("run %s is interrupted in attempt %d", run.run_id, run.attempt)
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._give_back(run)
+        except* Exception:  # noqa: BLE001 - the worker's outer loop
+            _log.exception("run %s failed by a defect of its agent", run.run_id)
+            await self._end_failed(execution)
+
+    async def _end_failed(self, execution: Execution) -> None:
+        try:
+            await execution.end(failed("internal", "The agent failed by a defect of its own."))
+        except Interrupted:
+            await self._give_back(execution.run)
+
+    async def _give_back(self, run: Run) -> None:
+        try:
+            await self._database.write(lambda tx: queue.release(tx, run))
+        except Unavailable:
+            _log.warning("run %s is free again when its lease ends", run.run_id)
+
+    def _stop(self, run_id: str) -> None:
+        execution = self._executions.get(run_id)
+        if execution is not None:
+            execution.stop()
+
+    async def _renew_leases(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if self._executions:
+                for run_id in await self._renewed():
+                    self._stop(run_id)
+
+    async def _renewed(self) -> list[str]:
+        """Prolong the leases; return the runs that someone asked to stop."""
+        until = self.clock.now() + LEASE_SECONDS
+        try:
+            return await self._database.write(lambda tx: queue.renew(tx, self._owner, until))
+        except Unavailable:
+            return []  # a lease outlives several failures

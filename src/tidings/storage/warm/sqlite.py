@@ -1,0 +1,254 @@
+"""Embedded warm tier: one SQLite file in WAL mode, one writer thread, group commit.
+
+Whatever waited while the last commit was syncing shares the next commit: nobody waits for a timer,
+and under load one fsync carries many units of work.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tidings.domain.errors import Unavailable
+from tidings.storage.warm.port import Row, Work
+
+T = TypeVar("T")
+
+READERS = 2
+UNITS_PER_COMMIT_MAX = 256
+BUSY_TIMEOUT_MS = 10_000
+STATEMENTS_CACHED = 512
+CACHE_KIB = 16 * 1024
+WAL_AUTOCHECKPOINT_PAGES = 4_000
+
+
+@dataclass(slots=True)
+class _Unit:
+    """A unit of work on its way through the writer thread, and what became of it."""
+
+    work: Work[Any]
+    future: "asyncio.Future[Any]"
+    notes: list[object] = field(default_factory=list)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class SqliteDatabase:
+    """One file; writes are durable (`synchronous=FULL`) before their result is returned."""
+
+    def __init__(self, path: Path, announce: Callable[[object], None]) -> None:
+        self._path = path
+        self._announce = announce
+        self._waiting: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="warm-read")
+        self._writer = threading.Thread(target=self._write_forever, name="warm-write", daemon=True)
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, announce: Callable[[object], None]) -> "SqliteDatabase":
+        """Open the file, bring its schema up to date and start the writer.
+
+        `announce` is called on the event loop with each note of a committed transaction.
+
+        Raises:
+            Unavailable: the file cannot be opened, or was written by a newer version.
+        """
+        database = cls(path, announce)
+        with _as_unavailable():
+            connection = _connect(path)
+            _migrate(connection)
+            connection.close()
+            for _ in range(READERS):
+                reader = _connect(path)
+                reader.execute("pragma query_only = on")
+                database._readers.put(reader)
+        database._writer.start()
+        return database
+
+    async def write(self, work: Work[T]) -> T:
+        if self._closed:
+            raise Unavailable("storage_unavailable", "The store is closing; try again shortly.")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.put(_Unit(work, future))
+        return await future
+
+    async def read(self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+
+    async def close(self) -> None:
+        """Finish what was submitted, then close the file."""
+        self._closed = True
+        self._waiting.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.join)
+        self._pool.shutdown()
+        while not self._readers.empty():
+            self._readers.get().close()
+
+    def _read(self, work: Work[T]) -> T:
+        connection = self._readers.get()
+        try:
+            with _as_unavailable():
+                connection.execute("begin")
+                return _finish(work(SqliteTransaction(connection, [])))
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+            self._readers.put(connection)
+
+    def _write_forever(self) -> None:
+        connection = _connect(self._path)
+        while batch := self._next_batch():
+            _commit_together(connection, batch)
+            loop = batch[0].future.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._deliver, batch)
+        connection.close()
+
+    def _next_batch(self) -> list[_Unit]:
+        """Wait for a unit, then take what else is waiting; empty means close."""
+        batch: list[_Unit] = []
+        unit = self._waiting.get()
+        while unit is not None:
+            if not unit.future.cancelled():
+                batch.append(unit)
+            if batch and (self._waiting.empty() or len(batch) == UNITS_PER_COMMIT_MAX):
+                return batch
+            unit = self._waiting.get()
+        if batch:
+            self._waiting.put(None)  # come back for the closing mark after this commit
+        return batch
+
+    def _deliver(self, batch: list[_Unit]) -> None:
+        for unit in batch:
+            if unit.error is None:
+                for note in unit.notes:
+                    self._announce(note)
+            if unit.future.done():
+                continue
+            if unit.error is None:
+                unit.future.set_result(unit.result)
+            else:
+                unit.future.set_exception(unit.error)
+
+
+class SqliteTransaction:
+    """Statements inside one unit of work."""
+
+    def __init__(self, connection: sqlite3.Connection, notes: list[object]) -> None:
+        self._connection = connection
+        self._notes = notes
+
+    async def execute(self, sql: str, *values: Any) -> list[Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    async def execute_many(self, sql: str, rows: list[Row]) -> None:
+        self._connection.executemany(sql, rows)
+
+    def announce(self, note: object) -> None:
+        self._notes.append(note)
+
+
+def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None:
+    """Run each unit under its own savepoint and commit them with one sync."""
+    try:
+        with _as_unavailable():
+            connection.execute("begin immediate")
+            for unit in batch:
+                _run_unit(connection, unit)
+            connection.execute("commit")
+    except Unavailable as error:
+        if connection.in_transaction:
+            connection.rollback()
+        for unit in batch:
+            unit.error = error
+
+
+def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> None:
+    connection.execute("savepoint unit")
+    try:
+        with _as_unavailable():
+            unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
+    except BaseException as error:
+        unit.error = error
+        if not connection.in_transaction:  # the engine gave up the whole transaction
+            raise Unavailable("storage_unavailable", "The store could not write.") from error
+        connection.execute("rollback to unit")
+    connection.execute("release unit")
+
+
+def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
+    """Drive a unit of work to its end; its statements return at once, so it never suspends."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    work.close()
+    raise RuntimeError("a unit of work may await nothing but its transaction")
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """Tell the engine's operational faults apart by what the caller can do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise Unavailable("storage_full", "The server's disk is full.", status=507) from error
+        if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            raise Unavailable("storage_busy", "The store is busy; try again.") from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
+            raise
+        raise Unavailable("storage_unavailable", "The store cannot be used now.") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS_CACHED,
+    )
+    connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma foreign_keys = on")
+    connection.execute(f"pragma cache_size = -{CACHE_KIB}")
+    connection.execute(f"pragma wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply, under the file's write lock, the numbered migrations that it has not seen."""
+    folder = resources.files("tidings.storage.warm") / "migrations"
+    scripts = sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
+    connection.execute("begin immediate")
+    (version,) = connection.execute("pragma user_version").fetchone()
+    if version > len(scripts):
+        connection.rollback()
+        raise Unavailable(
+            "store_too_new", "This data directory was written by a newer version of Tidings."
+        )
+    for _, script in scripts[version:]:
+        for statement in _statements(script):
+            connection.execute(statement)
+    connection.execute(f"pragma user_version = {len(scripts)}")
+    connection.execute("commit")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script where SQLite says that a statement is complete."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
