@@ -70,7 +70,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "prefix_tokens": ("prompt_prefix_tokens", "system_prompt_tokens"),
     "cost_reported": (
         "cost", "cost_usd", "spend", "response_cost", "total_cost", "calculated_total_cost",
-        "amount_value", "price", "price_usd", "usd",
+        "amount_value", "price", "price_usd", "usd", "cost_cents", "spend_cents",
     ),
     "quality_score": ("quality", "score", "eval_score", "rating", "grade"),
 }  # fmt: skip

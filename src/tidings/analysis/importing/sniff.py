@@ -2,9 +2,10 @@
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 
 import msgspec
 import zstandard
@@ -14,6 +15,7 @@ from tidings.analysis.importing.errors import ImportRefused
 HEAD_BYTES = 64 << 10
 CHUNK_BYTES = 1 << 20
 ZSTD_WINDOW_BYTES_MAX = 128 << 20
+ZSTD_FED_BYTES = 4 << 10
 
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _FOREIGN = {
@@ -35,10 +37,6 @@ _FOREIGN = {
 }
 _TEXT_ENDINGS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
 _ACCEPTED = "Upload CSV, TSV, JSONL or Parquet, or gzip or zstd of the text formats."
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 class Format(StrEnum):
@@ -82,20 +80,20 @@ def _expanded(path: Path, target: Path, bytes_max: int) -> Path:
         head = file.read(4)
         file.seek(0)
         if head.startswith(_GZIP):
-            _copy(gzip.open(file), target, bytes_max)
+            with gzip.open(file) as reader:
+                _write(iter(lambda: reader.read(CHUNK_BYTES), b""), target, bytes_max)
         elif head == _ZSTD:
-            reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
-            _copy(reader.stream_reader(file, read_across_frames=True), target, bytes_max)
+            _write(_unpacked(file), target, bytes_max)
         else:
             return path
     return target
 
 
-def _copy(source: _Readable, target: Path, bytes_max: int) -> None:
+def _write(chunks: Iterator[bytes], target: Path, bytes_max: int) -> None:
     written = 0
     try:
         with target.open("wb") as file:
-            while chunk := source.read(CHUNK_BYTES):
+            for chunk in chunks:
                 written += len(chunk)
                 if written > bytes_max:
                     raise ImportRefused(
@@ -107,6 +105,23 @@ def _copy(source: _Readable, target: Path, bytes_max: int) -> None:
         raise ImportRefused(
             "file_unreadable", "The compressed file is damaged or cut short; upload it again."
         ) from error
+
+
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of all zstd frames; a frame without its end is an error.
+
+    A block of a few bytes may stand for 128 KiB, so little is fed at a time.
+    """
+    engine = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
+    frame = engine.decompressobj()
+    while fed := file.read(ZSTD_FED_BYTES):
+        while fed:
+            if frame.eof:
+                frame = engine.decompressobj()
+            yield frame.decompress(fed)
+            fed = frame.unused_data if frame.eof else b""
+    if not frame.eof:
+        raise EOFError
 
 
 def _format(path: Path, head: bytes) -> Format:

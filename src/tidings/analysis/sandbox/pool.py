@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class Sandbox:
         self._seats: OrderedDict[Dataset, _Seat] = OrderedDict()
         self._slots = asyncio.Semaphore(limits.children_max)
         self._imports = asyncio.Semaphore(IMPORTS_MAX)
+        self._alive = 0
 
     async def query(
         self,
@@ -178,6 +179,7 @@ class Sandbox:
             del self._seats[dataset]
             if seat.child is not None:
                 seat.child.kill()
+                self._count_one_less()
 
     async def _ask(
         self, seat: _Seat, dataset: Dataset, request: frames.Query, deadline_seconds: float
@@ -204,33 +206,37 @@ class Sandbox:
     async def _dismiss(self, seat: _Seat) -> None:
         child, seat.child = seat.child, None
         if child is not None:
+            self._count_one_less()
             await child.close()
 
     async def _start(self, dataset: Dataset) -> Child:
-        await self._make_room()
-        child = await Child.start(self._root)
-        try:
+        async with AsyncExitStack() as undo:
+            self._alive += 1
+            undo.callback(self._count_one_less)
+            await self._make_room()
+            child = await undo.enter_async_context(await Child.start(self._root))
             names = tuple(f"f{number}.duckdb" for number in range(len(dataset.paths)))
             for name, path in zip(names, dataset.paths, strict=True):
-                (child.home / name).symlink_to(path.resolve())
+                _link(child.home / name, path)
             reply = await child.ask(self._open(names))
-        except BaseException:
-            await child.close()
-            raise
-        if isinstance(reply, frames.Ready):
+            if not isinstance(reply, frames.Ready):
+                raise _refusal(reply)
+            undo.pop_all()
             return child
-        await child.close()
-        raise _refusal(reply)
+
+    def _count_one_less(self) -> None:
+        self._alive -= 1
 
     async def _make_room(self) -> None:
-        """End the children that were idle longest until one more may live.
+        """End the children that were idle longest until no more live than may.
 
-        The caller holds a slot, so fewer than `children_max` are busy.
+        The caller holds a slot, so fewer than `children_max` others are busy.
         """
-        alive = [seat for seat in self._seats.values() if seat.child is not None]
-        idle = [seat for seat in alive if not seat.lock.locked()]
-        for seat in idle[: max(0, len(alive) - self._limits.children_max + 1)]:
-            await self._dismiss(seat)
+        for seat in list(self._seats.values()):
+            if self._alive <= self._limits.children_max:
+                return
+            if seat.child is not None and not seat.lock.locked():
+                await self._dismiss(seat)
 
     def _open(self, names: tuple[str, ...]) -> frames.Open:
         limits = self._limits
@@ -241,3 +247,11 @@ def _refusal(reply: frames.Reply) -> TidingsError:
     if isinstance(reply, frames.Refused):
         return _ERRORS.get(reply.code, InvalidInput)(reply.code, reply.message)
     return Failure("sandbox_confused", "The sandbox gave an answer that was not asked for.")
+
+
+def _link(name: Path, path: Path) -> None:
+    """Give the file a name of its own, so that queries see nothing of where it lies."""
+    try:
+        name.hardlink_to(path)
+    except OSError:  # another filesystem, or one without links
+        name.symlink_to(path.resolve())
