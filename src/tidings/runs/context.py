@@ -189,7 +189,7 @@ class RunContext:
             outcome = self._journal.recorded(call_id, ToolOutcome)
         else:
             outcome = await self._call(name, call_id, arguments, purpose)
-            self._tell(EventType.TOOL_COMPLETED, **_shown(outcome))
+            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, _shown(outcome))
             await self._journal.finish(call_id, "tool", outcome)
         if outcome.result is not None:
             self._work.results[call_id] = outcome.result
@@ -233,9 +233,13 @@ class RunContext:
         return f"{self._scope}{self._steps}.{kind}"
 
     def _tell(self, event: EventType, **payload: Any) -> None:
-        self.ensure_started()
+        """Tell something by its turn: an agent that runs again tells the same in the same order."""
         self._told += 1
-        self._journal.tell(f"{self._scope}e{self._told}", self._draft(event, payload))
+        self._tell_as(f"{self._scope}e{self._told}", event, payload)
+
+    def _tell_as(self, key: str, event: EventType, payload: dict[str, Any]) -> None:
+        self.ensure_started()
+        self._journal.tell(key, self._draft(event, payload))
         self._work.dirty.set()
 
     def _draft(self, event: EventType, payload: dict[str, Any]) -> Draft:
@@ -252,13 +256,8 @@ class RunContext:
         self, name: str, call_id: str, arguments: dict[str, Any], purpose: str
     ) -> ToolOutcome:
         unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(name)
-        self._tell(
-            EventType.TOOL_EXECUTING,
-            call_id=call_id,
-            tool=name,
-            purpose=purpose,
-            arguments=arguments,
-        )
+        said = {"call_id": call_id, "tool": name, "purpose": purpose, "arguments": arguments}
+        self._tell_as(f"{call_id}.executing", EventType.TOOL_EXECUTING, said)
         if unknown:
             lost = Fault("outcome_unknown", "It was under way when the server stopped.")
             return ToolOutcome(call_id, name, ok=False, error=lost)

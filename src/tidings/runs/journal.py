@@ -1,5 +1,6 @@
 """The journal of one run: steps done, events told; a step and its events commit together."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ class Journal:
         self.run = run
         self.steps_done = 0
         self.interrupted = False
+        self._turn = asyncio.Lock()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -140,13 +142,19 @@ class Journal:
         await self._write(work)
 
     async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
-        if self.interrupted:
-            raise Interrupted
-        try:
-            await self._database.write(work)
-        except (Unavailable, Fenced) as error:
-            self.interrupted = True
-            raise Interrupted from error
+        """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
+        await asyncio.shield(self._write_in_turn(work))
+
+    async def _write_in_turn(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Write after everything before it has been written; after a failure write nothing."""
+        async with self._turn:
+            if self.interrupted:
+                raise Interrupted
+            try:
+                await self._database.write(work)
+            except (Unavailable, Fenced) as error:
+                self.interrupted = True
+                raise Interrupted from error
 
     def _take(self) -> list[Pending]:
         """Take the waiting events; called in the same turn as the write that carries them."""

@@ -141,16 +141,16 @@ async def held(tx: Transaction, run: Run) -> None:
         raise Fenced
 
 
-async def renew(tx: Transaction, owner: str, lease_until: float) -> list[str]:
-    """Prolong all leases of a worker; return those of its runs that were asked to stop."""
-    await tx.execute(
-        "update runs set lease_until = ? where owner = ? and state = 'running'", lease_until, owner
-    )
+async def renew(tx: Transaction, owner: str, lease_until: float) -> list[Run]:
+    """Prolong all leases of a worker; return its runs, with whether they were asked to stop."""
     rows = await tx.execute(
-        "select run_id from runs where owner = ? and state = 'running' and cancel_requested = 1",
+        "update runs set lease_until = ? where owner = ? and state = 'running'"
+        " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
+        "  deadline_at, fence, attempt, cancel_requested",
+        lease_until,
         owner,
     )
-    return [run_id for (run_id,) in rows]
+    return [_run(row) for row in rows]
 
 
 async def release(tx: Transaction, run: Run) -> None:

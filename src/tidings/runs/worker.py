@@ -119,18 +119,22 @@ class Worker:
 
     def _stop(self, run_id: str) -> None:
         execution = self._executions.get(run_id)
-        if execution is not None:
+        if execution is None:
+            self._changed.set()  # it may be waiting: claim it to end it
+        else:
             execution.stop()
 
     async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            if self._executions:
-                for run_id in await self._renewed():
-                    self._stop(run_id)
+            for run in await self._renewed():
+                if run.run_id not in self._executions:
+                    await self._give_back(run)  # claimed, but the answer was lost
+                elif run.cancel_requested:
+                    self._stop(run.run_id)
 
-    async def _renewed(self) -> list[str]:
-        """Prolong the leases; return the runs that someone asked to stop."""
+    async def _renewed(self) -> list[Run]:
+        """Prolong the leases; return the runs that are held."""
         until = self.clock.now() + LEASE_SECONDS
         try:
             return await self._database.write(lambda tx: queue.renew(tx, self._owner, until))

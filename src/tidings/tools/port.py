@@ -18,7 +18,8 @@ class ToolContext:
     """For whom and in which call a tool works.
 
     `idempotency_key` is the same when a call is repeated after a crash: pass it on to whatever the
-    tool changes. `facts` are those of the run so far, by id.
+    tool changes. `facts` and
+    `results` are those of the run so far, by fact id and by call id.
     """
 
     user: UserContext
@@ -27,6 +28,7 @@ class ToolContext:
     idempotency_key: str
     files: tuple[str, ...]
     facts: Mapping[str, Fact]
+    results: Mapping[str, ToolResult]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,3 +19,19 @@ class Hints(Protocol):
     def listen(self, kind: type[N], listener: Callable[[N], None]) -> None:
         """Call `listener` with every note of this type from now on, on the event loop."""
         ...
+
+
+class Tickets(Protocol):
+    """Holds small secrets for seconds; each can be taken once."""
+
+    async def put(self, key: str, value: bytes, ttl_seconds: float) -> None:
+        """Keep `value` under `key` for so long at most.
+
+        Raises:
+            Unavailable: `tickets_full`.
+        """
+        ...
+
+    async def take(self, key: str) -> bytes | None:
+        """Return the value and forget it, in one step; None when absent, taken or too old."""
+        ...

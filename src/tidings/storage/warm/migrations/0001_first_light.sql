@@ -14,16 +14,23 @@ create table users (
     created_at double precision not null
 );
 
--- A login. The refresh token rotates; presenting an old one revokes the session.
 create table sessions (
     session_id text primary key,
     user_id text not null references users (user_id),
-    refresh_hash text not null,
     created_at double precision not null,
     expires_at double precision not null,
     revoked integer not null default 0
 );
 create index sessions_by_user on sessions (user_id);
+
+-- A login's refresh tokens, by hash: one is fresh, the others were spent for their successor.
+-- Presenting a spent one revokes the session.
+create table refresh_tokens (
+    token_hash text primary key,
+    session_id text not null references sessions (session_id),
+    spent integer not null default 0
+);
+create index refresh_tokens_by_session on refresh_tokens (session_id);
 
 create table threads (
     thread_id text primary key,

@@ -1,0 +1,1 @@
+"""The HTTP side of the edge: one small file per resource."""

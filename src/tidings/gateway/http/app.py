@@ -1,0 +1,52 @@
+"""The HTTP application: routes, and the layers every request passes."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import WebSocketRoute
+
+from tidings.gateway.http import (
+    routes_files,
+    routes_health,
+    routes_page,
+    routes_reports,
+    routes_runs,
+    routes_session,
+    routes_threads,
+)
+from tidings.gateway.http.bodies import JsonBodies
+from tidings.gateway.http.edge import Edge
+from tidings.gateway.http.problems import translate
+from tidings.gateway.services import Services
+
+ROUTERS = (
+    routes_session.router,
+    routes_files.router,
+    routes_threads.router,
+    routes_runs.router,
+    routes_reports.router,
+    routes_health.router,
+    routes_page.router,
+)
+
+
+def create_app(services: Services) -> FastAPI:
+    """Build the application around its collaborators."""
+    app = FastAPI(
+        title="Tidings",
+        version=version("tidings"),
+        docs_url=None,  # the documentation pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.routes.append(WebSocketRoute("/ws", services.sockets))
+    for refusal in (HTTPException, RequestValidationError):
+        app.add_exception_handler(refusal, translate)
+    app.add_middleware(JsonBodies)
+    app.add_middleware(Edge, services=services)
+    return app

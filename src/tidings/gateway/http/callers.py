@@ -1,0 +1,43 @@
+"""Who calls: the one way in is `Authorization: Bearer`, the same for every route."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from tidings.domain.context import UserContext
+from tidings.domain.errors import Unauthenticated
+from tidings.gateway.http.problems import Problem
+from tidings.gateway.services import Services
+
+
+def services(request: Request) -> Services:
+    """Return the collaborators that the app was made with."""
+    found: Services = request.app.state.services
+    return found
+
+
+Collaborators = Annotated[Services, Depends(services)]
+
+
+async def caller(request: Request, into: Collaborators) -> UserContext:
+    """Return who calls.
+
+    Raises:
+        Unauthenticated: no token, or one that is not good.
+        Problem: `ambiguous_credentials`: two tokens, whoever of them is right.
+    """
+    given = request.headers.getlist("authorization")
+    if len(given) > 1:
+        raise Problem("ambiguous_credentials", "Send one Authorization header.", status=400)
+    scheme, _, token = given[0].partition(" ") if given else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("unauthenticated", "Send `Authorization: Bearer <access token>`.")
+    return await into.identity.authenticate(token.strip())
+
+
+Caller = Annotated[UserContext, Depends(caller)]
+
+
+def peer(request: Request) -> str:
+    """Return the address at the other end; what proxies claim about it is not believed."""
+    return request.client.host if request.client else "unknown"

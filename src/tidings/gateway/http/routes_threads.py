@@ -1,0 +1,75 @@
+"""Threads, their snapshots, and the events of streams page by page."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from tidings.gateway.http.answers import Json
+from tidings.gateway.http.bodies import Body
+from tidings.gateway.http.callers import Caller, Collaborators
+
+router = APIRouter(prefix="/api", tags=["threads"])
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Place = Annotated[str, Query(max_length=128)]
+
+
+class Title(Body):
+    """What a thread is called."""
+
+    title: str = Field(min_length=1, max_length=256)
+
+
+@router.get("/threads")
+async def list_threads(
+    context: Caller, into: Collaborators, limit: Limit = 50, before: Place | None = None
+) -> Response:
+    """Return your threads, newest first; `before` is the last thread_id of the page before."""
+    return Json({"threads": await into.reads.threads(context, limit, before)})
+
+
+@router.post("/threads", status_code=201)
+async def create_thread(body: Title, context: Caller, into: Collaborators) -> Response:
+    """Begin an empty thread."""
+    return Json(await into.reads.create_thread(context, body.title), 201)
+
+
+@router.get("/threads/{thread_id}")
+async def get_thread(thread_id: str, context: Caller, into: Collaborators) -> Response:
+    """Return a thread and its runs."""
+    return Json(await into.reads.thread(context, thread_id))
+
+
+@router.patch("/threads/{thread_id}", status_code=204)
+async def rename_thread(
+    thread_id: str, body: Title, context: Caller, into: Collaborators
+) -> Response:
+    """Give a thread another title."""
+    await into.reads.rename_thread(context, thread_id, body.title)
+    return Response(status_code=204)
+
+
+@router.delete("/threads/{thread_id}", status_code=204)
+async def delete_thread(thread_id: str, context: Caller, into: Collaborators) -> Response:
+    """Remove a thread and everything in it."""
+    await into.reads.delete_thread(context, thread_id)
+    return Response(status_code=204)
+
+
+@router.get("/threads/{thread_id}/snapshot")
+async def snapshot(thread_id: str, context: Caller, into: Collaborators) -> Response:
+    """Return a thread's state and the cursor it stands at, read together."""
+    return Json(await into.reads.snapshot(context, thread_id))
+
+
+@router.get("/streams/{stream}/events")
+async def events(
+    stream: str,
+    context: Caller,
+    into: Collaborators,
+    after: Place = "0",
+    limit: Limit = 500,
+) -> Response:
+    """Return events after an offset or cursor, as they stand on the wire, with the head."""
+    return Json(await into.reads.events(context, stream, after, limit))

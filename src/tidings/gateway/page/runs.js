@@ -1,0 +1,160 @@
+// A run as it is shown: agents nested, tools with arguments and durations, the answer as written.
+
+import { markdown } from "./markdown.js";
+
+export class RunView {
+  constructor(runId, openReport) {
+    this.runId = runId;
+    this.openReport = openReport;
+    this.over = false;
+    this.agents = new Map();
+    this.tools = new Map();
+    this.message = null;
+    this.text = "";
+    this.painting = 0;
+    this.status = node("strong", "Waiting");
+    this.thought = node("span", "", "quiet");
+    this.bar = node("progress");
+    this.bar.max = 1;
+    this.bar.value = 0;
+    this.steps = node("details", "", "steps");
+    this.steps.open = true;
+    this.steps.append(node("summary", "Steps"));
+    this.answer = node("div", "", "answer");
+    this.end = node("div", "", "end");
+    this.root = node("article", "", "run");
+    const head = node("div", "", "head");
+    head.append(this.status, this.thought);
+    this.root.append(head, this.bar, this.steps, this.answer, this.end);
+  }
+
+  take({ type, agent, payload, timestamp }) {
+    this[type]?.(payload, agent, timestamp);
+  }
+
+  agent_started(payload, agent) {
+    this.status.textContent = "Working";
+    const group = this.group(agent, this.steps, payload.task_description);
+    const plan = node("ol", "", "plan");
+    plan.append(...(payload.plan ?? []).map((step) => node("li", step)));
+    if (plan.children.length) group.append(plan);
+  }
+
+  subagent_started(payload, agent) {
+    const parent = this.agents.get(payload.parent) ?? this.steps;
+    this.group(agent, parent, payload.task_description);
+  }
+
+  subagent_completed(payload, agent) {
+    const group = this.inside(agent);
+    group.classList.add(payload.ok === false ? "failed" : "done");
+    if (payload.summary) group.append(node("p", payload.summary, payload.ok === false ? "bad" : ""));
+  }
+
+  agent_thinking(payload, agent) {
+    this.thought.textContent = payload.reasoning ?? "";
+    if (typeof payload.progress === "number") this.bar.value = Math.max(this.bar.value, payload.progress);
+    this.inside(agent).append(node("p", payload.reasoning ?? "", "quiet"));
+  }
+
+  tool_executing(payload, agent) {
+    const box = node("details", "", "tool busy");
+    const line = node("summary");
+    const mark = node("span", "●", "mark");
+    const after = node("span", payload.purpose ? ` ${payload.purpose}` : "", "quiet");
+    line.append(mark, node("code", payload.tool), after);
+    box.append(line, node("pre", JSON.stringify(payload.arguments ?? {}, null, 2)));
+    this.tools.set(payload.call_id, { box, mark, after });
+    this.inside(agent).append(box);
+  }
+
+  tool_completed(payload) {
+    const tool = this.tools.get(payload.call_id);
+    if (!tool) return;
+    tool.box.classList.remove("busy");
+    tool.box.classList.toggle("bad", payload.ok === false);
+    tool.mark.textContent = payload.ok === false ? "✕" : "✓";
+    tool.after.textContent = ` ${spent(payload.duration_ms)}`;
+    const said = payload.summary || payload.error?.message;
+    if (said) tool.box.firstChild.append(node("span", ` ${said}`));
+  }
+
+  notice(payload, agent) {
+    const where = this.agents.size ? this.inside(agent) : this.steps;
+    where.append(node("p", payload.message ?? payload.code, "notice"));
+  }
+
+  // An attempt after a crash writes its own message: the newest counts.
+  answer_delta(payload) {
+    if (payload.message_id !== this.message) this.text = "";
+    this.message = payload.message_id;
+    this.text += payload.text;
+    this.painting ||= requestAnimationFrame(() => this.paint());
+  }
+
+  agent_completed(payload) {
+    this.finish(payload.status === "degraded" ? "Done, with limits" : "Done");
+    this.text = payload.answer ?? this.text;
+    this.paint();
+    if (payload.report_id) {
+      const open = node("button", "Open the report");
+      open.type = "button";
+      open.onclick = () => this.openReport(payload.report_id);
+      this.end.append(open);
+    }
+    const score = payload.quality?.score;
+    if (typeof score === "number") this.end.append(node("span", `quality ${score.toFixed(2)}`, "quiet"));
+    if (payload.status === "degraded") this.end.append(node("span", "degraded", "notice"));
+  }
+
+  agent_failed(payload) {
+    this.finish("Failed");
+    this.end.append(node("span", payload.message ?? payload.code, "bad"));
+  }
+
+  agent_cancelled() {
+    this.finish("Stopped");
+  }
+
+  finish(word) {
+    this.over = true;
+    this.status.textContent = word;
+    this.thought.textContent = "";
+    this.bar.hidden = true;
+    this.steps.open = false;
+    for (const { box } of this.tools.values()) box.classList.remove("busy");
+  }
+
+  paint() {
+    cancelAnimationFrame(this.painting);
+    this.painting = 0;
+    this.answer.replaceChildren(markdown(this.text));
+  }
+
+  group(agent, parent, task) {
+    const group = node("div", "", "agent");
+    const title = node("p");
+    title.append(node("span", (agent ?? "agent").replaceAll("_", " "), "name"));
+    if (task) title.append(node("span", ` — ${task}`, "quiet"));
+    group.append(title);
+    parent.append(group);
+    this.agents.set(agent, group);
+    return group;
+  }
+
+  inside(agent) {
+    return this.agents.get(agent) ?? this.agents.values().next().value ?? this.steps;
+  }
+}
+
+export function node(kind, text = "", look = "") {
+  const made = document.createElement(kind);
+  if (text) made.textContent = text;
+  if (look) made.className = look;
+  return made;
+}
+
+function spent(ms) {
+  if (typeof ms !== "number") return "";
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}

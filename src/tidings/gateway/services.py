@@ -1,0 +1,66 @@
+"""What the edge hands its requests on to."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp
+
+from tidings.domain.context import UserContext
+from tidings.domain.ports import Clock, IdSource
+from tidings.health.metrics import Metrics
+from tidings.health.probes import Readiness
+from tidings.identity.service import Identity
+from tidings.router.accept import Router
+from tidings.router.reads import Reads
+
+
+class FileShelf(Protocol):
+    """Keeps the files of users; every method raises NotFound for what is not the user's.
+
+    What it returns encodes as JSON by msgspec.
+    """
+
+    async def add(self, context: UserContext, name: str, chunks: AsyncIterator[bytes]) -> Any:
+        """Store and import a file as it arrives; on failure nothing of it is left."""
+        ...
+
+    async def list(self, context: UserContext) -> Any:
+        """Return the user's files."""
+        ...
+
+    async def get(self, context: UserContext, file_id: str) -> Any:
+        """Return one file and what its import found."""
+        ...
+
+    async def delete(self, context: UserContext, file_id: str) -> None:
+        """Remove a file for good."""
+        ...
+
+
+class ReportShelf(Protocol):
+    """Keeps finished reports."""
+
+    async def get(self, context: UserContext, report_id: str, format: str) -> str | bytes:
+        """Return the report written as `md`, `html` or `json`; NotFound if not the user's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The collaborators of the edge.
+
+    `sockets` serves `/ws`; `upload_bytes_max` bounds one uploaded file.
+    """
+
+    identity: Identity
+    router: Router
+    reads: Reads
+    files: FileShelf
+    reports: ReportShelf
+    readiness: Readiness
+    sockets: ASGIApp
+    metrics: Metrics
+    clock: Clock
+    ids: IdSource
+    upload_bytes_max: int

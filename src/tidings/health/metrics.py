@@ -1,0 +1,35 @@
+"""What is counted, in one object that is built once and passed to whoever counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+METRICS_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+
+
+class Metrics:
+    """The counters of one server. Labels take values from closed sets only, never from input."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = self._counter("http_requests", "HTTP answers.", "route", "status")
+        self.request_seconds = self._histogram("http_request", "Time to answer.", "route")
+        self.refusals = self._counter("refusals", "Answers that said no.", "code")
+        self.limit_hits = self._counter("limit_hits", "Limits that were reached.", "limit")
+        self.sockets = Gauge("tidings_sockets", "Open WebSockets.", registry=self._registry)
+        self.events = self._counter("events_appended", "Events in the log.", "type")
+        self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
+        self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
+        self.tool_seconds = self._histogram("tool_call", "Time of tool calls.", "tool")
+
+    def render(self) -> bytes:
+        """Return everything in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(f"tidings_{name}", says, labels, registry=self._registry)
+
+    def _histogram(self, name: str, says: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"tidings_{name}_seconds", says, labels, registry=self._registry, buckets=_SECONDS
+        )

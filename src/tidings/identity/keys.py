@@ -1,0 +1,60 @@
+"""The signing key of this installation, and every other secret it makes."""
+
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+KEY_BYTES = 32
+SECRET_BYTES = 32
+
+
+class UnsafeKey(Exception):
+    """The key file exists and cannot be trusted; the message says what to do about it."""
+
+
+def load_or_create_key(path: Path) -> bytes:
+    """Return the key kept at `path`; the first caller makes it, readable by its owner alone.
+
+    Raises:
+        UnsafeKey: others may read the file, or it holds no whole key.
+    """
+    if not path.exists():
+        _create(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise UnsafeKey(f"{path} can be read by others. Run: chmod 600 {path}")
+    key = path.read_bytes()
+    if len(key) < KEY_BYTES:
+        raise UnsafeKey(f"{path} holds less than {KEY_BYTES} bytes. Remove it and start again.")
+    return key
+
+
+def new_secret() -> str:
+    """Return 256 random bits as text.
+
+    Not injected like other randomness: no wiring may make a credential predictable.
+    """
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def fingerprint(secret: str) -> str:
+    """Return what is stored in place of a secret with 256 random bits."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _create(path: Path) -> None:
+    """Put a whole key in place at once; when two processes race, the first one's stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+        file.flush()
+        os.fsync(descriptor)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,151 @@
+"""Users, sessions and refresh tokens in the warm tier."""
+
+from dataclasses import dataclass
+
+from tidings.domain.context import UserContext
+from tidings.storage.warm.port import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person with an account. `created_at` is seconds since 1970 UTC."""
+
+    user_id: str
+    tenant_id: str
+    name: str
+    disabled: bool
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRow:
+    """A refresh token as recorded, with the session it renews."""
+
+    context: UserContext
+    spent: bool
+    live: bool
+
+
+async def insert_user(tx: Transaction, user: User, password_hash: str) -> bool:
+    """Record the user; False when the name is taken."""
+    rows = await tx.execute(
+        "insert into users (user_id, tenant_id, name, password_hash, created_at)"
+        " values (?, ?, ?, ?, ?) on conflict do nothing returning user_id",
+        user.user_id,
+        user.tenant_id,
+        user.name,
+        password_hash,
+        user.created_at,
+    )
+    return bool(rows)
+
+
+async def list_users(tx: Transaction) -> list[User]:
+    """Return every user, by name."""
+    rows = await tx.execute(
+        "select user_id, tenant_id, name, disabled, created_at from users order by name"
+    )
+    return [User(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]
+
+
+async def find_user(tx: Transaction, name: str) -> tuple[User, str] | None:
+    """Return the user of that name with the stored password."""
+    rows = await tx.execute(
+        "select user_id, tenant_id, name, disabled, created_at, password_hash"
+        " from users where name = ?",
+        name,
+    )
+    if not rows:
+        return None
+    user_id, tenant_id, name, disabled, created_at, password_hash = rows[0]
+    return User(user_id, tenant_id, name, bool(disabled), created_at), password_hash
+
+
+async def disable_user(tx: Transaction, name: str) -> bool:
+    """Disable the user and revoke every session; False when there is no such user."""
+    rows = await tx.execute("update users set disabled = 1 where name = ? returning user_id", name)
+    if not rows:
+        return False
+    (user_id,) = rows[0]
+    await tx.execute("update sessions set revoked = 1 where user_id = ?", user_id)
+    await tx.execute(
+        "delete from refresh_tokens where session_id in"
+        " (select session_id from sessions where user_id = ?)",
+        user_id,
+    )
+    return True
+
+
+async def open_session(
+    tx: Transaction, context: UserContext, created_at: float, expires_at: float
+) -> None:
+    """Record a login."""
+    await tx.execute(
+        "insert into sessions (session_id, user_id, created_at, expires_at) values (?, ?, ?, ?)",
+        context.session_id,
+        context.user_id,
+        created_at,
+        expires_at,
+    )
+
+
+async def session_is_live(tx: Transaction, context: UserContext, now: float) -> bool:
+    """Tell whether the session stands and its user may act."""
+    rows = await tx.execute(
+        "select 1 from sessions join users on users.user_id = sessions.user_id"
+        " where session_id = ? and users.user_id = ? and tenant_id = ?"
+        " and revoked = 0 and disabled = 0 and expires_at > ?",
+        context.session_id,
+        context.user_id,
+        context.tenant_id,
+        now,
+    )
+    return bool(rows)
+
+
+async def dead_sessions(tx: Transaction, session_ids: list[str], now: float) -> set[str]:
+    """Return those of the sessions that stand no more."""
+    marks = ", ".join("?" * len(session_ids))
+    rows = await tx.execute(
+        "select session_id from sessions join users on users.user_id = sessions.user_id"  # noqa: S608
+        f" where session_id in ({marks}) and revoked = 0 and disabled = 0 and expires_at > ?",
+        *session_ids,
+        now,
+    )
+    return set(session_ids) - {session_id for (session_id,) in rows}
+
+
+async def revoke_session(tx: Transaction, session_id: str) -> None:
+    """End a login for good, and forget its refresh tokens."""
+    await tx.execute("update sessions set revoked = 1 where session_id = ?", session_id)
+    await tx.execute("delete from refresh_tokens where session_id = ?", session_id)
+
+
+async def add_refresh(tx: Transaction, session_id: str, token_hash: str) -> None:
+    """Record a fresh refresh token."""
+    await tx.execute(
+        "insert into refresh_tokens (token_hash, session_id) values (?, ?)", token_hash, session_id
+    )
+
+
+async def find_refresh(tx: Transaction, token_hash: str, now: float) -> RefreshRow | None:
+    """Return the refresh token and the state of its session."""
+    rows = await tx.execute(
+        "select tenant_id, users.user_id, sessions.session_id, spent,"
+        " revoked = 0 and disabled = 0 and expires_at > ?"
+        " from refresh_tokens"
+        " join sessions on sessions.session_id = refresh_tokens.session_id"
+        " join users on users.user_id = sessions.user_id"
+        " where token_hash = ?",
+        now,
+        token_hash,
+    )
+    if not rows:
+        return None
+    tenant_id, user_id, session_id, spent, live = rows[0]
+    return RefreshRow(UserContext(tenant_id, user_id, session_id), bool(spent), bool(live))
+
+
+async def spend_refresh(tx: Transaction, token_hash: str) -> None:
+    """Mark the token as exchanged for its successor."""
+    await tx.execute("update refresh_tokens set spent = 1 where token_hash = ?", token_hash)

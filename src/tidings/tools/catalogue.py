@@ -1,0 +1,64 @@
+"""The tools there are, by name; no call gets past here without valid arguments."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tidings.domain.errors import InvalidInput
+from tidings.tools.port import Tool
+
+PROBLEMS_TOLD_MAX = 5
+
+
+class Catalogue:
+    """A fixed set of tools, each name once."""
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            self.add(tool)
+
+    def add(self, tool: Tool) -> None:
+        """Add a tool.
+
+        Raises:
+            ValueError: there is one of that name.
+        """
+        if tool.name in self._tools:
+            raise ValueError(f"there are two tools named {tool.name}")
+        self._tools[tool.name] = tool
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def repeatable(self, name: str) -> bool:
+        """Return whether a second call does no harm; one that does not exist does none."""
+        return name not in self._tools or self._tools[name].repeatable
+
+    def check(self, name: str, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
+        """Return the tool, and the arguments as it takes them.
+
+        Raises:
+            InvalidInput: `unknown_tool`, naming those there are, or `invalid_arguments`, naming
+                what is wrong.
+        """
+        tool = self._tools.get(name)
+        if tool is None:
+            raise InvalidInput("unknown_tool", self._unknown(name))
+        try:
+            return tool, tool.arguments.model_validate(arguments)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False)[:PROBLEMS_TOLD_MAX]
+            told = "; ".join(f"{_path(p['loc'])}: {p['msg']}" for p in problems)
+            raise InvalidInput("invalid_arguments", told) from error
+
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(name[:64], self._tools, 1)
+        meant = f" Did you mean {close[0]}?" if close else ""
+        return f"There is no such tool.{meant} Known tools: {', '.join(sorted(self._tools))}."
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "arguments"

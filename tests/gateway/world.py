@@ -1,0 +1,162 @@
+"""A real server on a real socket: real identity, router and store; files and reports in memory."""
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tests.fakes.shelves import MemoryFiles, MemoryReports
+from tests.fakes.sockets import greet_and_close
+from tidings.events.log import open_store
+from tidings.gateway.http.app import create_app
+from tidings.gateway.services import Services
+from tidings.health.metrics import Metrics
+from tidings.health.probes import Readiness, database_probe
+from tidings.identity.passwords import Passwords
+from tidings.identity.service import Identity
+from tidings.identity.tokens import AccessTokens
+from tidings.router.accept import Router
+from tidings.router.reads import Reads
+from tidings.runs.queue import Limits
+from tidings.storage.hot.memory import MemoryTickets
+from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.system import SystemClock, UlidSource
+
+UPLOAD_BYTES_MAX = 4 * 1024 * 1024
+PASSWORD = "correct horse"
+KEY = b"k" * 32
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> Any:
+        """The code of a problem, after checking that it is one."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        assert self.json["status"] == self.status
+        assert self.json["request_id"] == self.headers["x-request-id"]
+        assert self.json["title"]
+        assert self.json["detail"]
+        return self.json["code"]
+
+
+@dataclass
+class World:
+    """The server, and two users who know nothing of each other."""
+
+    port: int
+    identity: Identity
+    readiness: Readiness
+    files: MemoryFiles
+    reports: MemoryReports
+    ada: str = ""
+    bob: str = ""
+    user_ids: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Answer:
+        """Send one request; a body that is not bytes goes as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        connection.putrequest(method, path)
+        sent = list(headers)
+        if token:
+            sent.append(("Authorization", f"Bearer {token}"))
+        if raw is not None:
+            sent.append(("Content-Length", str(len(raw))))
+            if not any(name == "Content-Type" for name, _ in sent):
+                sent.append(("Content-Type", "application/json"))
+        for name, value in sent:
+            connection.putheader(name, value)
+        connection.endheaders(raw)
+        response = connection.getresponse()
+        got = Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            response.read(),
+        )
+        connection.close()
+        return got
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are, and return all that comes back."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+            return answer
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[World]:
+    database = SqliteDatabase.open(folder / "tidings.db", lambda note: None)
+    clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
+    tickets = MemoryTickets(clock)
+    identity = Identity(database, AccessTokens(KEY), passwords, tickets, clock, ids)
+    readiness = Readiness((database_probe(database),), clock)
+    files, reports = MemoryFiles(), MemoryReports()
+    agents = frozenset({"analysis"})
+    services = Services(
+        identity=identity,
+        router=Router(database, clock, ids, agents, "analysis", Limits()),
+        reads=Reads(database, clock, ids),
+        files=files,
+        reports=reports,
+        readiness=readiness,
+        sockets=greet_and_close,
+        metrics=Metrics(),
+        clock=clock,
+        ids=ids,
+        upload_bytes_max=UPLOAD_BYTES_MAX,
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    world = World(listener.getsockname()[1], identity, readiness, files, reports)
+    asyncio.run(_populate(world, database))
+    config = uvicorn.Config(
+        create_app(services), log_config=None, access_log=False, ws="websockets-sansio"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield world
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+        asyncio.run(database.close())
+        passwords.close()
+
+
+async def _populate(world: World, database: SqliteDatabase) -> None:
+    await database.write(lambda tx: open_store(tx, "store", "e1", 0.0))
+    for name in ("ada", "bob"):
+        user = await world.identity.add_user(name, PASSWORD)
+        world.user_ids[name] = user.user_id
+    world.ada = await world.identity.issue_token("ada")
+    world.bob = await world.identity.issue_token("bob")

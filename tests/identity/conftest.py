@@ -1,0 +1,40 @@
+"""An Identity on real parts: SQLite, argon2, a signing key; only the clock is by hand."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.time import CountingIds, ManualClock
+from tidings.identity.passwords import Passwords
+from tidings.identity.service import Identity
+from tidings.identity.tokens import AccessTokens
+from tidings.storage.hot.memory import MemoryTickets
+from tidings.storage.warm.sqlite import SqliteDatabase
+
+KEY = b"k" * 32
+
+
+@dataclass
+class World:
+    identity: Identity
+    tokens: AccessTokens
+    clock: ManualClock
+
+
+@pytest.fixture(scope="session")
+def passwords() -> Iterator[Passwords]:
+    pool = Passwords()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def world(passwords: Passwords, tmp_path: Path) -> Iterator[World]:
+    database = SqliteDatabase.open(tmp_path / "tidings.db", lambda note: None)
+    clock, tokens = ManualClock(), AccessTokens(KEY)
+    tickets = MemoryTickets(clock)
+    yield World(Identity(database, tokens, passwords, tickets, clock, CountingIds()), tokens, clock)
+    asyncio.run(database.close())

@@ -1,0 +1,407 @@
+"""A run's life: every step once, one end, within its time, whatever the agent does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.models import says
+from tests.fakes.ports import FaultyDatabase
+from tests.world import ANA, BOB, World, payloads, types, world
+from tidings.domain.commands import StopAgent, StopPayload
+from tidings.domain.errors import (
+    Conflict,
+    Failure,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
+from tidings.domain.facts import Fact, ToolResult, Unit
+from tidings.domain.runs import Outcome
+from tidings.runs import queue
+from tidings.runs.context import RunContext
+from tidings.runs.journal import Interrupted, Journal
+from tidings.runs.queue import RUNS_OPEN_PER_USER_MAX, Limits
+from tidings.tools.port import Tool, ToolContext, tool
+
+
+class Counter:
+    """A tool whose target counts how often it was really called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.gate: Callable[[], Awaitable[None]] | None = None
+
+    def tool(self, *, repeatable: bool = True) -> Tool:
+        @tool(name="count", repeatable=repeatable)
+        async def count(ctx: ToolContext, text: str = "") -> ToolResult:
+            """Count something."""
+            self.calls.append(ctx.idempotency_key)
+            if self.gate is not None:
+                await self.gate()
+            fact = Fact(
+                f"{ctx.call_id}.n", len(text), Unit.COUNT, "letters", "count", ctx.call_id, "", 1
+            )
+            return ToolResult("Counted.", facts=(fact,))
+
+        return count
+
+
+async def diligent(ctx: RunContext) -> Outcome:
+    """Does a bit of everything."""
+    await ctx.plan("Count and say.", ["count", "say"])
+    await ctx.think("First I count.", 0.1)
+    async with ctx.sub("helper", "Count the letters.") as helper:
+        outcome = await helper.tool("count", {"text": ctx.request.text}, purpose="to know")
+        await helper.complete("Counted.")
+    assert outcome.ok
+    async with ctx.sub("writer", "Write the answer.") as writer:
+        pieces: list[str] = []
+
+        async def on_text(piece: str) -> None:
+            pieces.append(piece)
+            await writer.delta("answer", piece)
+
+        reply = await writer.model(says(ctx.request.text), on_text=on_text)
+    return Outcome(f"{reply.text} ({ctx.facts['c1.n'].value})")
+
+
+EXPECTED = [
+    "message_received",
+    "agent_started",
+    "agent_thinking",
+    "subagent_started",
+    "tool_executing",
+    "tool_completed",
+    "subagent_completed",
+    "subagent_started",
+    "answer_delta",
+    "subagent_completed",
+    "agent_completed",
+]
+
+
+def test_a_run_tells_its_story_in_order_and_ends_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        counter = Counter()
+        async with world(tmp_path, {"diligent": diligent}, [counter.tool()]) as w:
+            await w.begin()
+            async with w.working():
+                receipt = await w.ask("hello you")
+                events = await w.events_until_end(receipt)
+            assert types(events) == EXPECTED
+            assert [e.offset for e in events] == list(range(1, len(EXPECTED) + 1))
+            assert events[-1].payload["answer"] == "HELLO YOU (9)"
+            assert events[-1].payload["usage"]["model_requests"] == 1
+            assert payloads(events, "answer_delta") == [
+                {"message_id": "answer.1", "text": "HELLO YOU "}
+            ]
+            (executing,), (completed,) = (
+                payloads(events, "tool_executing"),
+                payloads(events, "tool_completed"),
+            )
+            assert executing["call_id"] == completed["call_id"] == "c1"
+            assert counter.calls == [f"{receipt.run_id}/c1"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not-written", "reply-lost"])
+def test_whichever_transaction_fails_nothing_is_lost_or_told_twice(
+    tmp_path: Path, after: bool
+) -> None:
+    """The n-th write fails, for every n of a whole run; the client repeats its command."""
+
+    async def survives(n: int, path: Path) -> bool:
+        counter = Counter()
+        faulty: list[FaultyDatabase] = []
+
+        def wrap(inner: Any) -> FaultyDatabase:
+            faulty.append(FaultyDatabase(inner, lambda write: write == n + 1, after=after))
+            return faulty[0]
+
+        async with world(path, {"diligent": diligent}, [counter.tool()], wrap=wrap) as w:
+            await w.begin()
+            async with w.working():
+                try:
+                    receipt = await w.ask("hello you", id="cmd-1")
+                except Unavailable:
+                    receipt = await w.ask("hello you", id="cmd-1")
+                events = await w.events_until_end(receipt)
+            without_repeats = [t for t in types(events) if t != "answer_delta"]
+            assert without_repeats == [t for t in EXPECTED if t != "answer_delta"]
+            assert [e.offset for e in events] == list(range(1, len(events) + 1))
+            assert len({e.event_id for e in events}) == len(events)
+            assert events[-1].payload["answer"] == "HELLO YOU (9)"
+            assert len(counter.calls) <= 2
+            assert set(counter.calls) == {f"{receipt.run_id}/c1"}
+            return faulty[0].writes > n
+
+    async def scenario() -> None:
+        for n in range(1, 30):
+            path = tmp_path / str(n)
+            path.mkdir()
+            if not await survives(n, path):
+                assert n > 6
+                return
+        raise AssertionError("the sweep never ran past the end of the run")
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_goes_on_behind_the_last_recorded_step(tmp_path: Path) -> None:
+    """The process 'dies' inside the second tool call; the first is not called again."""
+
+    async def two_calls(ctx: RunContext) -> Outcome:
+        await ctx.tool("count", {"text": "a"}, purpose="first")
+        second = await ctx.tool("count", {"text": "bb"}, purpose="second")
+        reply = await ctx.model(says("done"))
+        return Outcome(f"{reply.text} {second.ok} {second.error and second.error.code}")
+
+    async def scenario(*, repeatable: bool, answer: str, calls: int) -> None:
+        path = tmp_path / str(repeatable)
+        path.mkdir()
+        counter = Counter()
+        inside = asyncio.Event()
+
+        async def hang_in_second() -> None:
+            if len(counter.calls) == 2:
+                inside.set()
+                await asyncio.Event().wait()
+
+        counter.gate = hang_in_second
+        tools = [counter.tool(repeatable=repeatable)]
+        async with world(path, {"two": two_calls}, tools) as w:
+            await w.begin()
+            async with w.working():
+                receipt = await w.ask("go")
+                await inside.wait()
+        counter.gate = None
+        async with world(path, {"two": two_calls}, tools) as w:
+            await w.begin()
+            async with w.working():
+                events = await w.events_until_end(receipt)
+        assert events[-1].payload["answer"] == answer
+        assert len(counter.calls) == calls
+        called = [p["call_id"] for p in payloads(events, "tool_executing")]
+        ended = [p["call_id"] for p in payloads(events, "tool_completed")]
+        assert called == ended == ["c1", "c2"]
+
+    asyncio.run(scenario(repeatable=True, answer="DONE True None", calls=3))
+    asyncio.run(scenario(repeatable=False, answer="DONE False outcome_unknown", calls=2))
+
+
+def end_of(agent: Any, tmp_path: Path, limits: Limits | None = None) -> list[Any]:
+    async def scenario() -> list[Any]:
+        async with world(tmp_path, {"it": agent}, limits=limits) as w:
+            await w.begin()
+            async with w.working():
+                return await w.events_until_end(await w.ask("go"))
+
+    return asyncio.run(scenario())
+
+
+def test_a_silent_agent_is_announced_and_ends_at_its_deadline(tmp_path: Path) -> None:
+    async def sleeps(ctx: RunContext) -> Outcome:
+        await asyncio.Event().wait()
+        return Outcome("never")
+
+    events = end_of(sleeps, tmp_path, Limits(run_seconds=0.3))
+    assert types(events) == ["message_received", "agent_started", "agent_failed"]
+    assert events[-1].payload["code"] == "deadline_exceeded"
+
+
+def test_an_agent_that_refuses_to_stop_does_not_keep_its_run_open(tmp_path: Path) -> None:
+    async def stubborn(ctx: RunContext) -> Outcome:
+        for _ in range(30):
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                continue
+        return Outcome("too late")
+
+    events = end_of(stubborn, tmp_path, Limits(run_seconds=0.2))
+    assert events[-1].type == "agent_failed"
+
+
+def test_an_agents_typed_failure_reaches_the_user(tmp_path: Path) -> None:
+    async def fails(ctx: RunContext) -> Outcome:
+        raise Failure("model_unavailable", "The model does not answer.")
+
+    events = end_of(fails, tmp_path)
+    assert types(events) == ["message_received", "agent_started", "agent_failed"]
+    assert events[-1].payload["code"] == "model_unavailable"
+
+
+def test_an_agents_defect_ends_its_run_and_tells_nothing_of_its_inside(tmp_path: Path) -> None:
+    async def broken(ctx: RunContext) -> Outcome:
+        raise ZeroDivisionError("secret detail")
+
+    events = end_of(broken, tmp_path)
+    assert events[-1].type == "agent_failed"
+    assert events[-1].payload["code"] == "internal"
+    assert "secret" not in str(events)
+
+
+def test_a_tool_that_breaks_is_an_outcome_and_the_run_goes_on(tmp_path: Path) -> None:
+    @tool(repeatable=True, deadline_seconds=0.1)
+    async def hangs(ctx: ToolContext) -> ToolResult:
+        """Hang."""
+        await asyncio.Event().wait()
+        return ToolResult("")
+
+    @tool(repeatable=True)
+    async def breaks(ctx: ToolContext) -> ToolResult:
+        """Break."""
+        raise KeyError("inside")
+
+    async def tries(ctx: RunContext) -> Outcome:
+        calls = [("hangs", {}), ("breaks", {}), ("nothing", {}), ("breaks", {"odd": 1})]
+        outcomes = [await ctx.tool(name, args, purpose="try") for name, args in calls]
+        return Outcome(" ".join(o.error.code for o in outcomes if o.error))
+
+    async def scenario() -> None:
+        async with world(tmp_path, {"tries": tries}, [hangs, breaks]) as w:
+            await w.begin()
+            async with w.working():
+                events = await w.events_until_end(await w.ask("go"))
+        answer = "tool_timeout tool_failed unknown_tool invalid_arguments"
+        assert events[-1].payload["answer"] == answer
+        assert [p["ok"] for p in payloads(events, "tool_completed")] == [False] * 4
+
+    asyncio.run(scenario())
+
+
+async def until_stopped(ctx: RunContext) -> Outcome:
+    await ctx.think("Working.", 0.5)
+    await asyncio.Event().wait()
+    return Outcome("never")
+
+
+def test_a_running_and_a_waiting_run_can_be_stopped(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        limits = Limits(runs=1)
+        async with world(tmp_path, {"it": until_stopped}, limits=limits) as w:
+            await w.begin()
+            async with w.working():
+                running = await w.ask("one")
+                waiting = await w.ask("two")
+                for receipt in (waiting, running):
+                    stop = StopAgent(w.ids.new("m"), StopPayload(receipt.run_id))
+                    with pytest.raises(NotFound):
+                        await w.router.accept(BOB, stop)
+                    await w.router.accept(ANA, stop)
+                    events = await w.events_until_end(receipt)
+                    assert events[-1].type == "agent_cancelled"
+                    assert (await w.reads.run(ANA, receipt.run_id))["status"] == "cancelled"
+                assert payloads(await w.events_until_end(waiting), "notice")[0]["place"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_messages_of_one_thread_are_worked_on_in_their_order(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        order: list[str] = []
+
+        async def notes(ctx: RunContext) -> Outcome:
+            order.append(f"{ctx.request.text} begins")
+            await ctx.model(says("x"))
+            order.append(f"{ctx.request.text} ends")
+            return Outcome("ok")
+
+        async with world(tmp_path, {"notes": notes}) as w:
+            await w.begin()
+            async with w.working():
+                first = await w.ask("0")
+                rest = [await w.ask(str(n), thread=first.thread_id) for n in range(1, 5)]
+                await w.events_until_end(rest[-1])
+        assert order == [f"{n} {what}" for n in range(5) for what in ("begins", "ends")]
+
+    asyncio.run(scenario())
+
+
+def test_no_user_takes_all_places(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        limits = Limits(runs=4, runs_per_user=2)
+        async with world(tmp_path, {"it": until_stopped}, limits=limits) as w:
+            await w.begin()
+            for n in range(6):
+                await w.ask(str(n))
+            await w.ask("bob's", BOB)
+            now = w.clock.now()
+
+            async def claim(tx: Any) -> Any:
+                return await queue.claim(tx, "w", now, now + 9, free=4, limits=limits)
+
+            claimed = await w.database.write(claim)
+            assert sorted(run.context.user_id for run in claimed) == ["ana", "ana", "bob"]
+            assert await w.database.write(claim) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path, {"it": until_stopped}) as w:
+            await w.begin()
+            receipt = await w.ask("go")
+            limits = Limits()
+
+            def claim_at(now: float) -> Any:
+                return lambda tx: queue.claim(tx, "w", now, now + 5, free=1, limits=limits)
+
+            now = w.clock.now()
+            (paused,) = await w.database.write(claim_at(now))
+            assert await w.database.write(claim_at(now + 4)) == []
+            (current,) = await w.database.write(claim_at(now + 6))
+            assert (paused.fence, current.fence) == (1, 2)
+            with pytest.raises(Interrupted):
+                await Journal(w.database, w.clock, w.ids, paused).begin("c1")
+            page = await w.reads.events(ANA, f"thread:{receipt.thread_id}", "0", 10)
+            assert len(page["events"]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_command_is_carried_out_once_however_often_it_is_sent(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path, {"it": until_stopped}) as w:
+            await w.begin()
+            async with asyncio.TaskGroup() as tasks:
+                tries = [tasks.create_task(w.ask("go", id="same")) for _ in range(10)]
+            receipts = [t.result() for t in tries]
+            assert len({r.run_id for r in receipts}) == 1
+            assert sum(r.duplicate for r in receipts) == 9
+            with pytest.raises(Conflict):
+                await w.ask("something else", id="same")
+            assert (await w.ask("go", BOB, id="same")).run_id != receipts[0].run_id
+
+    asyncio.run(scenario())
+
+
+def test_senseless_commands_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    async def scenario(w: World) -> None:
+        for text in ("", "  \n", "x" * 20_001, "a\0b"):
+            with pytest.raises(InvalidInput):
+                await w.ask(text)
+        with pytest.raises(InvalidInput, match="Known agents: it"):
+            await w.ask("go", agent="itt")
+        with pytest.raises(InvalidInput):
+            await w.ask("go", id="not an id")
+        with pytest.raises(NotFound):
+            await w.ask("go", thread="t_unknown")
+        assert await w.reads.threads(ANA, 10, None) == []
+        for n in range(RUNS_OPEN_PER_USER_MAX):
+            await w.ask(str(n))
+        with pytest.raises(LimitExceeded):
+            await w.ask("one more")
+
+    async def whole() -> None:
+        async with world(tmp_path, {"it": until_stopped}) as w:
+            await w.begin()
+            await scenario(w)
+
+    asyncio.run(whole())

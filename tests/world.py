@@ -1,0 +1,142 @@
+"""A whole system in one process on a real store, with agents and a model of the test's choosing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.fakes.models import ScriptedModel
+from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
+from tidings.domain.context import UserContext
+from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
+from tidings.domain.ports import Clock
+from tidings.events import log
+from tidings.events.feed import Feed
+from tidings.router.accept import Router
+from tidings.router.reads import Reads
+from tidings.runs import queue
+from tidings.runs.context import Engine
+from tidings.runs.port import Agent
+from tidings.runs.queue import Limits
+from tidings.runs.worker import Worker
+from tidings.storage.hot.memory import LocalHints
+from tidings.storage.warm.port import Database, Transaction
+from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.system import SystemClock, UlidSource
+from tidings.tools.catalogue import Catalogue
+from tidings.tools.port import Tool
+
+ANA = UserContext("acme", "ana", "s1")
+BOB = UserContext("acme", "bob", "s2")
+
+
+class World:
+    """The parts of the system, wired as the application wires them."""
+
+    def __init__(
+        self,
+        database: Database,
+        hints: LocalHints,
+        agents: dict[str, Agent],
+        tools: Iterable[Tool] = (),
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.database = database
+        self.ids = UlidSource()
+        self.clock = clock or SystemClock()
+        limits = limits or Limits()
+        self.feed = Feed(database, hints)
+        self.router = Router(
+            database, self.clock, self.ids, frozenset(agents), next(iter(agents)), limits
+        )
+        self.reads = Reads(database, self.clock, self.ids)
+        self.engine = Engine(ScriptedModel(), Catalogue(tools), self.clock)
+        self.worker = Worker(database, hints, self.engine, agents, self.ids, limits)
+
+    async def begin(self) -> None:
+        """Prepare the store, as the start of a server does."""
+
+        async def work(tx: Transaction) -> None:
+            await log.open_store(tx, "store", "k3f9", 0.0)
+            await queue.release_all(tx)
+            for user in (ANA, BOB):
+                await log.open_stream(tx, user, user_stream(user.user_id))
+
+        await self.database.write(work)
+
+    async def ask(
+        self,
+        text: str,
+        user: UserContext = ANA,
+        *,
+        id: str | None = None,
+        thread: str | None = None,
+        agent: str | None = None,
+    ) -> Receipt:
+        command_id = id or self.ids.new("m")
+        if agent is None:
+            return await self.router.accept(user, Chat(command_id, ChatPayload(text, thread)))
+        payload = StartPayload(text, agent, thread)
+        return await self.router.accept(user, StartAgent(command_id, payload))
+
+    async def events_until_end(self, receipt: Receipt, user: UserContext = ANA) -> list[Event]:
+        """Return the run's events, waiting for its terminal one."""
+        stream, woken = thread_stream(receipt.thread_id), asyncio.Event()
+        follower = await self.feed.follow(user, stream, "0", woken.set)
+        events: list[Event] = []
+        try:
+            while True:
+                while follower.behind:
+                    for _, frame in await follower.read():
+                        event = msgspec.json.decode(frame, type=Event)
+                        if event.run_id == receipt.run_id:
+                            events.append(event)
+                if events and events[-1].type in TERMINAL:
+                    return events
+                await woken.wait()
+                woken.clear()
+        finally:
+            follower.close()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Have the worker and the feed run around the block."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self.worker.run()), tasks.create_task(self.feed.run())]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+@asynccontextmanager
+async def world(
+    path: Path,
+    agents: dict[str, Agent],
+    tools: Iterable[Tool] = (),
+    *,
+    wrap: Callable[[Database], Database] = lambda database: database,
+    clock: Clock | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[World]:
+    """Build a world on the store in `path`; opening it again is a restart of the process."""
+    hints = LocalHints()
+    inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
+    try:
+        built = World(wrap(inner), hints, agents, tools, clock, limits)
+        yield built
+    finally:
+        await inner.close()
+
+
+def types(events: list[Event]) -> list[str]:
+    return [event.type for event in events]
+
+
+def payloads(events: list[Event], type_: str) -> list[dict[str, Any]]:
+    return [event.payload for event in events if event.type == type_]
