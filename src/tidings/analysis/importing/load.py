@@ -20,6 +20,7 @@ from tidings.analysis.record import FIELDS, RECORD, Kind
 from tidings.analysis.sql import text_literal
 
 ROWS_MAX = 500_000_000
+MODELS_MAX = 1_000
 
 _REJECTED = "__rejected"
 
@@ -115,6 +116,7 @@ def _settle(engine: Engine, source: Source, plan: Plan) -> ImportReport:
         missing=tuple(f.name for f in RECORD if not counts[f.name]),
         first_ts=counts["first_ts"],
         last_ts=counts["last_ts"],
+        models=_models(engine),
     )
 
 
@@ -127,3 +129,11 @@ def _counts(engine: Engine) -> dict[str, Any]:
     )
     row: Any = cursor.fetchone()
     return {str(d[0]): v for d, v in zip(cursor.description or [], row, strict=True)}
+
+
+def _models(engine: Engine) -> tuple[tuple[str | None, str | None], ...]:
+    rows = engine.execute(
+        "select provider, model from target.usage group by all "
+        f"order by count(*) desc limit {MODELS_MAX}"
+    ).fetchall()
+    return tuple((provider, model) for provider, model in rows)

@@ -28,7 +28,11 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True):
-    """The outcome of an import; `missing` names the canonical fields without any value."""
+    """The outcome of an import.
+
+    `missing` names the canonical fields without any value, `models` the pairs of provider and model
+    by which prices are looked up, the busiest first.
+    """
 
     format: str
     rows: int
@@ -39,3 +43,4 @@ class ImportReport(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
     first_ts: str | None
     last_ts: str | None
+    models: tuple[tuple[str | None, str | None], ...] = ()
