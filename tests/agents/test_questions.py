@@ -36,6 +36,12 @@ def test_a_model_named_by_the_user_stands_for_the_field() -> None:
     assert "model" not in [field.field for field in missing]
 
 
+def test_a_few_scores_are_scores() -> None:
+    assert "quality_score" in [f.field for f in guidance("", spend(), FULL).missing]
+    scored = guidance("", spend(), FULL | {"quality_score": 0.01}).missing
+    assert "quality_score" not in [field.field for field in scored]
+
+
 def test_a_reported_cost_stands_for_model_and_tokens() -> None:
     filled = {"ts": 1.0, "cost_reported": 1.0, "feature": 1.0}
     assert coverage(spend(), filled) == 1.0

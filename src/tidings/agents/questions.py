@@ -22,11 +22,15 @@ class Sufficiency(StrEnum):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A need that any of `fields` meets; the first is the one to ask for."""
+    """A need that any of `fields` meets; the first is the one to ask for.
+
+    A `sparse` one is met by any value at all: few requests fail, and few are scored.
+    """
 
     fields: tuple[str, ...]
     why: str
     allows: str
+    sparse: bool = False
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -61,12 +65,16 @@ LATENCY = Need(
 )
 TTFT = Need(("ttft_ms",), "it is when the first word appears", "telling queueing from generation")
 STATUS = Need(
-    ("status", "error_code"), "it tells failed calls from good ones", "what failed calls cost"
+    ("status", "error_code"),
+    "it tells failed calls from good ones",
+    "what failed calls cost",
+    sparse=True,
 )
 QUALITY = Need(
     ("quality_score",),
     "a cheaper model is only a saving if its answers are as good",
     "saying which requests may move to another model, and which must not",
+    sparse=True,
 )
 PROMPT = Need(
     ("prompt_hash",), "it shows the same prompt paid for again", "finding exact duplicates"
@@ -202,7 +210,8 @@ def missing(decision: Decision, filled: Mapping[str, float]) -> tuple[Missing, .
 def _met(need: Need, filled: Mapping[str, float], constraints: Constraints) -> float:
     if constraints.assume_model and "model" in need.fields:
         return 1.0
-    return max(filled.get(field, 0.0) for field in need.fields)
+    best = max(filled.get(field, 0.0) for field in need.fields)
+    return 1.0 if need.sparse and best > 0 else best
 
 
 def _answerable(decision: Decision, filled: Mapping[str, float]) -> Iterator[str]:

@@ -94,8 +94,9 @@ def _duplicates(case: Case) -> Iterator[Wish]:
 
 
 def _failures(case: Case) -> Iterator[Wish]:
-    if case.has("error_code") or case.has("status"):
-        dimension = "error_code" if case.has("error_code") else "status"
+    if case.has("error_code") or case.has("status") or case.has("attempt"):
+        by_status = case.has("status") and not case.has("error_code")
+        dimension = "status" if by_status else "error_code"
         arguments = {"dimension": dimension, **case.assumed}
         yield Wish("errors_and_retries", arguments, "See what failed and repeated calls cost")
 

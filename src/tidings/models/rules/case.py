@@ -29,19 +29,23 @@ class Case:
         return cls(decision.family, decision.constraints, task.coverage, Evidence(task.calls))
 
     def has(self, field: str) -> bool:
-        """Return whether the data have the field, filled enough to speak of."""
+        """Return whether the data have the field; errors and scores are rare, and still there."""
+        return self.coverage.get(field, 0.0) > 0
+
+    def splits(self, field: str) -> bool:
+        """Return whether the field is filled well enough to split requests by it."""
         return self.coverage.get(field, 0.0) >= FILLED_SHARE
 
     @cached_property
     def group(self) -> str | None:
         """Return the field that says what a request was for."""
-        return next((field for field in _GROUPS if self.has(field)), None)
+        return next((field for field in _GROUPS if self.splits(field)), None)
 
     @cached_property
     def dimensions(self) -> list[str]:
         """Return the fields that spend is split by."""
         found = [self.group] if self.group else []
-        return [*found, "model"] if self.has("model") or not found else found
+        return [*found, "model"] if self.splits("model") or not found else found
 
     @property
     def has_tokens(self) -> bool:

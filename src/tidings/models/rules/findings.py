@@ -146,15 +146,9 @@ def _failures(case: Case) -> Iterator[Finding]:
         and case.family is not Family.ANOMALIES
     ):
         return
-    text = f"**{found.ref('failed_requests')} requests failed ({found.ref('failed_share')})"
-    if cost:
-        text += (
-            f"; failed calls cost {found.ref('failed_cost_usd')}, and calls made again "
-            f"{found.ref('retry_cost_usd')}"
-        )
     by = str(found.call.arguments.get("dimension", "error_code"))
     named = next((row for row in found.rows if row.named(by)), None)
-    text += ".**"
+    text = f"**{'; '.join(_failed(found))}.**"
     if named is not None:
         text += f" The most frequent reason is {named.ref(by)}: {named.ref('requests')} requests."
     reason = f" of {named.ref(by)}" if named is not None else ""
@@ -164,6 +158,17 @@ def _failures(case: Case) -> Iterator[Finding]:
         f"Mend the cause{reason} first; then retry later and less often, with growing pauses and "
         "a limit.",
     )
+
+
+def _failed(found: Found) -> Iterator[str]:
+    if found.amount("failed_requests"):
+        text = f"{found.ref('failed_requests')} requests failed ({found.ref('failed_share')})"
+        paid = f" and cost {found.ref('failed_cost_usd')}"
+        yield text + (paid if found.amount("failed_cost_usd") else "")
+    if found.amount("retried_requests"):
+        text = f"{found.ref('retried_requests')} were made again"
+        paid = f", for {found.ref('retry_cost_usd')}"
+        yield text + (paid if found.amount("retry_cost_usd") else "")
 
 
 def _waits(case: Case) -> Iterator[Finding]:
