@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tidings.app import build
 from tidings.client.http import Api
@@ -119,6 +120,14 @@ class Client:
         frame: dict[str, Any] = json.loads(text)
         self.heard.append(frame)
         return frame
+
+    async def closed(self) -> int:
+        """Hear everything until the server closes; return the code it closed with."""
+        try:
+            while True:
+                await self.next()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
 
     async def ask(self, text: str, id: str, **payload: Any) -> dict[str, Any]:
         """Start a run and return the answer to the command."""

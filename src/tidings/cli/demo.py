@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.rule import Rule
 
-write_workload = None
+from tidings.analysis.workload import generate, write_csv
 from tidings.app import build, new_ids
 from tidings.cli.ask import Question, Server, ask, exit_code
 from tidings.cli.serve import read_address
@@ -77,7 +77,7 @@ async def _sign_up(data_dir: Path) -> tuple[str, str, str]:
 def _generate(data_dir: Path) -> Path:
     path = data_dir / "usage.csv"
     with path.open("w", newline="") as file:
-        write_workload(random.Random(SEED), file)  # noqa: S311 - a workload, not a secret
+        write_csv(generate(random.Random(SEED)), file)  # noqa: S311 - a workload, not a secret
     return path
 
 

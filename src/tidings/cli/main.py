@@ -106,9 +106,6 @@ def ask_(
     asked = Question(question, tuple(file or ()), thread_id=thread)
     show = _as_json if as_json else _as_text()
     terminal = asyncio.run(ask(target, asked, new_ids(), show))
-    if not as_json and "answer" in terminal.payload:
-        Console().print()
-        Console().print(terminal.payload["answer"], markup=False, highlight=False)
     raise SystemExit(exit_code(terminal))
 
 

@@ -23,6 +23,7 @@ class Show:
         self._agents: list[str] = []
         self._tools: dict[str, str] = {}
         self._message = ""
+        self._shown = False
 
     def event(self, event: Event) -> None:
         """Print an event."""
@@ -81,7 +82,7 @@ class Show:
     def _answer_delta(self, _: Event, payload: dict[str, Any]) -> None:
         if payload["message_id"] != self._message:
             self._end_of_answer()
-            self._message = payload["message_id"]
+            self._message, self._shown = payload["message_id"], True
             self._console.rule("the answer, as it is written", style="dim")
         self._console.print(Text(_plain(payload["text"])), end="", soft_wrap=True)
 
@@ -92,6 +93,8 @@ class Show:
         counts = f"{summary['tools']} tool calls, {summary['duration_ms'] / 1000:.1f} s"
         quality = payload.get("quality") or {}
         score = f", quality {quality['score']:.2f}" if "score" in quality else ""
+        if not self._shown:
+            self._console.print(Text(_plain(payload["answer"])), soft_wrap=True)
         self._line(mark, (f"{event.agent} {payload['status']} ", "bold"), f"({counts}{score})")
 
     def _agent_failed(self, event: Event, payload: dict[str, Any]) -> None:
