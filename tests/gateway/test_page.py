@@ -50,7 +50,11 @@ def node(script: str) -> object:
     module = f"data:text/javascript;base64,{source}"
     code = f"import * as rules from '{module}';\n{script}"
     ran = subprocess.run(
-        [NODE, "--input-type=module", "-e", code], check=False, capture_output=True, text=True, timeout=20
+        [NODE, "--input-type=module", "-e", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
