@@ -138,7 +138,7 @@ def running(folder: Path) -> Iterator[World]:
     world = World(listener.getsockname()[1], identity, readiness, files, reports)
     asyncio.run(_populate(world, database))
     config = uvicorn.Config(
-        create_app(services), log_config=None, access_log=False, ws="websockets-sansio"
+        create_app(services), log_config=None, access_log=False, proxy_headers=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
