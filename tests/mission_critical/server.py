@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -42,9 +41,8 @@ class ServerProcess:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "tidings", "serve", "--data-dir", str(self.data_dir)]
-        environment = os.environ | {"TIDINGS_RUNS": "32"}
         self._process = subprocess.Popen(
-            [*command, "--port", str(self.port)], stdout=subprocess.PIPE, text=True, env=environment
+            [*command, "--port", str(self.port)], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == f"ready {self.url}\n"
