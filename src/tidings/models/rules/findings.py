@@ -87,8 +87,8 @@ def _unsafe_moves(case: Case) -> Iterator[Finding]:
 
 
 def _from(move: Move) -> str:
-    known = move.row.cells.get("from_model") is not None
-    return move.row.ref("from_model") if known else "the model of today"
+    """Return whose work would move; of many models none is named."""
+    return move.row.ref("from_model") if move.from_model else "what serves them today"
 
 
 def _latency_note(case: Case, move: Move) -> str:
@@ -322,9 +322,10 @@ def _compared(case: Case) -> Iterator[Finding]:
             continue
         cheaper = found.amount("saving_usd") > 0
         word = "less" if cheaper else "more"
+        which = "these requests" if case.constraints.assume_model else "what others serve now"
         yield Finding(
             found.amount("saving_usd"),
-            f"**On {row.ref('to_model')} these requests would cost {found.ref('repriced_usd')}, "
+            f"**On {row.ref('to_model')} {which} would cost {found.ref('repriced_usd')}, "
             f"{word} than the {found.ref('current_usd')} of today.** {_quality_of(found)}",
             f"Send a small share of real requests to {row.ref('to_model')}, log `latency_ms` and "
             "`quality_score` for both, and ask again."
