@@ -1,5 +1,7 @@
 """An agent of your own: an async function that works by its context's recorded steps."""
 
+from tidings.app import App
+from tidings.cli.serve import serve
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
 
@@ -15,5 +17,9 @@ async def greeter(ctx: RunContext) -> Outcome:
     return Outcome(answer=greeting)
 
 
-def register(app):
+def register(app: App) -> None:
     app.agents.register("greeter", "Greets.", greeter)
+
+
+if __name__ == "__main__":
+    serve(register)

@@ -1,5 +1,7 @@
 """A tool of your own: typed arguments in, a result with facts out; every agent may call it."""
 
+from tidings.app import App
+from tidings.cli.serve import serve
 from tidings.domain.facts import Fact, ToolResult, Unit
 from tidings.tools.port import ToolContext, tool
 
@@ -20,5 +22,9 @@ async def energy_of(ctx: ToolContext, tokens: int, wh_per_thousand: float = 0.3)
     return ToolResult(summary="The energy these tokens took.", facts=(energy,))
 
 
-def register(app):
+def register(app: App) -> None:
     app.tools.add(energy_of)
+
+
+if __name__ == "__main__":
+    serve(register)

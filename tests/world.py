@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes.models import ScriptedModel
+from tidings.agents.registry import AgentRegistry
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
 from tidings.domain.context import UserContext
 from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
@@ -51,19 +52,20 @@ class World:
         self.ids = UlidSource()
         self.clock = clock or SystemClock()
         limits = limits or Limits()
+        registry = AgentRegistry()
+        for name, agent in agents.items():
+            registry.register(name, "A test's.", agent)
         self.feed = Feed(database, hints)
-        self.router = Router(
-            database, self.clock, self.ids, frozenset(agents), next(iter(agents)), limits
-        )
+        self.router = Router(database, self.clock, self.ids, registry, next(iter(agents)), limits)
         self.reads = Reads(database, self.clock, self.ids)
         self.engine = Engine(model or ScriptedModel(), Catalogue(tools), self.clock)
-        self.worker = Worker(database, hints, self.engine, agents, self.ids, limits)
+        self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
     async def begin(self) -> None:
         """Prepare the store, as the start of a server does."""
 
         async def work(tx: Transaction) -> None:
-            await log.open_store(tx, "store", "k3f9", 0.0)
+            await log.open_store(tx, "s_000k3f9ab", 0.0)
             await queue.release_all(tx)
             for user in (ANA, BOB):
                 await log.open_stream(tx, user, user_stream(user.user_id))

@@ -3,19 +3,24 @@
 import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
 
-from tests.fakes.database import InMemoryDatabase
+from tests.fakes.ports import ManualClock
 from tests.reports.samples import BRIEF, CHART, DRAFT, FACTS, RESULTS
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound
 from tidings.domain.facts import Fact, Unit
-from tidings.reports import Report, Reports, compose, save, to_html, to_json, to_markdown
+from tidings.reports import Report, Reports, compose, to_html, to_json, to_markdown
 from tidings.reports.charts import clean_svg, draw, harmless
-from tidings.storage.warm.port import Transaction
+from tidings.storage.warm.sqlite import SqliteDatabase
+
+T = TypeVar("T")
 
 ALICE = UserContext("t1", "alice", "s1")
 BOB = UserContext("t1", "bob", "s2")
@@ -162,41 +167,42 @@ def test_a_drawing_keeps_shapes_and_loses_everything_else() -> None:
     assert clean_svg("not a drawing") is None
 
 
-async def kept(database: InMemoryDatabase, report: Report) -> None:
-    async def work(tx: Transaction) -> None:
-        await save(tx, ALICE, report, now=1.0)
+def with_store(path: Path, scenario: Callable[[SqliteDatabase], Awaitable[T]]) -> T:
+    async def whole() -> T:
+        database = SqliteDatabase.open(path / "tidings.db", lambda note: None)
+        try:
+            await Reports(database, ManualClock()).save(ALICE, REPORT)
+            return await scenario(database)
+        finally:
+            await database.close()
 
-    await database.write(work)
-
-
-def test_a_report_comes_back_as_it_was_kept_and_the_first_one_counts() -> None:
-    async def scenario(database: InMemoryDatabase) -> Report:
-        await kept(database, REPORT)
-        await kept(database, msgspec.structs.replace(REPORT, title="another"))
-        return await Reports(database).get(ALICE, "rep_1")
-
-    database = InMemoryDatabase()
-    assert asyncio.run(scenario(database)) == REPORT
-    database.close()
+    return asyncio.run(whole())
 
 
-def test_a_foreign_report_and_an_unknown_one_are_the_same_answer() -> None:
-    async def scenario(database: InMemoryDatabase, context: UserContext, report_id: str) -> str:
-        await kept(database, REPORT)
-        with pytest.raises(NotFound) as refused:
-            await Reports(database).document(context, report_id, "md")
-        return refused.value.message
+def test_a_report_comes_back_as_it_was_kept_and_the_first_one_counts(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> Report:
+        reports = Reports(database, ManualClock())
+        await reports.save(ALICE, msgspec.structs.replace(REPORT, title="another"))
+        return await reports.get(ALICE, "rep_1")
 
-    database = InMemoryDatabase()
-    foreign = asyncio.run(scenario(database, BOB, "rep_1"))
-    assert foreign == asyncio.run(scenario(database, ALICE, "rep_2"))
-    database.close()
+    assert with_store(tmp_path, scenario) == REPORT
 
 
-def test_a_report_is_served_in_every_format() -> None:
-    async def scenario(database: InMemoryDatabase) -> None:
-        await kept(database, REPORT)
-        reports = Reports(database)
+def test_a_foreign_report_and_an_unknown_one_are_the_same_answer(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> set[str]:
+        answers = set()
+        for context, report_id in ((BOB, "rep_1"), (ALICE, "rep_2")):
+            with pytest.raises(NotFound) as refused:
+                await Reports(database, ManualClock()).document(context, report_id, "md")
+            answers.add(refused.value.message)
+        return answers
+
+    assert len(with_store(tmp_path, scenario)) == 1
+
+
+def test_a_report_is_served_in_every_format(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        reports = Reports(database, ManualClock())
         page = await reports.document(ALICE, "rep_1", "html")
         text = await reports.document(ALICE, "rep_1", "md")
         data = await reports.document(ALICE, "rep_1", "json")
@@ -204,6 +210,4 @@ def test_a_report_is_served_in_every_format() -> None:
         assert (text.filename, text.content_type) == ("rep_1.md", "text/markdown; charset=utf-8")
         assert json.loads(data.body)["report_id"] == "rep_1"
 
-    database = InMemoryDatabase()
-    asyncio.run(scenario(database))
-    database.close()
+    with_store(tmp_path, scenario)

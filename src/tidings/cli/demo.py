@@ -15,7 +15,7 @@ from rich.rule import Rule
 
 from tidings.analysis.workload import write_workload
 from tidings.app import build, new_ids
-from tidings.cli.ask import EXIT_FAILED, Question, Server, ask, exit_code
+from tidings.cli.ask import Question, Server, ask, exit_code
 from tidings.cli.serve import read_address
 from tidings.cli.show import Show
 from tidings.client.http import Api

@@ -84,7 +84,7 @@ def token(name: Name, data_dir: DataDir = None) -> None:
 
 
 @cli.command("ask")
-def ask_(  # noqa: PLR0913 - each is an option of the command
+def ask_(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     file: Annotated[list[Path] | None, typer.Option(help="A usage log; may be repeated.")] = None,
     thread: Annotated[str | None, typer.Option(help="Go on in this conversation.")] = None,

@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import uvloop
 from tidings.app import App, build
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.protocol.frames import FRAME_BYTES_MAX
-from tidings.settings import Settings
+from tidings.settings import Settings, load
 
 ADDRESS_FILE = "server.url"
 LOCK_FILE = "server.lock"
@@ -22,17 +22,32 @@ HEADER_BYTES_MAX = 64 * 1024
 BACKLOG = 2048
 
 
-def serve_until_stopped(settings: Settings) -> None:
+def serve(prepare: Callable[[App], None]) -> None:
+    """Serve with settings from the environment: a program's own server.
+
+    `prepare` registers agents and tools before the server begins.
+    """
+    serve_until_stopped(load({}), prepare)
+
+
+def serve_until_stopped(
+    settings: Settings, prepare: Callable[[App], None] = lambda _: None
+) -> None:
     """Serve; print one line when ready; return after SIGTERM or SIGINT.
+
+    `prepare` may register agents and tools before the server begins.
 
     Raises:
         Conflict: `data_dir_in_use`: another server works on this data directory.
         Unavailable: `address_in_use`, or the store cannot be opened.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with _only_server(settings.data_dir), _listening(settings) as listening:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, listening))
+    with (
+        _only_server(settings.data_dir),
+        _listening(settings) as listening,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, listening, prepare))
 
 
 def read_address(data_dir: Path) -> str:
@@ -49,8 +64,11 @@ def read_address(data_dir: Path) -> str:
         ) from None
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> None:
+async def _serve(
+    settings: Settings, listening: socket.socket, prepare: Callable[[App], None]
+) -> None:
     app = build(settings)
+    prepare(app)
     try:
         await app.begin()
         async with app.running():

@@ -1,4 +1,4 @@
-"""A run as it happens, for people at a terminal: agents nested, tools timed, the answer as written."""
+"""A run as it happens, for people at a terminal."""
 
 import unicodedata
 from typing import Any
@@ -13,7 +13,10 @@ BAR_CELLS = 20
 
 
 class Show:
-    """Prints events one after the other; what comes from models and files cannot move the cursor."""
+    """Prints events one by one: agents nested, tools timed, the answer as it is written.
+
+    What comes from models and files is printed as text and cannot steer the terminal.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -30,7 +33,7 @@ class Show:
             show(event, event.payload)
 
     def _message_received(self, _: Event, payload: dict[str, Any]) -> None:
-        self._line(("❯ ", "bold cyan"), (payload["text"], "bold"))
+        self._line(("> ", "bold cyan"), (payload["text"], "bold"))
 
     def _agent_started(self, event: Event, payload: dict[str, Any]) -> None:
         self._agents = [event.agent or "agent"]

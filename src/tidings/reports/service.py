@@ -6,11 +6,12 @@ from typing import Literal
 import msgspec
 
 from tidings.domain.context import UserContext
+from tidings.domain.ports import Clock
 from tidings.reports.charts import draw
 from tidings.reports.html import to_html
 from tidings.reports.markdown import to_markdown
 from tidings.reports.report import Report, to_json
-from tidings.reports.store import load
+from tidings.reports.store import load, save
 from tidings.storage.warm.port import Database, Transaction
 
 MAX_DRAWING = 2
@@ -29,9 +30,15 @@ class Document(msgspec.Struct, frozen=True):
 class Reports:
     """The stored reports."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         self._drawing = asyncio.Semaphore(MAX_DRAWING)
+
+    async def save(self, context: UserContext, report: Report) -> None:
+        """Keep a report as the user's; saving it again changes nothing."""
+        now = self._clock.now()
+        await self._database.write(lambda tx: save(tx, context, report, now))
 
     async def get(self, context: UserContext, report_id: str) -> Report:
         """Return the user's report.

@@ -4,11 +4,13 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 
 from tidings.domain.errors import InvalidInput
 from tidings.tools.port import Tool
 
+ARGUMENTS_BYTES_MAX = 64 << 10
 PROBLEMS_TOLD_MAX = 5
 
 
@@ -33,6 +35,10 @@ class Catalogue:
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
 
+    def specs(self) -> tuple[tuple[str, str, dict[str, Any]], ...]:
+        """Return name, description and JSON Schema of the arguments of every tool."""
+        return tuple((tool.name, tool.description, tool.schema()) for tool in self)
+
     def repeatable(self, name: str) -> bool:
         """Return whether a second call does no harm; one that does not exist does none."""
         return name not in self._tools or self._tools[name].repeatable
@@ -47,8 +53,13 @@ class Catalogue:
         tool = self._tools.get(name)
         if tool is None:
             raise InvalidInput("unknown_tool", self._unknown(name))
+        encoded = msgspec.json.encode(arguments)
+        if len(encoded) > ARGUMENTS_BYTES_MAX:
+            raise InvalidInput(
+                "invalid_arguments", f"The arguments have over {ARGUMENTS_BYTES_MAX:,} bytes."
+            )
         try:
-            return tool, tool.arguments.model_validate(arguments)
+            return tool, tool.arguments.model_validate_json(encoded, strict=True)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)[:PROBLEMS_TOLD_MAX]
             told = "; ".join(f"{_path(p['loc'])}: {p['msg']}" for p in problems)

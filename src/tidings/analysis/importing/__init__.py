@@ -1,0 +1,1 @@
+"""Import: any usage log becomes one DuckDB file with the canonical usage record."""
