@@ -85,7 +85,7 @@ def _spent(case: Case) -> str:
     if len(rows) > 1 and named:
         text += f"; {_who(case, named)} took {rows[0].ref('share')} of it"
     text += ".**"
-    saving, month = case.total(calls.SAVING), case.total(calls.SAVING_30_DAYS)
+    saving, month = case.total(calls.SAVING), case.total(calls.MONTHLY_SAVING)
     if saving and saving.amount("value") > 0:
         text += f" {saving.ref('value')} of it can be saved without a loss of measured quality"
         text += f": {month.ref('value')} in a month at this pace." if month else "."
@@ -98,7 +98,7 @@ def _who(case: Case, named: list[str]) -> str:
 
 
 def _pace(case: Case) -> str:
-    month, day = case.total(calls.TOTAL_30_DAYS), case.total(calls.TOTAL_1_DAY)
+    month, day = case.total(calls.MONTHLY_SPEND), case.total(calls.DAILY_SPEND)
     if month:
         return f" At this pace a month costs {month.ref('value')}."
     if day:
