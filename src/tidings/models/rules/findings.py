@@ -322,16 +322,16 @@ def _compared(case: Case) -> Iterator[Finding]:
         row = found.rows[0] if found.rows else None
         if row is None:
             continue
-        cheaper = found.amount("saving_usd") > 0
-        word = "less" if cheaper else "more"
-        which = "these requests" if case.constraints.assume_model else "what others serve now"
+        base = found.call.arguments.get("assume_model")
+        which = "these requests" if base else "the requests that other models serve now"
+        today = f"{found.ref('current_usd')} on {base}" if base else found.ref("current_usd")
         yield Finding(
             found.amount("saving_usd"),
-            f"**On {row.ref('to_model')} {which} would cost {found.ref('repriced_usd')}, "
-            f"{word} than the {found.ref('current_usd')} of today.** {_quality_of(found)}",
+            f"**On {row.ref('to_model')}, {which} would cost {found.ref('repriced_usd')} instead "
+            f"of {today}.** {_quality_of(found)}",
             f"Send a small share of real requests to {row.ref('to_model')}, log `latency_ms` and "
             "`quality_score` for both, and ask again."
-            if cheaper
+            if found.amount("saving_usd") > 0
             else "",
         )
 
