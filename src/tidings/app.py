@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 
 from tidings.agents.registry import AgentRegistry
 from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
-from tidings.analysis.library import Library
-from tidings.analysis.prices import Prices
+from tidings.analysis.library import Library, LibraryLimits
+from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
@@ -122,8 +122,9 @@ def build(settings: Settings, model: Model | None = None) -> App:
     identity = Identity(database, AccessTokens(key), passwords, tickets, clock, ids)
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
-    library = Library(database, sandbox, folder / "files", clock, ids)
-    catalogue = Catalogue(usage_tools(library, sandbox, Prices()))
+    limited = LibraryLimits(file_bytes=settings.upload_bytes)
+    library = Library(folder / "files", database, sandbox, clock, ids, limited)
+    catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     reports = Reports(database, clock)
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))

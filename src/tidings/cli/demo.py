@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.rule import Rule
 
-from tidings.analysis.workload import write_workload
+write_workload = None
 from tidings.app import build, new_ids
 from tidings.cli.ask import Question, Server, ask, exit_code
 from tidings.cli.serve import read_address
