@@ -111,3 +111,15 @@ def test_thoughts_say_what_is_being_done(tmp_path: Path) -> None:
     assert any("and the price of a request follows from its model" in text for text in thoughts)
     shares = [thought["progress"] for thought in found.told("agent_thinking")]
     assert shares == sorted(shares)
+
+
+def test_two_models_are_compared_on_requests_that_name_none(tmp_path: Path) -> None:
+    found = ask(tmp_path, "I consider gpt-4o and gpt-4o-mini: which?", TRACE)
+    assert "**On gpt-4o-mini, these requests would cost" in found.answer
+    assert "on gpt-4o.** " in found.answer
+    assert "They name no model" in found.answer
+
+
+def test_a_feature_that_the_data_do_not_know_is_said_so(tmp_path: Path) -> None:
+    found = ask(tmp_path, "Cut cost; feature billing must keep its latency", PLANTED)
+    assert "No request here says that it belongs to `billing`" in found.answer

@@ -195,8 +195,11 @@ def sizes(call_id: str, _arguments: dict[str, Any]) -> ToolResult:
     )
 
 
-def calculate(call_id: str, _arguments: dict[str, Any]) -> ToolResult:
-    return result("calculate", call_id, {"value": 42.5})
+def calculate(call_id: str, arguments: dict[str, Any]) -> ToolResult:
+    unit = Unit(arguments.get("unit", "usd"))
+    label = arguments.get("label", "")
+    fact = Fact(f"{call_id}.value", 42.5, unit, label, "calculate", call_id, "1", 1)
+    return ToolResult("Computed.", (fact,))
 
 
 def chart(call_id: str, arguments: dict[str, Any]) -> ToolResult:

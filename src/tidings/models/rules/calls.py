@@ -17,15 +17,15 @@ SHARE_WORTH_REPRICING = 0.03
 CHEAPER_BY = 0.8  # a model counts as cheaper when a token costs less than this share
 MONTH_DAYS = 30
 
-TOTAL_30_DAYS = "Spend in 30 days at this pace"
-TOTAL_1_DAY = "Spend in a day, were every hour like these"
+MONTHLY_SPEND = "Spend in a month at this pace"
+DAILY_SPEND = "Spend in a day, were every hour like these"
 SAVING = "Saving of the safe moves and without the duplicates"
-SAVING_30_DAYS = "Saving in 30 days at this pace"
-GROWN_30_DAYS = "Spend in 30 days after the growth"
+MONTHLY_SAVING = "Saving in a month at this pace"
+GROWN_SPEND = "Spend in a month after the growth"
 GROWN_PEAK = "Tokens in the biggest minute after the growth"
 GROWN_REQUESTS = "Requests in the biggest minute after the growth"
 WANTED_SPEND = "Spend after the cut you want"
-WANTED_LATENCY = "The slowest p95 after the speed-up you want"
+WANTED_LATENCY = "The slowest latency after the speed-up you want"
 
 
 class Wish(NamedTuple):
@@ -219,9 +219,9 @@ def _sums(case: Case) -> Iterator[Wish]:
         return
     total, days = f"{case.spend.id}.total_usd", f"{case.data.id}.days"
     if case.days >= 1:
-        yield _sum(f"{total} / {days} * {MONTH_DAYS}", TOTAL_30_DAYS, "Look a month ahead")
+        yield _sum(f"{total} / {days} * {MONTH_DAYS}", MONTHLY_SPEND, "Look a month ahead")
     else:
-        yield _sum(f"{total} / {days}", TOTAL_1_DAY, "Look a day ahead")
+        yield _sum(f"{total} / {days}", DAILY_SPEND, "Look a day ahead")
     yield from _saving_sums(case, days)
 
 
@@ -231,7 +231,7 @@ def _saving_sums(case: Case, days: str) -> Iterator[Wish]:
         yield _sum(formula, SAVING, "Add up what can be saved without counting anything again")
     saving = case.total(SAVING)
     if saving and case.days >= 1:
-        yield _sum(f"{saving.id}.value / {days} * {MONTH_DAYS}", SAVING_30_DAYS, "Look ahead")
+        yield _sum(f"{saving.id}.value / {days} * {MONTH_DAYS}", MONTHLY_SAVING, "Look ahead")
 
 
 def _saving_formula(case: Case) -> str:
@@ -243,7 +243,8 @@ def _saving_formula(case: Case) -> str:
         formula = " + ".join([*terms, f"{duplicates.id}.duplicate_cost_usd"])
         for move in safe:
             for row in duplicates.rows:
-                if move.scope is not None and row.cells.get(case.group or "") == move.scope:
+                same = move.scope is not None and row.cells.get(case.group or "") == move.scope
+                if same and row.amount("cost_usd"):
                     formula += f" - {row.fact('cost_usd')} * {move.found.id}.saving_share"
         return formula
     return " + ".join(terms)
@@ -255,9 +256,9 @@ def _growth_sums(case: Case) -> Iterator[Wish]:
     if growth is None:
         return
     factor = f"{1 + growth:g}"
-    month = case.total(TOTAL_30_DAYS)
+    month = case.total(MONTHLY_SPEND)
     if month:
-        yield _sum(f"{month.id}.value * {factor}", GROWN_30_DAYS, "Grow the spend")
+        yield _sum(f"{month.id}.value * {factor}", GROWN_SPEND, "Grow the spend")
     if minutes:
         peaks = (
             (GROWN_PEAK, "peak_tokens", Unit.TOKENS),

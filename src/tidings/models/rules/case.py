@@ -118,7 +118,7 @@ class Case:
         named = [*(limit.feature for limit in self.constraints.features), self.constraints.feature]
         rows = self.spend.rows if self.spend and self.group else ()
         known = {str(row.cells.get(self.group or "")).lower() for row in rows}
-        return [name for name in named if name and known and name.lower() not in known]
+        return [name for name in named if name and self.data and name.lower() not in known]
 
     def slowest(self) -> Row | None:
         """Return the row of the longest p95 latency, by the first look at latency."""

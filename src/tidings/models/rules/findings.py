@@ -45,7 +45,7 @@ def _safe_moves(case: Case) -> Iterator[Finding]:
         to = row.ref("to_model")
         yield Finding(
             move.saving,
-            f"**Move {scope} from {_from(move)} to {to}: it saves "
+            f"**Move {scope} from {_from(case, move)} to {to}: it saves "
             f"{found.ref('saving_usd')} of {found.ref('current_usd')} "
             f"({found.ref('saving_share')}).** The measured quality is "
             f"{found.ref('quality_target')} there against {found.ref('quality_current')} today, "
@@ -65,7 +65,7 @@ def _untested_moves(case: Case) -> Iterator[Finding]:
         yield Finding(
             move.saving * UNTESTED_WEIGHT,
             f"**{_capital(scope)} would cost {found.ref('saving_usd')} less on {to}** than on "
-            f"{_from(move)}. This is price only: its quality there is unmeasured, so it "
+            f"{_from(case, move)}. This is price only: its quality there is unmeasured, so it "
             f"is a test to run and not a saving yet.{_latency_note(case, move)}",
             f"Test {scope} on {to}: replay a sample of its requests on both models, score the "
             "answers the same way, log `quality_score`, and move it only if they are as good.",
@@ -79,16 +79,18 @@ def _unsafe_moves(case: Case) -> Iterator[Finding]:
         row, found = move.row, move.found
         yield Finding(
             0.0,
-            f"**Leave {scope_name(case, move)} on {_from(move)}.** "
+            f"**Leave {scope_name(case, move)} on {_from(case, move)}.** "
             f"{row.ref('to_model')} would cost {found.ref('saving_usd')} less, but its measured "
             f"quality falls from {found.ref('quality_current')} to {found.ref('quality_target')}. "
             "It must not move.",
         )
 
 
-def _from(move: Move) -> str:
-    known = move.row.cells.get("from_model") is not None
-    return move.row.ref("from_model") if known else "the model of today"
+def _from(case: Case, move: Move) -> str:
+    """Return whose work would move; of many models none is named."""
+    if move.from_model:
+        return move.row.ref("from_model")
+    return case.constraints.assume_model or "what serves them today"
 
 
 def _latency_note(case: Case, move: Move) -> str:
@@ -261,7 +263,7 @@ def _peak(case: Case) -> Iterator[Finding]:
 
 
 def _growth(case: Case) -> Iterator[Finding]:
-    month, grown = case.total(calls.TOTAL_30_DAYS), case.total(calls.GROWN_30_DAYS)
+    month, grown = case.total(calls.MONTHLY_SPEND), case.total(calls.GROWN_SPEND)
     if month and grown:
         yield Finding(
             grown.amount("value"),
@@ -320,15 +322,16 @@ def _compared(case: Case) -> Iterator[Finding]:
         row = found.rows[0] if found.rows else None
         if row is None:
             continue
-        cheaper = found.amount("saving_usd") > 0
-        word = "less" if cheaper else "more"
+        base = found.call.arguments.get("assume_model")
+        which = "these requests" if base else "the requests that other models serve now"
+        today = f"{found.ref('current_usd')} on {base}" if base else found.ref("current_usd")
         yield Finding(
             found.amount("saving_usd"),
-            f"**On {row.ref('to_model')} these requests would cost {found.ref('repriced_usd')}, "
-            f"{word} than the {found.ref('current_usd')} of today.** {_quality_of(found)}",
+            f"**On {row.ref('to_model')}, {which} would cost {found.ref('repriced_usd')} instead "
+            f"of {today}.** {_quality_of(found)}",
             f"Send a small share of real requests to {row.ref('to_model')}, log `latency_ms` and "
             "`quality_score` for both, and ask again."
-            if cheaper
+            if found.amount("saving_usd") > 0
             else "",
         )
 

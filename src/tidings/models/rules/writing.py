@@ -85,7 +85,7 @@ def _spent(case: Case) -> str:
     if len(rows) > 1 and named:
         text += f"; {_who(case, named)} took {rows[0].ref('share')} of it"
     text += ".**"
-    saving, month = case.total(calls.SAVING), case.total(calls.SAVING_30_DAYS)
+    saving, month = case.total(calls.SAVING), case.total(calls.MONTHLY_SAVING)
     if saving and saving.amount("value") > 0:
         text += f" {saving.ref('value')} of it can be saved without a loss of measured quality"
         text += f": {month.ref('value')} in a month at this pace." if month else "."
@@ -98,7 +98,7 @@ def _who(case: Case, named: list[str]) -> str:
 
 
 def _pace(case: Case) -> str:
-    month, day = case.total(calls.TOTAL_30_DAYS), case.total(calls.TOTAL_1_DAY)
+    month, day = case.total(calls.MONTHLY_SPEND), case.total(calls.DAILY_SPEND)
     if month:
         return f" At this pace a month costs {month.ref('value')}."
     if day:
@@ -110,6 +110,8 @@ def _assumption(case: Case) -> str:
     model = case.constraints.assume_model
     if not model:
         return ""
+    if case.has("model"):
+        return f" Only requests that name no model are priced as {model}."
     return (
         f" The data name no model; you said it was {model}, so this is the list price of that "
         "model for these tokens, and not an invoice: discounts, caching and batches are not in it."
@@ -137,6 +139,8 @@ def _volumes(case: Case) -> str:
     text += ".**"
     if case.family is Family.SPEED:
         text += " Nothing in them says how long a request took: I can show volumes, and no waits."
+    elif not case.can_price and case.evidence.one("reprice"):
+        text += " They name no model, so the prices below are those of the models you named."
     elif not case.can_price:
         text += (
             " Nothing in them says what a request cost or which model served it, so I can show "
@@ -191,7 +195,10 @@ def _actions(task: ReportTask, case: Case, found: list[Finding]) -> list[str]:
         actions.append(
             "Name a cheaper model that you would consider, and I price these same requests on it."
         )
-    return actions or ["Nothing here needs a change this week; keep the log, and ask again."]
+    actions = actions or ["Change nothing this week: no waste was found that is worth the work."]
+    if len(actions) == 1:
+        actions.append("Ask again with a newer log in a week: a change shows against what was.")
+    return actions
 
 
 def _limits(task: ReportTask, case: Case) -> list[str]:
@@ -203,7 +210,8 @@ def _limits(task: ReportTask, case: Case) -> list[str]:
         lines.append(
             f"{spend.ref('unpriced_requests')} requests have no known price; they are in no sum."
         )
-    lines += [f"No `{case.group}` here is named `{name}`." for name in case.unknown_features()]
+    if unknown := ", ".join(f"`{name}`" for name in case.unknown_features()):
+        lines.append(f"No request here says that it belongs to {unknown}: nothing is said of it.")
     if case.family is Family.UPGRADE_REVIEW:
         lines.append("Whether a difference before and after is more than chance is not tested yet.")
     return [*lines, *task.notes]
