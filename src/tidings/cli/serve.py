@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._address_file.unlink(missing_ok=True)
         self._app.readiness.drain()
-        self._app.sockets.drain()
+        await self._app.sockets.drain()
         await super().shutdown(sockets)
 
 

@@ -76,7 +76,7 @@ class Sandbox:
         self._root = root
         self._limits = limits
         self._seats: OrderedDict[Dataset, _Seat] = OrderedDict()
-        self._slots = asyncio.Semaphore(limits.queries_max)
+        self._slots = asyncio.Semaphore(min(limits.queries_max, limits.children_max))
         self._imports = asyncio.Semaphore(IMPORTS_MAX)
         self._alive = 0
 
