@@ -73,7 +73,7 @@ class Sandbox:
 
     def __init__(self, root: Path, limits: SandboxLimits) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        self._root = root
+        self._root = root.resolve()  # children have a working directory of their own
         self._limits = limits
         self._seats: OrderedDict[Dataset, _Seat] = OrderedDict()
         self._slots = asyncio.Semaphore(min(limits.queries_max, limits.children_max))
