@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from tests.fakes.models import ScriptedModel
+from tidings.agents.registry import AgentRegistry
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
 from tidings.domain.context import UserContext
 from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
 from tidings.events.feed import Feed
+from tidings.models.port import Model
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
@@ -44,24 +46,26 @@ class World:
         tools: Iterable[Tool] = (),
         clock: Clock | None = None,
         limits: Limits | None = None,
+        model: Model | None = None,
     ) -> None:
         self.database = database
         self.ids = UlidSource()
         self.clock = clock or SystemClock()
         limits = limits or Limits()
+        registry = AgentRegistry()
+        for name, agent in agents.items():
+            registry.register(name, "A test's.", agent)
         self.feed = Feed(database, hints)
-        self.router = Router(
-            database, self.clock, self.ids, frozenset(agents), next(iter(agents)), limits
-        )
+        self.router = Router(database, self.clock, self.ids, registry, next(iter(agents)), limits)
         self.reads = Reads(database, self.clock, self.ids)
-        self.engine = Engine(ScriptedModel(), Catalogue(tools), self.clock)
-        self.worker = Worker(database, hints, self.engine, agents, self.ids, limits)
+        self.engine = Engine(model or ScriptedModel(), Catalogue(tools), self.clock)
+        self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
     async def begin(self) -> None:
         """Prepare the store, as the start of a server does."""
 
         async def work(tx: Transaction) -> None:
-            await log.open_store(tx, "store", "k3f9", 0.0)
+            await log.open_store(tx, "s_000k3f9ab", 0.0)
             await queue.release_all(tx)
             for user in (ANA, BOB):
                 await log.open_stream(tx, user, user_stream(user.user_id))
@@ -76,11 +80,13 @@ class World:
         id: str | None = None,
         thread: str | None = None,
         agent: str | None = None,
+        files: tuple[str, ...] = (),
     ) -> Receipt:
         command_id = id or self.ids.new("m")
         if agent is None:
-            return await self.router.accept(user, Chat(command_id, ChatPayload(text, thread)))
-        payload = StartPayload(text, agent, thread)
+            chat = ChatPayload(text, thread, files)
+            return await self.router.accept(user, Chat(command_id, chat))
+        payload = StartPayload(text, agent, thread, files)
         return await self.router.accept(user, StartAgent(command_id, payload))
 
     async def events_until_end(self, receipt: Receipt, user: UserContext = ANA) -> list[Event]:
@@ -123,12 +129,13 @@ async def world(
     wrap: Callable[[Database], Database] = lambda database: database,
     clock: Clock | None = None,
     limits: Limits | None = None,
+    model: Model | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = LocalHints()
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
-        built = World(wrap(inner), hints, agents, tools, clock, limits)
+        built = World(wrap(inner), hints, agents, tools, clock, limits, model)
         yield built
     finally:
         await inner.close()

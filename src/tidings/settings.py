@@ -9,6 +9,8 @@ from typing import Any
 from tidings.domain.errors import InvalidInput
 
 PREFIX = "TIDINGS_"
+SECRETS = frozenset({"token"})
+"""Settings whose values are never shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ class Settings:
     origins: str = field(
         default="",
         metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
+    )
+    token: str = field(
+        default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
     )
     log_level: str = field(
         default="warning", metadata={"meaning": "`debug`, `info`, `warning` or `error`."}

@@ -60,7 +60,7 @@ def run(path: Path, scenario: Callable[[Store], Awaitable[Any]], seed: str = "")
         store = Store(database, hints, CountingIds(seed))
 
         async def begin(tx: Transaction) -> None:
-            await log.open_store(tx, "store", "k3f9", 0.0)
+            await log.open_store(tx, "s_000k3f9ab", 0.0)
             await log.open_stream(tx, ANA, STREAM)
 
         try:

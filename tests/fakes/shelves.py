@@ -5,6 +5,7 @@ from typing import Any
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound
+from tidings.reports.service import Document, Format
 
 
 class MemoryFiles:
@@ -46,9 +47,13 @@ class MemoryReports:
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], str] = {}
 
-    async def get(self, context: UserContext, report_id: str, format: str) -> str:
+    async def document(
+        self, context: UserContext, report_id: str, report_format: Format
+    ) -> Document:
         if report_id == "broken":
             raise RuntimeError("secret detail of the inside")
         if (context.user_id, report_id) not in self.kept:
             raise NotFound
-        return f"{format}: {self.kept[context.user_id, report_id]}"
+        body = f"{report_format}: {self.kept[context.user_id, report_id]}".encode()
+        kind = {"md": "text/markdown", "html": "text/html", "json": "application/json"}
+        return Document(body, kind[report_format], f"{report_id}.{report_format}")

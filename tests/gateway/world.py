@@ -120,7 +120,7 @@ def running(folder: Path) -> Iterator[World]:
     identity = Identity(database, AccessTokens(KEY), passwords, tickets, clock, ids)
     readiness = Readiness((database_probe(database),), clock)
     files, reports = MemoryFiles(), MemoryReports()
-    agents = frozenset({"analysis"})
+    agents = {"analysis": None}
     services = Services(
         identity=identity,
         router=Router(database, clock, ids, agents, "analysis", Limits()),
@@ -138,7 +138,7 @@ def running(folder: Path) -> Iterator[World]:
     world = World(listener.getsockname()[1], identity, readiness, files, reports)
     asyncio.run(_populate(world, database))
     config = uvicorn.Config(
-        create_app(services), log_config=None, access_log=False, ws="websockets-sansio"
+        create_app(services), log_config=None, access_log=False, proxy_headers=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -154,7 +154,7 @@ def running(folder: Path) -> Iterator[World]:
 
 
 async def _populate(world: World, database: SqliteDatabase) -> None:
-    await database.write(lambda tx: open_store(tx, "store", "e1", 0.0))
+    await database.write(lambda tx: open_store(tx, "s_00000e1", 0.0))
     for name in ("ada", "bob"):
         user = await world.identity.add_user(name, PASSWORD)
         world.user_ids[name] = user.user_id

@@ -184,6 +184,7 @@ def test_a_log_without_failures_says_zero_and_one_without_the_fields_says_nothin
     fine = "model,status,input_tokens,output_tokens\ngpt-4o,ok,1,1\n"
     result = call(tmp_path, fine, "errors_and_retries")
     assert scalars(result)["failed_requests"] == 0
+    assert scalars(result)["failed_cost_usd"] == 0
     assert "retried_requests" not in scalars(result)
     assert "attempt" in result.missing
 
@@ -197,6 +198,13 @@ def test_duplicates_are_equal_prompts_to_one_model_and_not_retries(tmp_path: Pat
     assert told["distinct_prompts"] == 4
     assert rows(result)[0]["feature"] == "chat"
     assert any("1 requests have no prompt_hash" in note for note in result.notes)
+
+
+def test_a_log_without_duplicates_says_that_they_cost_nothing(tmp_path: Path) -> None:
+    content = "model,feature,prompt_hash,input_tokens\ngpt-4o,a,x,1\ngpt-4o,a,y,1\n"
+    result = call(tmp_path, content, "duplicate_requests")
+    assert (scalars(result)["duplicates"], scalars(result)["duplicate_cost_usd"]) == (0, 0)
+    assert rows(result)[0]["cost_usd"] == 0
 
 
 def test_reprice_compares_list_price_with_list_price(tmp_path: Path) -> None:
@@ -234,49 +242,48 @@ def test_reprice_compares_list_price_with_list_price(tmp_path: Path) -> None:
     with_log(tmp_path, LOG, scenario)
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "fields"),
-    [
-        ("latency_by", {}, ["latency_ms", "ttft_ms"]),
-        ("duplicate_requests", {}, ["prompt_hash"]),
-        ("errors_and_retries", {}, ["status", "error_code", "attempt"]),
-        ("reprice", {"to_model": "gpt-4o"}, ["model"]),
-        ("spend_by", {"dimensions": ["feature"]}, ["feature"]),
-        ("spend_by", {"dimensions": ["feature", "region"]}, ["feature", "region"]),
-        (
-            "token_distribution",
-            {"where": [{"field": "end_user", "equals": "x"}]},
-            ["end_user"],
-        ),
-    ],
-)
-def test_what_the_data_lack_is_named_and_never_made_up(
-    tmp_path: Path, name: str, arguments: dict[str, Any], fields: list[str]
-) -> None:
-    error = refusal(tmp_path, AZURE, name, **arguments)
-    assert error.code == "fields_missing"
-    assert all(f"`{field}`" in error.message for field in fields)
+LACKING: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("latency_by", {}, ["latency_ms", "ttft_ms"]),
+    ("duplicate_requests", {}, ["prompt_hash"]),
+    ("errors_and_retries", {}, ["status", "error_code", "attempt"]),
+    ("reprice", {"to_model": "gpt-4o"}, ["model"]),
+    ("spend_by", {"dimensions": ["feature"]}, ["feature"]),
+    ("spend_by", {"dimensions": ["feature", "region"]}, ["feature", "region"]),
+    ("token_distribution", {"where": [{"field": "end_user", "equals": "x"}]}, ["end_user"]),
+]
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("spend_by", {"dimensions": []}),
+    ("spend_by", {"dimensions": ["model; drop table usage"]}),
+    ("spend_by", {"dimensions": ["model"] * 4}),
+    ("spend_by", {"dimensions": ["model"], "top": 0}),
+    ("spend_by", {"dimensions": ["model"], "top": 10**9}),
+    ("spend_by", {"dimensions": ["model"], "where": [{"field": "rowid", "equals": "1"}]}),
+    ("spend_over_time", {"period": "century"}),
+    ("query", {"sql": ""}),
+    ("query", {"sql": "x" * 100_000}),
+    ("chart", {"call_id": "c1", "kind": "pie", "x": "a", "y": "b", "title": "t"}),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("spend_by", {"dimensions": []}),
-        ("spend_by", {"dimensions": ["model; drop table usage"]}),
-        ("spend_by", {"dimensions": ["model"] * 4}),
-        ("spend_by", {"dimensions": ["model"], "top": 0}),
-        ("spend_by", {"dimensions": ["model"], "top": 10**9}),
-        ("spend_by", {"dimensions": ["model"], "where": [{"field": "rowid", "equals": "1"}]}),
-        ("spend_over_time", {"period": "century"}),
-        ("query", {"sql": ""}),
-        ("query", {"sql": "x" * 100_000}),
-        ("chart", {"call_id": "c1", "kind": "pie", "x": "a", "y": "b", "title": "t"}),
-    ],
-)
-def test_arguments_that_no_tool_takes_are_refused_before_the_call(
-    tmp_path: Path, name: str, arguments: dict[str, Any]
-) -> None:
-    assert refusal(tmp_path, AZURE, name, **arguments).code == "invalid_arguments"
+def test_what_the_data_lack_is_named_and_never_made_up(tmp_path: Path) -> None:
+    async def scenario(tools: Workshop) -> None:
+        for name, arguments, fields in LACKING:
+            with pytest.raises(InvalidInput) as refused:
+                await tools.call(name, **arguments)
+            assert refused.value.code == "fields_missing", name
+            assert all(f"`{field}`" in refused.value.message for field in fields), name
+
+    with_log(tmp_path, AZURE, scenario)
+
+
+def test_arguments_that_no_tool_takes_are_refused_before_the_call(tmp_path: Path) -> None:
+    async def scenario(tools: Workshop) -> None:
+        for name, arguments in WRONG:
+            with pytest.raises(InvalidInput) as refused:
+                await tools.call(name, **arguments)
+            assert refused.value.code == "invalid_arguments", arguments
+
+    with_log(tmp_path, AZURE, scenario)
 
 
 def test_a_query_of_ones_own_gives_a_table_with_units(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -79,6 +80,14 @@ class Session:
         if self._socket is not None:
             await _try_send(self._socket, message)
         return await answer
+
+    def post(self, command: Command) -> None:
+        """Send a command without waiting for its answer."""
+        self._tasks.create_task(self._send_quietly(command))
+
+    async def _send_quietly(self, command: Command) -> None:
+        with suppress(TidingsError):
+            await self.send(command)
 
     def follow(self, stream: str) -> None:
         """Follow a stream from its start, from the next connection on."""

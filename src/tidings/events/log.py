@@ -8,13 +8,14 @@ import msgspec
 from tidings.domain.context import UserContext
 from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict
-from tidings.domain.events import Draft, Event
+from tidings.domain.events import Draft, Event, thread_stream
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Transaction
 
 FROM_START = "0"
 FROM_HEAD = "live"
 OFFSET_DIGITS_MAX = 18
+EPOCH_CHARACTERS = 6
 
 Entry = tuple[int, bytes]
 """An offset and the event's frame, encoded once when it was appended."""
@@ -35,13 +36,11 @@ class Place(msgspec.Struct, frozen=True):
     head: int
 
 
-async def open_store(tx: Transaction, store_id: str, epoch: str, now: float) -> str:
-    """Return the epoch of the store, beginning it when the store is new."""
-    rows = await tx.execute("select epoch from store")
-    if not rows:
+async def open_store(tx: Transaction, store_id: str, now: float) -> None:
+    """Begin the store's lineage, if it is new; the epoch names it in every cursor."""
+    if not await tx.execute("select 1 from store"):
+        epoch = store_id[-EPOCH_CHARACTERS:].lower()
         await tx.execute("insert into store values (?, ?, ?)", store_id, epoch, now)
-        return epoch
-    return str(rows[0][0])
 
 
 async def open_stream(tx: Transaction, context: UserContext, stream: str) -> None:
@@ -159,15 +158,12 @@ async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:
     ]
 
 
-async def events_of_run(tx: Transaction, context: UserContext, run_id: str) -> list[bytes]:
-    """Return the frames of a run's events, oldest first.
-
-    Raises:
-        NotFound: the user has no such run.
-    """
-    await fetch_owned(tx, context, Kind.RUN, run_id, "1")
+async def stored_events(tx: Transaction, object_id: str) -> list[bytes]:
+    """Return the frames of a run or a thread, oldest first, whoever's it is: for the operator."""
     rows = await tx.execute(
-        'select frame from events where run_id = ? order by stream, "offset"', run_id
+        'select frame from events where run_id = ? or stream = ? order by stream, "offset"',
+        object_id,
+        thread_stream(object_id),
     )
     return [bytes(frame) for (frame,) in rows]
 

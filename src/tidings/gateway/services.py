@@ -11,6 +11,7 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.identity.service import Identity
+from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 
@@ -41,8 +42,10 @@ class FileShelf(Protocol):
 class ReportShelf(Protocol):
     """Keeps finished reports."""
 
-    async def get(self, context: UserContext, report_id: str, format: str) -> str | bytes:
-        """Return the report written as `md`, `html` or `json`; NotFound if not the user's."""
+    async def document(
+        self, context: UserContext, report_id: str, report_format: Format
+    ) -> Document:
+        """Return the report written in a format; NotFound if it is not the user's."""
         ...
 
 

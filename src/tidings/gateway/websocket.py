@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from tidings.router.accept import Router
 
 TICK_SECONDS = 1.0
 SESSION_CHECK_TICKS = 2
+DRAIN_SECONDS = 5.0
 SEND_SECONDS_MAX = 30.0
 READ_EVENTS = 128
 SOCKETS_MAX = 10_000
@@ -54,6 +56,7 @@ class Sockets:
         self._origins = origins
         self._sockets: set[Socket] = set()
         self._ticks = 0
+        self._left = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         """Carry one connection from its upgrade to its close."""
@@ -74,6 +77,7 @@ class Sockets:
             await socket.serve(headers, scope.get("query_string", b""))
         finally:
             self._sockets.discard(socket)
+            self._left.set()
 
     async def run(self) -> None:
         """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions."""
@@ -89,10 +93,15 @@ class Sockets:
             except Unavailable:
                 _log.warning("positions were not stored; devices will acknowledge again")
 
-    def drain(self) -> None:
-        """Ask every client to come back to the next server."""
+    async def drain(self) -> None:
+        """Send every client to the next server, and wait until they have gone, but not for long."""
         for socket in list(self._sockets):
             socket.leave(Close.DRAIN, "the server restarts")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._sockets:
+                    self._left.clear()
+                    await self._left.wait()
 
     def count(self, user_id: str) -> int:
         """Return how many sockets a user has open."""

@@ -24,7 +24,6 @@ from tidings.storage.warm.port import Database, Transaction
 
 SESSION_TTL_SECONDS = 30 * 24 * 3600
 TICKET_TTL_SECONDS = 30
-SESSIONS_PER_CHECK_MAX = 500
 TENANT = "default"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+\-]{0,63}")
 
@@ -141,15 +140,6 @@ class Identity:
 
         return await self._database.read(work)
 
-    async def ended(self, contexts: set[UserContext]) -> set[UserContext]:
-        """Return those whose session stands no more; for the sockets they have open."""
-        now = self._clock.now()
-        ids = [context.session_id for context in contexts]
-        dead: set[str] = set()
-        for start in range(0, len(ids), SESSIONS_PER_CHECK_MAX):
-            dead |= await self._dead(ids[start : start + SESSIONS_PER_CHECK_MAX], now)
-        return {context for context in contexts if context.session_id in dead}
-
     async def ticket(self, context: UserContext) -> str:
         """Return a secret that opens one connection within `TICKET_TTL_SECONDS`."""
         ticket = new_secret()
@@ -218,9 +208,6 @@ class Identity:
         if found is None or found[0].disabled:
             raise NotFound(f"There is no active user named {name}.")
         return (await self._open_session(found[0])).access_token
-
-    async def _dead(self, session_ids: list[str], now: float) -> set[str]:
-        return await self._database.read(lambda tx: store.dead_sessions(tx, session_ids, now))
 
     async def _open_session(self, user: User) -> Credentials:
         context = UserContext(user.tenant_id, user.user_id, self._ids.new("ses"))

@@ -103,18 +103,6 @@ async def session_is_live(tx: Transaction, context: UserContext, now: float) -> 
     return bool(rows)
 
 
-async def dead_sessions(tx: Transaction, session_ids: list[str], now: float) -> set[str]:
-    """Return those of the sessions that stand no more."""
-    marks = ", ".join("?" * len(session_ids))
-    rows = await tx.execute(
-        "select session_id from sessions join users on users.user_id = sessions.user_id"  # noqa: S608
-        f" where session_id in ({marks}) and revoked = 0 and disabled = 0 and expires_at > ?",
-        *session_ids,
-        now,
-    )
-    return set(session_ids) - {session_id for (session_id,) in rows}
-
-
 async def revoke_session(tx: Transaction, session_id: str) -> None:
     """End a login for good, and forget its refresh tokens."""
     await tx.execute("update sessions set revoked = 1 where session_id = ?", session_id)

@@ -1,6 +1,7 @@
 """The one door for commands: authorise, deduplicate, record, queue; then, and only then, accept."""
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,7 +15,7 @@ from tidings.domain.commands import (
     check_command_id,
 )
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Conflict, InvalidInput
+from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunRequest
@@ -33,7 +34,7 @@ class Router:
         database: Database,
         clock: Clock,
         ids: IdSource,
-        agents: frozenset[str],
+        agents: Mapping[str, object],
         default_agent: str,
         limits: queue.Limits,
     ) -> None:
@@ -58,7 +59,8 @@ class Router:
         if isinstance(command, StopAgent):
             return await self._database.write(lambda tx: self._stop(tx, context, command, digest))
         ask = ask_of(command)
-        agent = self._agent(ask.agent)
+        agent = ask.agent or self._default_agent
+        self._agents[agent]  # raises, naming the known ones, when there is none
         now = self._clock.now()
         run = Run(
             run_id=self._ids.new("r"),
@@ -109,13 +111,6 @@ class Router:
         receipt = Receipt(command.id, run_id, thread_id, head)
         await _remember(tx, context, receipt, digest, self._clock.now())
         return receipt
-
-    def _agent(self, name: str | None) -> str:
-        agent = name or self._default_agent
-        if agent not in self._agents:
-            known = ", ".join(sorted(self._agents))
-            raise InvalidInput("unknown_agent", f"There is no such agent. Known agents: {known}.")
-        return agent
 
 
 def _first_events(run: Run, event_ids: list[str], place: int) -> list[Draft]:

@@ -154,8 +154,8 @@ def _errors_sql(dimension: Dimension, top: int) -> str:
     return (
         f", marked as (select *, {FAILED} as failed, {RETRIED} as retried from costed), "
         "overall as (select count(*) as requests, count(*) filter (failed) as failed, "
-        "sum(cost_usd) filter (failed) as failed_usd, count(*) filter (retried) as retried, "
-        "sum(cost_usd) filter (retried) as retry_usd, count(cost_reported) as reported, "
+        f"{_cost_of('failed')} as failed_usd, count(*) filter (retried) as retried, "
+        f"{_cost_of('retried')} as retry_usd, count(cost_reported) as reported, "
         "count(cost_usd) as priced from marked), "
         f"groups as (select {grouped(dimension)}, count(*) as n, sum(cost_usd) as cost_usd "
         "from marked where failed group by 1) "
@@ -163,6 +163,11 @@ def _errors_sql(dimension: Dimension, top: int) -> str:
         "from overall o left join groups g on true where o.requests > 0 "
         f"order by g.n desc nulls last, 1 limit {top + 1}"
     )
+
+
+def _cost_of(mark: str) -> str:
+    """Return the SQL of the cost of marked requests: of none it is nothing, which is a number."""
+    return f"case when count(*) filter ({mark}) = 0 then 0 else sum(cost_usd) filter ({mark}) end"
 
 
 def _duplicates_sql(dimension: Dimension, top: int) -> str:
@@ -181,9 +186,12 @@ def _duplicates_sql(dimension: Dimension, top: int) -> str:
         f"groups as (select {grouped(dimension)}, count(*) as n, count(cost_reported) as reported, "
         "count(cost_usd) as priced from keyed group by 1) "
         f"select {dimension}, g.n, coalesce(f.duplicates, 0) as duplicates, "
-        "coalesce(f.duplicates, 0) / g.n as share, f.usd, sum(g.n) over ()::bigint as requests, "
+        "coalesce(f.duplicates, 0) / g.n as share, "
+        "case when f.duplicates is null then 0 else f.usd end as usd, "
+        "sum(g.n) over ()::bigint as requests, "
         "sum(coalesce(f.duplicates, 0)) over ()::bigint as all_duplicates, "
-        "sum(f.usd) over () as all_usd, "
+        "case when sum(f.duplicates) over () is null then 0 "
+        "else sum(f.usd) over () end as all_usd, "
         "sum(g.n - coalesce(f.duplicates, 0)) over ()::bigint as prompts, "
         "sum(g.reported) over ()::bigint as reported, sum(g.priced) over ()::bigint as priced, "
         "(select count(*) from requests where prompt_hash is null) as unhashed "

@@ -40,7 +40,7 @@ async def refresh(body: Refresh, into: Collaborators) -> Response:
 async def logout(context: Caller, into: Collaborators) -> Response:
     """Sign out: tokens, tickets and open sockets of this session end at once."""
     await into.identity.logout(context)
-    return Response(status_code=204, headers={"Clear-Site-Data": '"storage"'})
+    return Response(status_code=204)
 
 
 @router.post("/ws-ticket")

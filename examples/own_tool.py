@@ -1,0 +1,30 @@
+"""A tool of your own: typed arguments in, a result with facts out; every agent may call it."""
+
+from tidings.app import App
+from tidings.cli.serve import serve
+from tidings.domain.facts import Fact, ToolResult, Unit
+from tidings.tools.port import ToolContext, tool
+
+
+@tool(repeatable=True)
+async def energy_of(ctx: ToolContext, tokens: int, wh_per_thousand: float = 0.3) -> ToolResult:
+    """Estimate the energy that a number of tokens took, in watt-hours."""
+    energy = Fact(
+        id=f"{ctx.call_id}.wh",
+        value=tokens / 1000 * wh_per_thousand,
+        unit=Unit.COUNT,
+        label="Energy in Wh",
+        tool="energy_of",
+        call_id=ctx.call_id,
+        source=f"{tokens} / 1000 * {wh_per_thousand}",
+        rows=0,
+    )
+    return ToolResult(summary="The energy these tokens took.", facts=(energy,))
+
+
+def register(app: App) -> None:
+    app.tools.add(energy_of)
+
+
+if __name__ == "__main__":
+    serve(register)

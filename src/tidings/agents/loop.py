@@ -1,0 +1,115 @@
+"""The model-tool loop: ask the model, make the calls it wants, show it the results, until none."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tidings.agents.notebook import Notebook, shown
+from tidings.agents.voice import Voice
+from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
+from tidings.models.tasks import Called
+from tidings.runs.context import RunContext
+from tidings.tools.port import Tool
+
+MODEL_REQUESTS_MAX = 16
+TOOL_CALLS_MAX = 60
+SAME_CALLS_MAX = 3
+PURPOSE_CHARACTERS_MAX = 200
+LOOP_PROGRESS = (0.2, 0.7)
+
+_PURPOSE = {"type": "string", "description": "What this call is for, in a few words for the user."}
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a model shall work on with tools; `task` gives the typed task from the calls so far.
+
+    Work goes on while more than `reserve_seconds` of the run remain.
+    """
+
+    instructions: str
+    opening: str
+    tools: tuple[ToolSpec, ...]
+    task: Callable[[tuple[Called, ...]], Any]
+    reserve_seconds: float
+
+
+async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: Assignment) -> None:
+    """Let the model call tools until it wants no more, or a limit is reached (told by a notice)."""
+    messages = [Message("user", assignment.opening)]
+    for turn in range(MODEL_REQUESTS_MAX):
+        if ctx.remaining_seconds() <= assignment.reserve_seconds:
+            await ctx.notice("analysis_cut_short", "The time for analysis is up; I report now.")
+            return
+        reply = await voice.ask(ctx, _request(assignment, messages, notebook))
+        messages.append(Message("assistant", reply.text, reply.calls))
+        if not reply.calls:
+            return
+        await ctx.think(_plan(reply), _progress(turn))
+        for call in reply.calls:
+            if await _stopped(ctx, notebook, call):
+                return
+            arguments, purpose = _split(call)
+            called = await notebook.call(ctx, call.name, arguments, purpose)
+            messages.append(Message("tool", shown(called), call_id=call.id, tool=call.name))
+    await ctx.notice("analysis_cut_short", "The analysis took too many turns; I report now.")
+
+
+def specs(tools: Iterable[Tool]) -> tuple[ToolSpec, ...]:
+    """Return the tools as models are told of them, each asking for the purpose of its call."""
+    return tuple(ToolSpec(t.name, t.description, _with_purpose(t.schema())) for t in tools)
+
+
+def _with_purpose(schema: dict[str, Any]) -> dict[str, Any]:
+    return schema | {
+        "properties": schema.get("properties", {}) | {"purpose": _PURPOSE},
+        "required": [*schema.get("required", []), "purpose"],
+    }
+
+
+def _request(assignment: Assignment, messages: list[Message], notebook: Notebook) -> ModelRequest:
+    return ModelRequest(
+        assignment.instructions,
+        tuple(messages),
+        assignment.tools,
+        task=assignment.task(notebook.calls),
+    )
+
+
+async def _stopped(ctx: RunContext, notebook: Notebook, call: ToolCall) -> bool:
+    """Return whether no further call may be made, having said why."""
+    key = _key(call.name, _split(call)[0])
+    same = sum(_key(made.tool, made.arguments) == key for made in notebook.calls)
+    if same >= SAME_CALLS_MAX - 1:
+        await ctx.notice("analysis_repeats", f"{call.name} is called over and over; I report now.")
+        return True
+    if len(notebook.calls) >= TOOL_CALLS_MAX:
+        await ctx.notice("analysis_cut_short", "The analysis made too many calls; I report now.")
+        return True
+    return False
+
+
+def _key(tool: str, arguments: dict[str, Any]) -> str:
+    return json.dumps([tool, arguments], sort_keys=True, default=str)
+
+
+def _split(call: ToolCall) -> tuple[dict[str, Any], str]:
+    arguments = dict(call.arguments)
+    purpose = arguments.pop("purpose", None)
+    if not isinstance(purpose, str) or not purpose.strip():
+        purpose = f"Use {call.name}"
+    return arguments, purpose[:PURPOSE_CHARACTERS_MAX]
+
+
+def _plan(reply: ModelReply) -> str:
+    """Say what comes next by the purposes of the calls; other words of a model are not shown."""
+    purposes = list(dict.fromkeys(_split(call)[1].rstrip(".") for call in reply.calls))
+    text = "; ".join([purposes[0], *(p[:1].lower() + p[1:] for p in purposes[1:])])
+    return f"{text}."
+
+
+def _progress(turn: int) -> float:
+    """Return a share that grows with each turn and stays below the end of the analysis."""
+    begin, end = LOOP_PROGRESS
+    return end - (end - begin) / (turn + 1)

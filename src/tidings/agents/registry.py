@@ -1,0 +1,62 @@
+"""Agents by name: whoever is registered here can be asked for."""
+
+import difflib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tidings.domain.errors import InvalidInput
+from tidings.domain.runs import Outcome
+from tidings.runs.context import RunContext
+
+Agent = Callable[[RunContext], Awaitable[Outcome]]
+"""`async def agent(ctx)`: works by the context's recorded steps, deterministic between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registered agent, and the line that says what it does."""
+
+    name: str
+    description: str
+    agent: Agent
+
+
+class AgentRegistry(Mapping[str, Agent]):
+    """The agents of this server."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str, description: str, agent: Agent) -> None:
+        """Make an agent known by a name; a later one of the same name takes its place."""
+        self._entries[name] = Entry(name, description, agent)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the known names, sorted."""
+        return tuple(sorted(self._entries))
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return the known agents with their descriptions, sorted by name."""
+        return tuple(self._entries[name] for name in self.names())
+
+    def __getitem__(self, name: str) -> Agent:
+        """Return an agent.
+
+        Raises:
+            InvalidInput: `unknown_agent`, naming those that are known and the nearest.
+        """
+        if name not in self:
+            near = difflib.get_close_matches(name, self._entries, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            known = ", ".join(self.names())
+            raise InvalidInput("unknown_agent", f"There is no such agent. Known: {known}.{hint}")
+        return self._entries[name].agent
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

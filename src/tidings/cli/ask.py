@@ -1,0 +1,88 @@
+"""`tidings ask`: send files and a question, show the run live, return how it ended."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidings.client.http import Api
+from tidings.client.session import Session
+from tidings.domain.commands import Chat, ChatPayload, Receipt, StopAgent, StopPayload
+from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
+from tidings.domain.ports import IdSource
+from tidings.protocol.client import Apply
+
+EXIT_COMPLETED = 0
+EXIT_FAILED = 1
+EXIT_DEGRADED = 3
+EXIT_CANCELLED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask, about which files (to be sent, or sent before), in which thread."""
+
+    text: str
+    files: tuple[Path, ...] = ()
+    file_ids: tuple[str, ...] = ()
+    thread_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to ask, and as whom."""
+
+    url: str
+    token: str
+
+
+async def ask(
+    server: Server, question: Question, ids: IdSource, show: Callable[[Apply], None]
+) -> Event:
+    """Ask and show every event of the run once; return its terminal event.
+
+    Ctrl-C asks the server to stop the run and waits for its end.
+
+    Raises:
+        TidingsError: the server refused, by code and sentence.
+    """
+    api = Api(server.url, server.token)
+    sent = [(await api.upload(path))["file_id"] for path in question.files]
+    files = (*question.file_ids, *sent)
+    command = Chat(ids.new("m"), ChatPayload(question.text, question.thread_id, files))
+    async with Session(server.url, server.token, ids.new("d"), random.Random()) as session:  # noqa: S311
+        receipt = await session.send(command)
+        session.follow(thread_stream(receipt.thread_id))
+        stop = StopAgent(ids.new("m"), StopPayload(receipt.run_id))
+        with _on_ctrl_c(lambda: session.post(stop)):
+            return await _until_end(session, receipt, show)
+
+
+def exit_code(terminal: Event) -> int:
+    """Return how the process tells its caller how the run ended."""
+    if terminal.type == EventType.AGENT_COMPLETED:
+        degraded = terminal.payload.get("status") != "completed"
+        return EXIT_DEGRADED if degraded else EXIT_COMPLETED
+    return EXIT_CANCELLED if terminal.type == EventType.AGENT_CANCELLED else EXIT_FAILED
+
+
+async def _until_end(session: Session, receipt: Receipt, show: Callable[[Apply], None]) -> Event:
+    async for applied in session.events():
+        if applied.event.run_id == receipt.run_id:
+            show(applied)
+            if applied.event.type in TERMINAL:
+                return applied.event
+    raise AssertionError("a session yields events for ever")
+
+
+@contextmanager
+def _on_ctrl_c(act: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, act)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

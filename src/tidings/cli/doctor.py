@@ -1,0 +1,37 @@
+"""`tidings doctor`: what is configured, reachable, writable, and in which versions."""
+
+import platform
+import sqlite3
+from dataclasses import fields
+from importlib.metadata import version
+
+from rich.console import Console
+from rich.table import Table
+
+from tidings.app import App
+from tidings.settings import PREFIX, SECRETS, Settings
+
+LIBRARIES = ("duckdb", "uvicorn", "fastapi", "websockets", "pydantic-ai-slim", "genai-prices")
+
+
+async def examine(app: App, settings: Settings, console: Console) -> bool:
+    """Print what is found; return whether a server could work here."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("[bold]versions")
+    table.add_row("", "tidings", version("tidings"))
+    table.add_row("", "python", f"{platform.python_version()} on {platform.platform()}")
+    table.add_row("", "sqlite", sqlite3.sqlite_version)
+    for library in LIBRARIES:
+        table.add_row("", library, version(library))
+    table.add_row("[bold]settings")
+    for setting in fields(Settings):
+        value = getattr(settings, setting.name)
+        shown = ("set" if value else "not set") if setting.name in SECRETS else str(value)
+        table.add_row("", f"{PREFIX}{setting.name.upper()}", shown)
+    table.add_row("[bold]checks")
+    healthy = True
+    for finding in await app.readiness.findings():
+        healthy = healthy and finding.ok
+        table.add_row("[green]✔" if finding.ok else "[red]✘", finding.name, finding.detail)
+    console.print(table)
+    return healthy

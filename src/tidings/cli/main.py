@@ -1,0 +1,181 @@
+"""The commands: serve, user, token, ask, replay, doctor, demo."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+
+from tidings.app import App, build, new_ids
+from tidings.cli import demo as demonstration
+from tidings.cli import doctor as examination
+from tidings.cli.ask import EXIT_FAILED, Question, Server, ask, exit_code
+from tidings.cli.serve import read_address, serve_until_stopped
+from tidings.cli.show import Show
+from tidings.domain.errors import InvalidInput, TidingsError
+from tidings.protocol.client import Apply
+from tidings.settings import Settings, load
+
+T = TypeVar("T")
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True, help="A self-hosted agent server.")
+users = typer.Typer(no_args_is_help=True, help="Who may sign in.")
+cli.add_typer(users, name="user")
+
+DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
+Name = Annotated[str, typer.Argument(help="The user's name.")]
+
+
+def main() -> None:
+    """Run the command line; a refusal is one line and exit status 1."""
+    try:
+        cli()
+    except TidingsError as error:
+        sys.stderr.write(f"tidings: {error.message} ({error.code})\n")
+        raise SystemExit(EXIT_FAILED) from None
+
+
+@cli.command()
+def serve(
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+) -> None:
+    """Serve until stopped; prints `ready http://...` when it does."""
+    serve_until_stopped(load({"data_dir": data_dir, "host": host, "port": port}))
+
+
+@users.command("add")
+def user_add(
+    name: Name,
+    data_dir: DataDir = None,
+    password_stdin: Annotated[bool, typer.Option(help="Read the password from stdin.")] = False,
+) -> None:
+    """Create a user."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    _with_app(_settings(data_dir), lambda app: app.identity.add_user(name, password))
+    typer.echo(f"added {name}")
+
+
+@users.command("list")
+def user_list(data_dir: DataDir = None) -> None:
+    """Show every user."""
+    for user in _with_app(_settings(data_dir), lambda app: app.identity.list_users()):
+        typer.echo(f"{user.name}{'  disabled' if user.disabled else ''}")
+
+
+@users.command("disable")
+def user_disable(name: Name, data_dir: DataDir = None) -> None:
+    """Shut a user out, at once and everywhere."""
+    _with_app(_settings(data_dir), lambda app: app.identity.disable_user(name))
+    typer.echo(f"disabled {name}")
+
+
+@cli.command()
+def token(name: Name, data_dir: DataDir = None) -> None:
+    """Print an access token of a user, and nothing else."""
+    typer.echo(_with_app(_settings(data_dir), lambda app: app.identity.issue_token(name)))
+
+
+@cli.command("ask")
+def ask_(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    file: Annotated[list[Path] | None, typer.Option(help="A usage log; may be repeated.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Go on in this conversation.")] = None,
+    server: Annotated[str | None, typer.Option(help="The server's address.")] = None,
+    user: Annotated[str | None, typer.Option(help="Ask as this user of the data dir.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Ask, and watch the run; exits 0 completed, 3 degraded, 1 failed, 130 cancelled.
+
+    Signs in by TIDINGS_TOKEN, or as the user of the data directory.
+    """
+    for path in file or ():
+        if not path.is_file():
+            raise InvalidInput("no_such_file", f"There is no file {path}.")
+    settings = _settings(data_dir)
+    access = settings.token or _with_app(settings, lambda app: _token_of(app, user))
+    target = Server(server or read_address(settings.data_dir), access)
+    asked = Question(question, tuple(file or ()), thread_id=thread)
+    show = _as_json if as_json else _as_text()
+    terminal = asyncio.run(ask(target, asked, new_ids(), show))
+    raise SystemExit(exit_code(terminal))
+
+
+@cli.command()
+def replay(
+    what: Annotated[str, typer.Argument(help="A run's or a thread's id.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Print the stored events of a run or a thread, as JSON lines."""
+    for frame in _with_app(_settings(data_dir), lambda app: app.stored_events(what)):
+        sys.stdout.write(frame.decode() + "\n")
+
+
+@cli.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Say what is configured, reachable and writable, and in which versions."""
+    settings = _settings(data_dir)
+    healthy = _with_app(settings, lambda app: examination.examine(app, settings, Console()))
+    raise SystemExit(0 if healthy else EXIT_FAILED)
+
+
+@cli.command()
+def demo(
+    file: Annotated[Path | None, typer.Option(help="A usage log of your own.")] = None,
+    ask: Annotated[str, typer.Option(help="The question.")] = demonstration.QUESTION,
+    once: Annotated[bool, typer.Option(help="Stop the server at the end.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Where it is kept.")] = Path("demo-data"),
+) -> None:
+    """Start a server, import a usage log, ask, watch, and read the report."""
+    if file is not None and not file.is_file():
+        raise InvalidInput("no_such_file", f"There is no file {file}.")
+    raise SystemExit(demonstration.run(data_dir, file, ask, once=once))
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    settings = load({"data_dir": data_dir})
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+def _with_app(settings: Settings, use: Callable[[App], Awaitable[T]]) -> T:
+    """Open the store without serving, use it, and close it."""
+
+    async def whole() -> T:
+        app = build(settings)
+        try:
+            return await use(app)
+        finally:
+            await app.close()
+
+    return asyncio.run(whole())
+
+
+async def _token_of(app: App, name: str | None) -> str:
+    active = [user.name for user in await app.identity.list_users() if not user.disabled]
+    if name is None and len(active) != 1:
+        raise InvalidInput(
+            "user_unclear",
+            "Say who asks with --user; `tidings user add NAME` makes a user."
+            if active
+            else "There is no user yet; make one with `tidings user add NAME`.",
+        )
+    return await app.identity.issue_token(name or active[0])
+
+
+def _as_json(applied: Apply) -> None:
+    sys.stdout.write(applied.raw.decode() + "\n")
+    sys.stdout.flush()
+
+
+def _as_text() -> Callable[[Apply], None]:
+    show = Show(Console(highlight=False))
+    return lambda applied: show.event(applied.event)

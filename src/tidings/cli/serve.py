@@ -1,0 +1,154 @@
+"""`tidings serve`: one process with every role, until it is told to stop."""
+
+import asyncio
+import fcntl
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from tidings.app import App, build
+from tidings.domain.errors import Conflict, Unavailable
+from tidings.protocol.frames import FRAME_BYTES_MAX
+from tidings.settings import Settings, load
+
+ADDRESS_FILE = "server.url"
+LOCK_FILE = "server.lock"
+STOP_SECONDS = 10
+HEADER_BYTES_MAX = 64 * 1024
+BACKLOG = 2048
+
+
+def serve(prepare: Callable[[App], None]) -> None:
+    """Serve with settings from the environment: a program's own server.
+
+    `prepare` registers agents and tools before the server begins.
+    """
+    serve_until_stopped(load({}), prepare)
+
+
+def serve_until_stopped(
+    settings: Settings, prepare: Callable[[App], None] = lambda _: None
+) -> None:
+    """Serve; print one line when ready; return after SIGTERM or SIGINT.
+
+    `prepare` may register agents and tools before the server begins.
+
+    Raises:
+        Conflict: `data_dir_in_use`: another server works on this data directory.
+        Unavailable: `address_in_use`, or the store cannot be opened.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (
+        _only_server(settings.data_dir),
+        _listening(settings) as listening,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, listening, prepare))
+
+
+def read_address(data_dir: Path) -> str:
+    """Return where the server of this data directory listens.
+
+    Raises:
+        Unavailable: `server_unreachable`: none is running.
+    """
+    try:
+        return (data_dir / ADDRESS_FILE).read_text().strip()
+    except FileNotFoundError:
+        raise Unavailable(
+            "server_unreachable", "No server is running here; start one with `tidings serve`."
+        ) from None
+
+
+async def _serve(
+    settings: Settings, listening: socket.socket, prepare: Callable[[App], None]
+) -> None:
+    app = build(settings)
+    prepare(app)
+    try:
+        await app.begin()
+        async with app.running():
+            await _Server(app, settings, listening).serve(sockets=[listening])
+    finally:
+        await app.close()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which says when it is ready and lets clients go before it stops."""
+
+    def __init__(self, app: App, settings: Settings, listening: socket.socket) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app.http,
+                http="httptools",
+                ws="websockets-sansio",
+                ws_max_size=FRAME_BYTES_MAX,
+                ws_per_message_deflate=False,
+                ws_ping_interval=None,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        self._app = app
+        self._address_file = settings.data_dir / ADDRESS_FILE
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self._url = f"http://{shown}:{port}"
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM or SIGINT; being told to stop is no failure."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._address_file.write_text(self._url + "\n")
+        print(f"ready {self._url}", flush=True)  # noqa: T201 - the one line that is promised
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._address_file.unlink(missing_ok=True)
+        self._app.readiness.drain()
+        await self._app.sockets.drain()
+        await super().shutdown(sockets)
+
+
+@contextmanager
+def _only_server(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: its runs may be taken over because nobody else works on them."""
+    with (data_dir / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict(
+                "data_dir_in_use", f"Another server works on {data_dir}; stop it first."
+            ) from None
+        yield
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Unavailable(
+                "address_in_use", f"Cannot listen on {settings.host}:{settings.port}: {error}."
+            ) from error
+        listening.listen(BACKLOG)
+        yield listening

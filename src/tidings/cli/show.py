@@ -1,0 +1,123 @@
+"""A run as it happens, for people at a terminal."""
+
+import unicodedata
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from tidings.domain.events import Event, EventType
+
+ARGUMENTS_CHARACTERS_MAX = 120
+BAR_CELLS = 20
+
+
+class Show:
+    """Prints events one by one: agents nested, tools timed, the answer as it is written.
+
+    What comes from models and files is printed as text and cannot steer the terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._agents: list[str] = []
+        self._tools: dict[str, str] = {}
+        self._message = ""
+        self._shown = False
+
+    def event(self, event: Event) -> None:
+        """Print an event."""
+        if event.type != EventType.ANSWER_DELTA:
+            self._end_of_answer()
+        show = getattr(self, f"_{event.type}", None)
+        if show is not None:
+            show(event, event.payload)
+
+    def _message_received(self, _: Event, payload: dict[str, Any]) -> None:
+        self._line(("> ", "bold cyan"), (payload["text"], "bold"))
+
+    def _agent_started(self, event: Event, payload: dict[str, Any]) -> None:
+        self._agents = [event.agent or "agent"]
+        self._line(("● ", "green"), (f"{event.agent} ", "bold green"), payload["task_description"])
+        for number, step in enumerate(payload["plan"], start=1):
+            self._line((f"   {number}. {step}", "dim"))
+
+    def _subagent_started(self, event: Event, payload: dict[str, Any]) -> None:
+        self._agents.append(event.agent or "agent")
+        self._line(("● ", "green"), (f"{event.agent} ", "bold"), payload["task_description"])
+
+    def _subagent_completed(self, event: Event, payload: dict[str, Any]) -> None:
+        mark = ("✔ ", "green") if payload["ok"] else ("✘ ", "red")
+        self._line(mark, (f"{event.agent} ", "bold"), payload["summary"] or "done")
+        if len(self._agents) > 1:
+            self._agents.pop()
+
+    def _agent_thinking(self, _: Event, payload: dict[str, Any]) -> None:
+        full = round(payload["progress"] * BAR_CELLS)
+        bar = "█" * full + "░" * (BAR_CELLS - full)
+        share = f" {bar} {payload['progress']:.0%}  "
+        self._line((share, "blue"), (payload["reasoning"], "italic"), inside=True)
+
+    def _tool_executing(self, _: Event, payload: dict[str, Any]) -> None:
+        self._tools[payload["call_id"]] = payload["tool"]
+        arguments = ", ".join(f"{k}={v!r}" for k, v in payload["arguments"].items())
+        if len(arguments) > ARGUMENTS_CHARACTERS_MAX:
+            arguments = arguments[: ARGUMENTS_CHARACTERS_MAX - 1] + "…"
+        self._line(
+            ("⚙ ", "yellow"),
+            (payload["tool"], "yellow"),
+            f"({arguments})  ",
+            (payload["purpose"], "dim"),
+            inside=True,
+        )
+
+    def _tool_completed(self, _: Event, payload: dict[str, Any]) -> None:
+        mark = ("✔ ", "green") if payload["ok"] else ("✘ ", "red")
+        took = (f"{payload['duration_ms']:.0f} ms  ", "dim")
+        self._line(mark, (payload["tool"], "yellow"), " ", took, payload["summary"], inside=True)
+
+    def _notice(self, _: Event, payload: dict[str, Any]) -> None:
+        self._line(("▲ ", "yellow"), (payload["message"], "yellow"), inside=True)
+
+    def _answer_delta(self, _: Event, payload: dict[str, Any]) -> None:
+        if payload["message_id"] != self._message:
+            self._end_of_answer()
+            self._message, self._shown = payload["message_id"], True
+            self._console.rule("the answer, as it is written", style="dim")
+        self._console.print(Text(_plain(payload["text"])), end="", soft_wrap=True)
+
+    def _agent_completed(self, event: Event, payload: dict[str, Any]) -> None:
+        degraded = payload["status"] != "completed"
+        mark = ("▲ ", "yellow") if degraded else ("✔ ", "bold green")
+        summary = payload["summary"]
+        counts = f"{summary['tools']} tool calls, {summary['duration_ms'] / 1000:.1f} s"
+        quality = payload.get("quality") or {}
+        score = f", quality {quality['score']:.2f}" if "score" in quality else ""
+        if not self._shown:
+            self._console.print(Text(_plain(payload["answer"])), soft_wrap=True)
+        self._line(mark, (f"{event.agent} {payload['status']} ", "bold"), f"({counts}{score})")
+
+    def _agent_failed(self, event: Event, payload: dict[str, Any]) -> None:
+        self._line(("✘ ", "red"), (f"{event.agent} failed: ", "bold red"), payload["message"])
+
+    def _agent_cancelled(self, event: Event, _: dict[str, Any]) -> None:
+        self._line(("■ ", "red"), (f"{event.agent} was stopped", "bold red"))
+
+    def _end_of_answer(self) -> None:
+        if self._message:
+            self._message = ""
+            self._console.print()
+            self._console.rule(style="dim")
+
+    def _line(self, *parts: str | tuple[str, str], inside: bool = False) -> None:
+        depth = max(0, len(self._agents) - 1) + inside
+        text = Text("  " * depth)
+        for part in parts:
+            words, style = part if isinstance(part, tuple) else (part, "")
+            text.append(_plain(words), style)
+        self._console.print(text, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """Leave out what would steer the terminal instead of being read."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")

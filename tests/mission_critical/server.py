@@ -1,0 +1,197 @@
+"""A real server process on a real port, and clients that speak to it over real sockets."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tidings.app import build
+from tidings.client.http import Api
+from tidings.domain.events import TERMINAL
+from tidings.settings import load
+
+READY_SECONDS = 20
+CRITICAL = (
+    "agent_started",
+    "agent_thinking",
+    "tool_executing",
+    "tool_completed",
+    "agent_completed",
+)
+
+
+class ServerProcess:
+    """`tidings serve` as a child process; may be killed and started again on the same store."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tidings", "serve", "--data-dir", str(self.data_dir)]
+        self._process = subprocess.Popen(
+            [*command, "--port", str(self.port)], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == f"ready {self.url}\n"
+
+    def kill(self) -> None:
+        """kill -9: nothing in the process gets to say anything any more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._finish()
+
+    def stop(self) -> int:
+        assert self._process is not None
+        self._process.terminate()
+        return self._finish()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _finish(self) -> int:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        status = self._process.wait(READY_SECONDS)
+        self._process.stdout.close()
+        self._process = None
+        return status
+
+
+class User:
+    """Someone with an account, a token, and perhaps a file."""
+
+    def __init__(self, server: ServerProcess, name: str, token: str) -> None:
+        self.name = name
+        self.token = token
+        self.server = server
+        self.api = Api(server.url, token)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator["Client"]:
+        """Open a plain connection: any WebSocket library, one header, no hello."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        url = self.server.url.replace("http", "ws") + "/ws"
+        async with connect(url, additional_headers=headers, proxy=None) as socket_:
+            client = Client(socket_)
+            assert (await client.next())["type"] == "connection_established"
+            yield client
+
+    async def upload(self, path: Path) -> str:
+        return str((await self.api.upload(path))["file_id"])
+
+
+class Client:
+    """A plain client: sends frames, keeps everything it hears with the time it heard it."""
+
+    def __init__(self, socket_: ClientConnection) -> None:
+        self.socket = socket_
+        self.heard: list[dict[str, Any]] = []
+        self.at: list[float] = []
+        self.bytes = b""
+
+    async def send(self, frame: Any) -> None:
+        await self.socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+
+    async def next(self) -> dict[str, Any]:
+        text = await asyncio.wait_for(self.socket.recv(), 30)
+        assert isinstance(text, str)
+        self.at.append(time.time())
+        self.bytes += text.encode()
+        frame: dict[str, Any] = json.loads(text)
+        self.heard.append(frame)
+        return frame
+
+    async def closed(self) -> int:
+        """Hear everything until the server closes; return the code it closed with."""
+        try:
+            while True:
+                await self.next()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
+
+    async def ask(self, text: str, id: str, **payload: Any) -> dict[str, Any]:
+        """Start a run and return the answer to the command."""
+        payload = {"user_request": text} | payload
+        await self.send({"type": "start_agent", "id": id, "payload": payload})
+        return await self.until(lambda frame: frame.get("ref") == id)
+
+    async def until(self, found: Any) -> dict[str, Any]:
+        while True:
+            frame = await self.next()
+            if found(frame):
+                return frame
+
+    async def until_end(self, run_id: str) -> list[dict[str, Any]]:
+        """Return all events of a run that were heard, once its end was."""
+        if not any(e.get("run_id") == run_id and e["type"] in TERMINAL for e in self.heard):
+            await self.until(lambda f: f.get("run_id") == run_id and f["type"] in TERMINAL)
+        return [e for e in self.heard if e.get("run_id") == run_id and "event_id" in e]
+
+
+async def add_users(server: ServerProcess, *names: str) -> list[User]:
+    """Make accounts and sign them in, as the operator of the machine does."""
+    app = build(load({"data_dir": server.data_dir}))
+    try:
+        users = []
+        for name in names:
+            await app.identity.add_user(name, f"the password of {name}")
+            users.append(User(server, name, await app.identity.issue_token(name)))
+        return users
+    finally:
+        await app.close()
+
+
+def check_story(events: list[dict[str, Any]]) -> None:
+    """Check what holds for every completed run, wherever it was interrupted."""
+    types = [e["type"] for e in events]
+    assert [e["offset"] for e in events] == list(
+        range(events[0]["offset"], events[0]["offset"] + len(events))
+    )
+    assert len({e["event_id"] for e in events}) == len(events)
+    assert types[0] == "message_received"
+    first = next(t for t in types if t not in {"message_received", "notice"})
+    assert first == "agent_started"
+    assert types.count("agent_started") == 1
+    assert types[-1] == "agent_completed"
+    assert sum(t in TERMINAL for t in types) == 1
+    for critical in CRITICAL:
+        assert critical in types
+    begun = [e["payload"]["call_id"] for e in events if e["type"] == "tool_executing"]
+    ended = [e["payload"]["call_id"] for e in events if e["type"] == "tool_completed"]
+    assert len(set(begun)) == len(begun)
+    assert sorted(begun) == sorted(ended)
+    assert _is_nested(events)
+
+
+def _is_nested(events: list[dict[str, Any]]) -> bool:
+    open_agents: list[str] = []
+    for event in events:
+        if event["type"] == "subagent_started":
+            open_agents.append(event["agent"])
+        elif event["type"] == "subagent_completed" and open_agents.pop() != event["agent"]:
+            return False
+    return not open_agents
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
