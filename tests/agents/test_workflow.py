@@ -95,7 +95,7 @@ def test_a_question_about_something_else_is_answered_honestly(tmp_path: Path) ->
 
 def test_a_question_about_speed_leads_with_the_longest_wait(tmp_path: Path) -> None:
     found = ask(tmp_path, "My tools are too slow: three times lower latency", PLANTED)
-    assert found.answer.startswith("**chat lets your users wait longest: 2,400 ms at the median")
+    assert found.answer.startswith("**chat lets your users wait longest: 2.40 s at the median")
     expressions = [c["arguments"].get("expression") for c in found.told("tool_executing")]
     assert "c2.r0.p95_ms / 3" in expressions
 

@@ -113,6 +113,9 @@ def reprice(call_id: str, arguments: dict[str, Any]) -> ToolResult:
         "quality_current": 0.92,
         "quality_target": quality,
         "quality_samples_target": 500,
+        "quality_loss_least": 0.92 - quality - 0.01,
+        "quality_loss_most": 0.92 - quality + 0.01,
+        "quality_confidence": 0.95,
     }
     models = (arguments.get("from_model"), arguments["to_model"])
     return result("reprice", call_id, scalars, ("from_model", "to_model"), (models,))

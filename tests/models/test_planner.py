@@ -85,23 +85,27 @@ def test_it_calls_no_tool_whose_fields_are_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "samples", "verdict"),
+    ("target", "error", "samples", "verdict"),
     [
-        (0.90, 500, Verdict.SAFE),
-        (0.91, 500, Verdict.SAFE),
-        (0.80, 500, Verdict.WORSE),
-        (0.90, 5, Verdict.UNMEASURED),
-        (None, 0, Verdict.UNMEASURED),
+        (0.90, 0.005, 500, Verdict.SAFE),
+        (0.91, 0.005, 500, Verdict.SAFE),
+        (0.93, 0.030, 500, Verdict.SAFE),
+        (0.90, 0.015, 500, Verdict.UNPROVEN),
+        (0.88, 0.005, 500, Verdict.WORSE),
+        (0.90, 0.005, 5, Verdict.UNMEASURED),
+        (None, 0.0, 0, Verdict.UNMEASURED),
     ],
 )
 def test_a_move_is_safe_only_if_its_quality_was_measured_and_holds(
-    target: float | None, samples: int, verdict: Verdict
+    target: float | None, error: float, samples: int, verdict: Verdict
 ) -> None:
     scalars: dict[str, Value] = {
         "saving_usd": 9.0,
         "quality_current": 0.91,
         "quality_target": target,
         "quality_samples_target": samples,
+        "quality_loss_least": target and 0.91 - target - error,
+        "quality_loss_most": target and 0.91 - target + error,
     }
     found = result("reprice", "c1", scalars, ("from_model", "to_model"), (("a", "b"),))
     arguments = {"to_model": "b", "from_model": "a"}

@@ -30,6 +30,7 @@ def test_the_planted_truths_are_found_within_one_percent(tmp_path: Path) -> None
         swap = scalars(await tools.call("reprice", to_model=truth.cheap_model, where=of_dear))
         assert swap["saving_usd"] == pytest.approx(truth.dear_saving_usd, rel=0.01)
         assert swap["quality_target"] == pytest.approx(swap["quality_current"], abs=0.02)
+        assert swap["quality_loss_least"] < 0 < swap["quality_loss_most"] < 0.02
 
         of_sensitive = [{"field": "feature", "equals": truth.sensitive_feature}]
         worse = scalars(

@@ -62,7 +62,7 @@ class Library:
         ids: IdSource,
         limits: LibraryLimits,
     ) -> None:
-        self._root = root
+        self._root = root.resolve()  # it is read by processes that work elsewhere
         self._database = database
         self._sandbox = sandbox
         self._clock = clock

@@ -1,6 +1,7 @@
 """`tidings demo`: the main job from nothing: server, user, data, question, live run, report."""
 
 import asyncio
+import json
 import random
 import secrets
 import subprocess
@@ -103,7 +104,7 @@ async def _report(console: Console, api: Api, report_id: str, data_dir: Path) ->
     for form, body in documents.items():
         (folder / f"report.{form}").write_bytes(body)
     console.print(Rule("the report", style="dim"))
-    console.print(Markdown(documents["md"].decode()))
+    console.print(Markdown(json.loads(documents["json"])["text"]))
     console.print(Rule(style="dim"))
     console.print(f"  report      {folder}/report.html  [dim](also .md, .json)[/]")
 

@@ -12,7 +12,8 @@ MAX_NAME_CHARS = 120
 NOTHING = "n/a"
 
 _SIGNIFICANT_DIGITS = 3
-_SECONDS_FROM_MS = 10_000
+_SECONDS_FROM_MS = 1_000
+_SHORT_SECONDS_MS = 10_000
 _SCIENTIFIC_FROM = 10**15
 _SUFFIXES = {
     Unit.USD_PER_MTOK: " per M tokens",
@@ -79,7 +80,7 @@ def _quantity(value: float, unit: Unit) -> str:
     if unit is Unit.RATIO:
         return f"{value * 100:.0f} %" if value in {0, 1} else f"{_trimmed(value * 100, least=1)} %"
     if unit is Unit.MS and abs(value) >= _SECONDS_FROM_MS:
-        return f"{_trimmed(value / 1000, least=1)} s"
+        return f"{_trimmed(value / 1000, least=2 if abs(value) < _SHORT_SECONDS_MS else 1)} s"
     return _count(value) + _SUFFIXES.get(unit, "")
 
 

@@ -1,6 +1,8 @@
 """What requests would cost on another model, by the price list on both sides."""
 
 from dataclasses import replace
+from math import sqrt
+from typing import Any
 
 from tidings.analysis.cost import NONE, Places, Pricing, costed_sql, list_price, requests_sql
 from tidings.analysis.record import Dimension
@@ -14,6 +16,10 @@ _UNMEASURED = (
     "Price only: quality on {model} is unmeasured. To measure it, run a sample of these requests "
     "on {model} too, score both answers, and log the score as `quality_score`."
 )
+_SCORES = "avg(quality_score), var_samp(quality_score), count(quality_score)"
+CONFIDENCE = 0.95
+_STANDARD_ERRORS = 1.96
+"""Half the width of a two-sided 95 % interval of a normal variable, in standard errors."""
 _COLUMNS = (
     Column("from_model", Unit.NAME, "from"),
     Column("to_model", Unit.NAME, "to"),
@@ -42,7 +48,8 @@ class Swap:
         """What the same tokens would have cost on another model; both sides by the price list.
 
         Compares requests of `from_model`, or of every other model than `to_model`. Where requests
-        of both carry a quality score, the mean scores are told; else quality is unmeasured.
+        of both carry a quality score, the mean scores are told, and how much quality the move may
+        lose at the least and at the most; else quality is unmeasured.
         """
         whole = await self._data.select(ctx, where, assume_model)
         whole.require("model", "input_tokens", "output_tokens")
@@ -111,15 +118,14 @@ def _statement(
         f"{costed}, target as materialized ({target.table(places)}), "
         "moved as (select m.*, "
         f"{list_price('t', 'm')} as target_usd from (from costed where {scope}) m "
-        f"join target t on {target.joins('t', 'm', on_model=False)}) "
-        "select count(*) filter (list_usd is not null and target_usd is not null) as requests, "
+        f"join target t on {target.joins('t', 'm', on_model=False)}), "
+        "moves as (select "
+        "count(*) filter (list_usd is not null and target_usd is not null) as requests, "
         "sum(list_usd) filter (target_usd is not null) as current_usd, "
         "sum(target_usd) filter (list_usd is not null) as repriced_usd, "
         "count(*) filter (list_usd is null or target_usd is null) as unpriced, "
-        "avg(quality_score) as quality_current, "
-        f"(select avg(quality_score) from requests where model = {to}) as quality_target, "
-        f"(select count(quality_score) from requests where model = {to}) as samples_target "
-        "from moved"
+        f"{_SCORES} from moved) select * from moves, "
+        f"(select {_SCORES} from requests where model = {to}) as there"
     )
     return Statement(sql, places.values)
 
@@ -129,16 +135,29 @@ def _saving(current: float, repriced: float) -> tuple[float, float | None]:
     return saving, saving / current if current else None
 
 
-def _quality(
-    to_model: str, measured: list[Value]
-) -> tuple[dict[str, tuple[Value, Unit, str]], str]:
-    """Return the scores where both models have any, and what to say of them."""
-    current, target, samples = measured
-    if current is None or target is None:
+def _quality(to_model: str, measured: list[Any]) -> tuple[dict[str, tuple[Value, Unit, str]], str]:
+    """Return the scores where both models have any, and what to say of them.
+
+    `measured` is mean, variance and count of the scores now, then the three of the other model.
+    The bounds of the loss are those of Welch's interval for a difference of means, by the normal
+    approximation: below some thirty scores they are too narrow.
+    """
+    current, spread, samples, there, spread_there, samples_there = measured
+    if current is None or there is None:
         return {}, _UNMEASURED.format(model=to_model)
     scores: dict[str, tuple[Value, Unit, str]] = {
         "quality_current": (current, Unit.RATIO, "mean quality score now"),
-        "quality_target": (target, Unit.RATIO, f"mean quality score on {to_model}"),
-        "quality_samples_target": (samples, Unit.REQUESTS, f"scored requests on {to_model}"),
-    }
+        "quality_target": (there, Unit.RATIO, f"mean quality score on {to_model}"),
+        "quality_samples_target": (
+            int(samples_there), Unit.REQUESTS, f"scored requests on {to_model}"
+        ),
+    }  # fmt: skip
+    if spread is not None and spread_there is not None:
+        error = _STANDARD_ERRORS * sqrt(spread / samples + spread_there / samples_there)
+        loss = current - there
+        scores |= {
+            "quality_loss_least": (loss - error, Unit.RATIO, "loss of quality, at the least"),
+            "quality_loss_most": (loss + error, Unit.RATIO, "loss of quality, at the most"),
+            "quality_confidence": (CONFIDENCE, Unit.RATIO, "confidence of the loss's bounds"),
+        }
     return scores, f"Quality is measured: requests on {to_model} in these data carry a score."

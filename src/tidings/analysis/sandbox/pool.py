@@ -73,8 +73,8 @@ class Sandbox:
 
     def __init__(self, root: Path, limits: SandboxLimits) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        remove_orphans(root)
-        self._root = root
+        self._root = root.resolve()  # children have a working directory of their own
+        remove_orphans(self._root)
         self._limits = limits
         self._seats: OrderedDict[Dataset, _Seat] = OrderedDict()
         self._slots = asyncio.Semaphore(min(limits.queries_max, limits.children_max))

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from tidings.models.rules import calls
 from tidings.models.rules.case import Case
 from tidings.models.rules.evidence import Found, Row
-from tidings.models.rules.savings import Move, Verdict, chosen, moves
+from tidings.models.rules.savings import UNTESTED, Move, Verdict, chosen, moves
 from tidings.models.tasks import Family
 
 SHOWN_MAX = 3
-UNTESTED_WEIGHT = 0.5  # money that a test must still confirm counts half
+UNTESTED_WEIGHT = 0.1  # money that a test must still confirm comes after money that is sure
 WASTE_SHARE_MIN = 0.005  # duplicates and failures below this share of the spend are not news
 LONG_PROMPT_RATIO = 20.0  # input over output tokens from which a prompt counts as long
 
@@ -49,8 +49,9 @@ def _safe_moves(case: Case) -> Iterator[Finding]:
             f"{found.ref('saving_usd')} of {found.ref('current_usd')} "
             f"({found.ref('saving_share')}).** The measured quality is "
             f"{found.ref('quality_target')} there against {found.ref('quality_current')} today, "
-            f"over {found.ref('quality_samples_target')} scored requests: no difference beyond "
-            f"noise.{_latency_note(case, move)}",
+            f"over {found.ref('quality_samples_target')} scored requests: at worst "
+            f"{found.ref('quality_loss_most')} is lost, with {found.ref('quality_confidence')} "
+            f"confidence.{_latency_note(case, move)}",
             f"Move {scope} to {to}: begin with a small share of its traffic, watch "
             "`quality_score`, then the rest.",
         )
@@ -59,17 +60,32 @@ def _safe_moves(case: Case) -> Iterator[Finding]:
 def _untested_moves(case: Case) -> Iterator[Finding]:
     if case.family is Family.COMPARE_MODELS:
         return
-    for move in chosen(moves(case.evidence), Verdict.UNMEASURED)[:SHOWN_MAX]:
+    candidates = moves(case.evidence)
+    untested = [move for verdict in UNTESTED for move in chosen(candidates, verdict)]
+    for move in untested[:SHOWN_MAX]:
         scope, row, found = scope_name(case, move), move.row, move.found
         to = row.ref("to_model")
         yield Finding(
             move.saving * UNTESTED_WEIGHT,
             f"**{_capital(scope)} would cost {found.ref('saving_usd')} less on {to}** than on "
-            f"{_from(case, move)}. This is price only: its quality there is unmeasured, so it "
-            f"is a test to run and not a saving yet.{_latency_note(case, move)}",
+            f"{_from(case, move)}. {_doubt(move)}{_latency_note(case, move)}",
             f"Test {scope} on {to}: replay a sample of its requests on both models, score the "
             "answers the same way, log `quality_score`, and move it only if they are as good.",
         )
+
+
+def _doubt(move: Move) -> str:
+    found = move.found
+    if move.verdict is Verdict.UNMEASURED:
+        return (
+            "This is price only: its quality there is unmeasured, so it is a test to run and not "
+            "a saving yet."
+        )
+    return (
+        f"Its measured quality there is {found.ref('quality_target')} against "
+        f"{found.ref('quality_current')} today, but {found.ref('quality_samples_target')} scored "
+        f"requests are too few to be sure: up to {found.ref('quality_loss_most')} may be lost."
+    )
 
 
 def _unsafe_moves(case: Case) -> Iterator[Finding]:

@@ -5,16 +5,20 @@ from enum import StrEnum
 
 from tidings.models.rules.evidence import Evidence, Found, Row
 
-QUALITY_NOISE = 0.02  # a difference of mean scores that is taken for chance
+QUALITY_LOSS_MAX = 0.02  # a loss of the mean score that is no reason to stay
 QUALITY_SAMPLES_MIN = 30  # fewer scored requests on the target measure nothing
 
 
 class Verdict(StrEnum):
-    """What the quality scores say of a move."""
+    """What the quality scores say of a move: at worst a small loss, not sure, nothing, a loss."""
 
     SAFE = "safe"
+    UNPROVEN = "unproven"
     UNMEASURED = "unmeasured"
     WORSE = "worse"
+
+
+UNTESTED = (Verdict.UNPROVEN, Verdict.UNMEASURED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def chosen(candidates: tuple[Move, ...], verdict: Verdict) -> tuple[Move, ...]:
     best: dict[tuple[str | None, str | None], Move] = {}
     for move in candidates:
         place = (move.scope, move.from_model)
-        if move.verdict is verdict and (verdict is not Verdict.UNMEASURED or place not in safe):
+        if move.verdict is verdict and (verdict not in UNTESTED or place not in safe):
             best.setdefault(place, move)
     return tuple(best.values())
 
@@ -74,5 +78,8 @@ def _verdict(found: Found) -> Verdict:
         return Verdict.UNMEASURED
     if found.amount("quality_samples_target") < QUALITY_SAMPLES_MIN:
         return Verdict.UNMEASURED
-    loss = found.amount("quality_current") - found.amount("quality_target")
-    return Verdict.SAFE if loss <= QUALITY_NOISE else Verdict.WORSE
+    if not found.has("quality_loss_most"):
+        return Verdict.UNMEASURED
+    if found.amount("quality_loss_most") <= QUALITY_LOSS_MAX:
+        return Verdict.SAFE
+    return Verdict.WORSE if found.amount("quality_loss_least") > 0 else Verdict.UNPROVEN

@@ -51,6 +51,11 @@ _RULES: tuple[tuple[Family, str], ...] = (
         r"\b(?:compare|consider\w*|versus|vs)\b.*\b(?:models?\b|" + _MODEL + ")",
     ),
     (Family.GROWTH, r"\b(?:grow\w*|rate limits?|scale|scaling)\b"),
+    (
+        Family.TRADE_OFF,
+        rf"{_LESS}\b.{{0,20}}?(?:{_MONEY}.{{0,9}}\band\b.{{0,9}}\blatency"
+        rf"|\blatency.{{0,9}}\band\b.{{0,9}}{_MONEY})",
+    ),
     (Family.SPEED, rf"\b(?:slow\w*|faster|speed)\b|{_LESS}\b(?: \w+){{0,2}} latency"),
     (Family.CUT_COST, rf"\bcheaper\b|{_LESS}\b.{{0,40}}?{_MONEY}|\bsavings?\b|{_MONEY} down\b"),
     (Family.FEATURE_COST, r"\b(?:feature|function|tool|agent)\b.*\b(?:expensive|costly|costs?)\b"),
