@@ -46,6 +46,8 @@ from tidings.tools.usage import usage_tools
 
 DATABASE_FILE = "tidings.db"
 KEY_FILE = "secrets/signing.key"
+UPLOAD_SECONDS_MAX = 3600.0
+"""An upload that is older than this at the start was cut off by a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class App:
     _database: SqliteDatabase
     _feed: Feed
     _worker: Worker
+    _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
     _clock: Clock
@@ -74,6 +77,7 @@ class App:
             await queue.release_all(tx)
 
         await self._database.write(work)
+        await self._library.sweep(self._clock.now() - UPLOAD_SECONDS_MAX)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -174,6 +178,7 @@ def build(settings: Settings, model: Model | None = None) -> App:
         database,
         feed,
         worker,
+        library,
         sandbox,
         passwords,
         clock,
