@@ -46,8 +46,6 @@ from tidings.tools.usage import usage_tools
 
 DATABASE_FILE = "tidings.db"
 KEY_FILE = "secrets/signing.key"
-UPLOAD_SECONDS_MAX = 3600.0
-"""An upload that is older than this at the start was cut off by a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class App:
             await queue.release_all(tx)
 
         await self._database.write(work)
-        await self._library.sweep(self._clock.now() - UPLOAD_SECONDS_MAX)
+        await self._library.sweep(self._clock.now())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
