@@ -15,6 +15,7 @@ from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
 from tidings.events.feed import Feed
+from tidings.events.log import Appended
 from tidings.events.positions import Positions
 from tidings.gateway.http.app import create_app
 from tidings.gateway.services import Services
@@ -33,7 +34,7 @@ from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
 from tidings.runs.context import Engine
-from tidings.runs.queue import Limits
+from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
@@ -60,6 +61,7 @@ class App:
     _database: SqliteDatabase
     _feed: Feed
     _worker: Worker
+    _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
     _clock: Clock
@@ -73,6 +75,7 @@ class App:
             await queue.release_all(tx)
 
         await self._database.write(work)
+        await self._library.sweep(self._clock.now())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -89,6 +92,10 @@ class App:
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
         return await self._database.read(lambda tx: log.stored_events(tx, object_id))
+
+    async def confinement(self) -> dict[str, bool]:
+        """Return which measures confine hostile SQL and files on this machine."""
+        return await self._sandbox.capabilities()
 
     async def close(self) -> None:
         """Let go of processes, threads and files."""
@@ -115,6 +122,8 @@ def build(settings: Settings, model: Model | None = None) -> App:
     clock, ids, hints = SystemClock(), UlidSource(), LocalHints()
     database = SqliteDatabase.open(folder / DATABASE_FILE, hints.publish)
     metrics, passwords = Metrics(), Passwords()
+    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
+    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
@@ -134,7 +143,14 @@ def build(settings: Settings, model: Model | None = None) -> App:
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
     sockets = Sockets(
-        identity, router, feed, Positions(database, clock), clock, ids, settings.origin_list
+        identity,
+        router,
+        feed,
+        Positions(database, clock),
+        metrics,
+        clock,
+        ids,
+        origins=settings.origin_list,
     )
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
@@ -160,6 +176,7 @@ def build(settings: Settings, model: Model | None = None) -> App:
         database,
         feed,
         worker,
+        library,
         sandbox,
         passwords,
         clock,

@@ -11,8 +11,9 @@ import duckdb
 import pytest
 import zstandard
 
-from tests.analysis.workbench import imported
+from tests.analysis.workbench import imported, run
 from tidings.analysis.importing.report import Mapping
+from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.errors import TidingsError
 
 DATA = Path(os.environ.get("TIDINGS_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -233,7 +234,7 @@ def test_bytes_that_are_no_utf8_are_rejected_by_row(tmp_path: Path) -> None:
     assert report.rejected == 1
 
 
-@pytest.mark.parametrize("position", range(4, 400, 23))
+@pytest.mark.parametrize("position", range(4, 400, 43))
 def test_a_damaged_parquet_file_harms_nobody(tmp_path: Path, position: int) -> None:
     path = tmp_path / "log.parquet"
     write_parquet(path, "'m' as model, range as input_tokens from range(50)")
@@ -245,6 +246,20 @@ def test_a_damaged_parquet_file_harms_nobody(tmp_path: Path, position: int) -> N
     except TidingsError as error:
         outcome = error.code
     assert outcome in {"imported", "file_unreadable", "no_usage_fields", "file_type_mismatch"}
+
+
+def test_a_reader_that_dies_is_told_as_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "upload").write_bytes(CSV)
+    starved = SandboxLimits(address_space_bytes=64 << 20)
+
+    async def scenario(sandbox: Sandbox) -> None:
+        await sandbox.load(
+            tmp_path / "upload", "log.csv", tmp_path / "usage.duckdb", expanded_bytes_max=1 << 20
+        )
+
+    with pytest.raises(TidingsError) as refused:
+        run(tmp_path, scenario, starved)
+    assert refused.value.code in {"file_unreadable", "import_resource_limit"}
 
 
 def write_parquet(path: Path, columns: str) -> None:

@@ -47,7 +47,8 @@ def in_sql(lines: list[Line], *, assume: str | None = None) -> list[float | None
         engine.execute(f"create table usage ({columns})")
         engine.executemany(
             "insert into usage (request_id, provider, model, input_tokens, output_tokens, "
-            "cached_input_tokens, cache_write_tokens, ts, batch) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "cached_input_tokens, cache_write_tokens, ts, batch) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (f"{n:06d}", provider, model or None, *sizes, ts, str(batch).lower())
                 for n, ((provider, model), sizes, ts, batch) in enumerate(lines)

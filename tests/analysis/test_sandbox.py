@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -66,29 +68,38 @@ GREEDY = [
 ]
 
 
-def code_of(root: Path, sql: str, deadline_seconds: float = 20) -> str:
+def codes_of(root: Path, statements: list[str], deadline_seconds: float = 20) -> dict[str, str]:
+    """Return what becomes of each statement."""
     dataset = numbers(root / "data.duckdb")
+    codes = {}
 
-    async def scenario(sandbox: Sandbox) -> str:
-        try:
-            rows = await sandbox.query(dataset, sql, {}, deadline_seconds=deadline_seconds)
-        except TidingsError as error:
-            return error.code if CANARY not in error.message else "leaked"
-        return f"answered: {rows}"
+    async def scenario(sandbox: Sandbox) -> None:
+        for sql in statements:
+            try:
+                rows = await sandbox.query(dataset, sql, {}, deadline_seconds=deadline_seconds)
+                codes[sql] = f"answered: {rows}"
+            except TidingsError as error:
+                codes[sql] = error.code if CANARY not in error.message else "leaked"
 
-    return run(root, scenario)
+    run(root, scenario)
+    return codes
 
 
-@pytest.mark.parametrize("sql", REACHING_OUT)
-def test_nothing_outside_the_data_can_be_read_or_changed(tmp_path: Path, sql: str) -> None:
+def code_of(root: Path, sql: str, deadline_seconds: float = 20) -> str:
+    return codes_of(root, [sql], deadline_seconds)[sql]
+
+
+def test_nothing_outside_the_data_can_be_read_or_changed(tmp_path: Path) -> None:
     canary = tmp_path / "canary.csv"
     canary.write_text(f"secret\n{CANARY}\n")
-    assert code_of(tmp_path, sql.format(canary=canary)) in {"sql_forbidden", "table_not_found"}
+    codes = codes_of(tmp_path, [sql.format(canary=canary) for sql in REACHING_OUT])
+    allowed = {"sql_forbidden", "table_not_found"}
+    assert {sql: code for sql, code in codes.items() if code not in allowed} == {}
 
 
-@pytest.mark.parametrize("sql", NOT_ONE_SELECT)
-def test_anything_but_one_select_is_refused(tmp_path: Path, sql: str) -> None:
-    assert code_of(tmp_path, sql) == "sql_forbidden"
+def test_anything_but_one_select_is_refused(tmp_path: Path) -> None:
+    codes = codes_of(tmp_path, NOT_ONE_SELECT)
+    assert {sql: code for sql, code in codes.items() if code != "sql_forbidden"} == {}
 
 
 @pytest.mark.parametrize("sql", ENDLESS)
@@ -226,6 +237,40 @@ def test_closing_leaves_no_process_no_folder_and_no_open_file(tmp_path: Path) ->
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert not list((tmp_path / "sandbox").iterdir())
     assert no_children()
+
+
+def test_what_a_killed_server_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    orphan = tmp_path / "sandbox" / f"sandbox-{gone.pid}-x"
+    orphan.mkdir(parents=True)
+    (orphan / "f0.duckdb").write_bytes(b"")
+    alive = tmp_path / "sandbox" / f"sandbox-{os.getpid()}-x"
+    alive.mkdir()
+    run(tmp_path, lambda sandbox: sandbox.close())
+    assert list((tmp_path / "sandbox").iterdir()) == [alive]
+
+
+def test_an_idle_child_is_ended(tmp_path: Path) -> None:
+    dataset = numbers(tmp_path / "data.duckdb")
+
+    async def scenario(sandbox: Sandbox) -> None:
+        await ask(sandbox, dataset, "select 1")
+        [seat] = sandbox._seats.values()
+        assert seat.child is not None
+        await seat.child._process.wait()
+        assert not list((tmp_path / "sandbox").iterdir())
+
+    run(tmp_path, scenario, replace(SMALL, idle_seconds=0.01))
+
+
+def test_a_data_set_file_that_is_damaged_is_told_and_harms_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "data.duckdb"
+    dataset = numbers(path)
+    path.write_bytes(b"x" * 4096 + path.read_bytes()[4096:])
+    with pytest.raises(TidingsError) as refused:
+        run(tmp_path, lambda sandbox: ask(sandbox, dataset, "from usage"))
+    assert refused.value.code == "data_unreadable"
 
 
 def test_files_with_different_columns_are_one_view(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from tidings.analysis.sandbox.frames import Rows
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 
 T = TypeVar("T")
-SMALL = SandboxLimits(memory_bytes=256 << 20, address_space_bytes=2 << 30, children_max=2)
+SMALL = SandboxLimits(
+    memory_bytes=256 << 20, address_space_bytes=2 << 30, children_max=2, queries_max=2
+)
 EXPANDED_BYTES_MAX = 64 << 20
 
 

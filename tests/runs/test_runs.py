@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.models import says
+from tests.fakes.models import ScriptedModel, says
 from tests.fakes.ports import FaultyDatabase
 from tests.world import ANA, BOB, World, payloads, types, world
 from tidings.domain.commands import StopAgent, StopPayload
@@ -21,9 +21,11 @@ from tidings.domain.errors import (
 )
 from tidings.domain.facts import Fact, ToolResult, Unit
 from tidings.domain.runs import Outcome
+from tidings.models.port import ModelReply, ModelRequest, OnText
 from tidings.runs import queue
 from tidings.runs.context import RunContext
 from tidings.runs.journal import Interrupted, Journal
+from tidings.runs.port import Agent
 from tidings.runs.queue import RUNS_OPEN_PER_USER_MAX, Limits
 from tidings.tools.port import Tool, ToolContext, tool
 
@@ -192,6 +194,67 @@ def test_a_restart_goes_on_behind_the_last_recorded_step(tmp_path: Path) -> None
 
     asyncio.run(scenario(repeatable=True, answer="DONE True None", calls=3))
     asyncio.run(scenario(repeatable=False, answer="DONE False outcome_unknown", calls=2))
+
+
+def test_a_models_failure_is_remembered_as_its_answer_would_be(tmp_path: Path) -> None:
+    class FailingModel(ScriptedModel):
+        async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
+            self.requests += 1
+            raise Failure("model_unavailable", "Not now.")
+
+    async def asks_and_waits(ctx: RunContext) -> Outcome:
+        with pytest.raises(Failure, match="Not now"):
+            await ctx.model(says("hello"))
+        outcome = await ctx.tool("count", {}, purpose="to wait")
+        return Outcome(f"carried on {outcome.ok}")
+
+    async def scenario() -> None:
+        model, counter, inside = FailingModel(), Counter(), asyncio.Event()
+
+        async def hang() -> None:
+            inside.set()
+            await asyncio.Event().wait()
+
+        counter.gate = hang
+        agents: dict[str, Agent] = {"it": asks_and_waits}
+        async with world(tmp_path, agents, [counter.tool()], model=model) as w:
+            await w.begin()
+            async with w.working():
+                receipt = await w.ask("go")
+                await inside.wait()
+        counter.gate = None
+        async with world(tmp_path, agents, [counter.tool()], model=model) as w:
+            await w.begin()
+            async with w.working():
+                events = await w.events_until_end(receipt)
+        assert events[-1].payload["answer"] == "carried on True"
+        assert model.requests == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_hangs_leaves_time_for_something_else(tmp_path: Path) -> None:
+    class HangingModel(ScriptedModel):
+        async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def copes(ctx: RunContext) -> Outcome:
+        try:
+            return Outcome((await ctx.model(says("hello"))).text)
+        except Failure as error:
+            return Outcome(error.code, status="degraded")
+
+    async def scenario() -> None:
+        limits = Limits(run_seconds=0.6)
+        async with world(tmp_path, {"it": copes}, model=HangingModel(), limits=limits) as w:
+            await w.begin()
+            async with w.working():
+                events = await w.events_until_end(await w.ask("go"))
+        assert events[-1].type == "agent_completed"
+        assert events[-1].payload["answer"] == "model_timeout"
+
+    asyncio.run(scenario())
 
 
 def end_of(agent: Any, tmp_path: Path, limits: Limits | None = None) -> list[Any]:

@@ -135,8 +135,9 @@ def list_price(price: str, requests: str) -> str:
 def costed_sql(pricing: Pricing, places: Places, requests: str) -> str:
     """Return CTEs that end in `costed`: the requests with `list_usd` and `cost_usd`."""
     return (
-        f"with price as materialized ({pricing.table(places)}), requests as ({requests}), "
-        "costed as (select *, coalesce(cost_reported, list_usd) as cost_usd from "
+        f"with price as materialized ({pricing.table(places)}), "
+        f"requests as not materialized ({requests}), "
+        "costed as not materialized (select *, coalesce(cost_reported, list_usd) as cost_usd from "
         f"(select r.*, {list_price('p', 'r')} as list_usd from requests r "
         f"left join price p on {pricing.joins('p', 'r', on_model=True)}))"
     )

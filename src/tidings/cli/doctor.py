@@ -33,5 +33,7 @@ async def examine(app: App, settings: Settings, console: Console) -> bool:
     for finding in await app.readiness.findings():
         healthy = healthy and finding.ok
         table.add_row("[green]✔" if finding.ok else "[red]✘", finding.name, finding.detail)
+    for measure, in_force in sorted((await app.confinement()).items()):
+        table.add_row("[green]✔" if in_force else "[yellow]▲", "sandbox", measure)
     console.print(table)
     return healthy

@@ -12,6 +12,7 @@ import uvicorn
 import uvloop
 
 from tidings.app import App, build
+from tidings.cli import logs
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.protocol.frames import FRAME_BYTES_MAX
 from tidings.settings import Settings, load
@@ -42,6 +43,7 @@ def serve_until_stopped(
         Conflict: `data_dir_in_use`: another server works on this data directory.
         Unavailable: `address_in_use`, or the store cannot be opened.
     """
+    logs.configure(settings.log_level)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with (
         _only_server(settings.data_dir),

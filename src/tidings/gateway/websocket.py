@@ -12,11 +12,17 @@ from tidings.domain.errors import InvalidInput, NotFound, TidingsError, Unavaila
 from tidings.domain.ports import Clock, IdSource
 from tidings.events.feed import Feed, Follower
 from tidings.events.positions import Positions
+from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import Authenticate, Carry, Connection, Effect, Follow
-from tidings.protocol.frames import SUBPROTOCOL, SUBSCRIPTIONS_MAX, Subscription
+from tidings.protocol.frames import (
+    ECHO_CHARACTERS_MAX,
+    SUBPROTOCOL,
+    SUBSCRIPTIONS_MAX,
+    Subscription,
+)
 from tidings.router.accept import Router
 
 TICK_SECONDS = 1.0
@@ -43,14 +49,17 @@ class Sockets:
         router: Router,
         feed: Feed,
         positions: Positions,
+        metrics: Metrics,
         clock: Clock,
         ids: IdSource,
+        *,
         origins: frozenset[str],
     ) -> None:
         self.identity = identity
         self.router = router
         self.feed = feed
         self.positions = positions
+        self.metrics = metrics
         self.clock = clock
         self.ids = ids
         self._origins = origins
@@ -73,11 +82,13 @@ class Sockets:
             await socket.close(Close.OVERLOADED, "too many connections")
             return
         self._sockets.add(socket)
+        self.metrics.sockets.inc()
         try:
             await socket.serve(headers, scope.get("query_string", b""))
         finally:
             self._sockets.discard(socket)
             self._left.set()
+            self.metrics.sockets.dec()
 
     async def run(self) -> None:
         """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions."""
@@ -254,7 +265,7 @@ class Socket:
             await self._sockets.identity.check(self._user)
             receipt = await self._sockets.router.accept(self._user, command)
         except TidingsError as error:
-            return self.connection.failed(error, command.id[:64], self._now())
+            return self._failed(error, command.id)
         return self.connection.accepted(receipt)
 
     async def _follow(
@@ -268,7 +279,7 @@ class Socket:
             except TidingsError as error:
                 results.append(_refusal(wanted.stream, error))
                 if not greeting:
-                    effects += self.connection.failed(error, wanted.stream[:64], self._now())
+                    effects += self._failed(error, wanted.stream)
         self._wake.set()
         return self.connection.greeted(results) if greeting else effects
 
@@ -284,6 +295,10 @@ class Socket:
         self._catching_up[wanted.stream] = head
         self.connection.followed(wanted.stream, follower.after)
         return {"stream": wanted.stream, "ok": True, "from": follower.after + 1, "head": head}
+
+    def _failed(self, error: TidingsError, ref: str) -> list[Effect]:
+        self._sockets.metrics.refusals.labels(error.code).inc()
+        return self.connection.failed(error, ref[:ECHO_CHARACTERS_MAX], self._now())
 
     def _unfollow(self, stream: str) -> None:
         follower = self._followers.pop(stream, None)

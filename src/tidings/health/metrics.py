@@ -17,10 +17,14 @@ class Metrics:
         self.refusals = self._counter("refusals", "Answers that said no.", "code")
         self.limit_hits = self._counter("limit_hits", "Limits that were reached.", "limit")
         self.sockets = Gauge("tidings_sockets", "Open WebSockets.", registry=self._registry)
-        self.events = self._counter("events_appended", "Events in the log.", "type")
+        self.events = self._counter("events_appended", "Events in the log.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
-        self.tool_seconds = self._histogram("tool_call", "Time of tool calls.", "tool")
+
+    def run_ended(self, outcome: str, seconds: float) -> None:
+        """Count the end of a run, so long after its command."""
+        self.runs.labels(outcome).inc()
+        self.run_seconds.labels(outcome).observe(seconds)
 
     def render(self) -> bytes:
         """Return everything in the Prometheus text format."""

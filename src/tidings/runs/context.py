@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tidings.domain.context import UserContext
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import Fact, ToolResult, all_facts
 from tidings.domain.ports import Clock
@@ -25,6 +25,7 @@ T = TypeVar("T")
 RESULT_ROWS_SHOWN_MAX = 20
 RESULT_FACTS_SHOWN_MAX = 40
 THOUGHT_CHARACTERS_MAX = 2_000
+MODEL_SECONDS_MAX = 120.0
 
 TOOL_FAULTS = (
     ArithmeticError,
@@ -56,6 +57,13 @@ class ToolOutcome(msgspec.Struct, frozen=True):
     result: ToolResult | None = None
     error: Fault | None = None
     duration_ms: float = 0.0
+
+
+class ModelAnswer(msgspec.Struct, frozen=True):
+    """How a model request ended: a reply, or a fault."""
+
+    reply: ModelReply | None
+    error: Fault | None = None
 
 
 class Work(msgspec.Struct):
@@ -161,21 +169,26 @@ class RunContext:
         self._work.dirty.set()
 
     async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
-        """Ask the model; a recorded step.
+        """Ask the model; a recorded step, and so is its failure.
+
+        It may take MODEL_SECONDS_MAX, and half of the run's remaining time at most, so that there
+        is time for something else when it does not answer.
 
         Raises:
-            Failure: the model failed.
+            Failure: the model failed; `code` starts with `model_`.
         """
         key = self._next_step("model")
         if self._journal.is_done(key):
-            reply = self._journal.recorded(key, ModelReply)
+            answer = self._journal.recorded(key, ModelAnswer)
         else:
             await self._journal.flush()
-            async with asyncio.timeout(self.remaining_seconds()):
-                reply = await self._engine.model.respond(request, on_text or _ignore)
-            await self._journal.finish(key, "model", reply)
-        self._count(reply)
-        return reply
+            answer = await self._respond(request, on_text or _ignore)
+            await self._journal.finish(key, "model", answer)
+        if answer.reply is None:
+            fault = answer.error or Fault("model_failed", "The model failed.")
+            raise Failure(fault.code, fault.message)
+        self._count(answer.reply)
+        return answer.reply
 
     async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
@@ -251,6 +264,15 @@ class RunContext:
             run_id=self.run.run_id,
             thread_id=self.run.thread_id,
         )
+
+    async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+        try:
+            async with asyncio.timeout(min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)):
+                return ModelAnswer(await self._engine.model.respond(request, on_text))
+        except Failure as error:
+            return ModelAnswer(None, Fault(error.code, error.message, error.retryable))
+        except TimeoutError:
+            return ModelAnswer(None, Fault("model_timeout", "The model did not answer in time."))
 
     async def _call(
         self, name: str, call_id: str, arguments: dict[str, Any], purpose: str

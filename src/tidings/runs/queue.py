@@ -19,6 +19,13 @@ class RunQueued(msgspec.Struct, frozen=True):
     run_id: str
 
 
+class RunEnded(msgspec.Struct, frozen=True):
+    """A note for whoever counts: a run has ended so, so long after its command."""
+
+    status: str
+    seconds: float
+
+
 class CancelRequested(msgspec.Struct, frozen=True):
     """A note for the worker that has this run: stop it."""
 
@@ -188,6 +195,7 @@ async def end(
         report_id,
         run.run_id,
     )
+    tx.announce(RunEnded(status, now - run.created_at))
 
 
 async def request_cancel(tx: Transaction, context: UserContext, run_id: str) -> RunState:

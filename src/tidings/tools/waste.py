@@ -154,8 +154,8 @@ def _errors_sql(dimension: Dimension, top: int) -> str:
     return (
         f", marked as (select *, {FAILED} as failed, {RETRIED} as retried from costed), "
         "overall as (select count(*) as requests, count(*) filter (failed) as failed, "
-        "sum(cost_usd) filter (failed) as failed_usd, count(*) filter (retried) as retried, "
-        "sum(cost_usd) filter (retried) as retry_usd, count(cost_reported) as reported, "
+        f"{_cost_of('failed')} as failed_usd, count(*) filter (retried) as retried, "
+        f"{_cost_of('retried')} as retry_usd, count(cost_reported) as reported, "
         "count(cost_usd) as priced from marked), "
         f"groups as (select {grouped(dimension)}, count(*) as n, sum(cost_usd) as cost_usd "
         "from marked where failed group by 1) "
@@ -165,26 +165,36 @@ def _errors_sql(dimension: Dimension, top: int) -> str:
     )
 
 
+def _cost_of(mark: str) -> str:
+    """Return the SQL of the cost of marked requests: of none it is nothing, which is a number."""
+    return f"case when count(*) filter ({mark}) = 0 then 0 else sum(cost_usd) filter ({mark}) end"
+
+
 def _duplicates_sql(dimension: Dimension, top: int) -> str:
     """Only requests whose key occurs twice are put in order: that is what takes time."""
     return (
-        ", keyed as (select *, hash(prompt_hash, model, feature) as key from costed "
-        f"where prompt_hash is not null and not {RETRIED}), "
-        "repeated as (select key from keyed group by key having count(*) > 1), "
+        ", keyed as not materialized (select *, hash(prompt_hash, model, feature) as key "
+        f"from costed where prompt_hash is not null and not {RETRIED}), "
+        "repeated as (select key from (select hash(prompt_hash, model, feature) as key "
+        f"from requests where prompt_hash is not null and not {RETRIED}) "
+        "group by key having count(*) > 1), "
         "later as (select * from (select k.*, row_number() over "
         "(partition by key order by ts nulls last, request_id) as place "
         "from keyed k semi join repeated using (key)) where place > 1), "
-        "overall as (select count(*) as requests, count(cost_reported) as reported, "
-        "count(cost_usd) as priced from keyed), "
-        "repeats as (select count(*) as duplicates, sum(cost_usd) as usd from later), "
         f"found as (select {grouped(dimension)}, count(*) as duplicates, sum(cost_usd) as usd "
         "from later group by 1), "
-        f"groups as (select {grouped(dimension)}, count(*) as n from keyed group by 1) "
+        f"groups as (select {grouped(dimension)}, count(*) as n, count(cost_reported) as reported, "
+        "count(cost_usd) as priced from keyed group by 1) "
         f"select {dimension}, g.n, coalesce(f.duplicates, 0) as duplicates, "
         "coalesce(f.duplicates, 0) / g.n as share, "
-        "case when f.duplicates is null then 0 else f.usd end, o.requests, r.duplicates, r.usd, "
-        "o.requests - r.duplicates as prompts, o.reported, o.priced, "
-        "(select count(*) from costed where prompt_hash is null) as unhashed "
-        f"from groups g left join found f using ({dimension}) cross join overall o "
-        f"cross join repeats r order by coalesce(f.usd, 0) desc, 3 desc, 1 limit {top + 1}"
+        "case when f.duplicates is null then 0 else f.usd end as usd, "
+        "sum(g.n) over ()::bigint as requests, "
+        "sum(coalesce(f.duplicates, 0)) over ()::bigint as all_duplicates, "
+        "case when sum(f.duplicates) over () is null then 0 "
+        "else sum(f.usd) over () end as all_usd, "
+        "sum(g.n - coalesce(f.duplicates, 0)) over ()::bigint as prompts, "
+        "sum(g.reported) over ()::bigint as reported, sum(g.priced) over ()::bigint as priced, "
+        "(select count(*) from requests where prompt_hash is null) as unhashed "
+        f"from groups g left join found f using ({dimension}) "
+        f"order by coalesce(f.usd, 0) desc, 3 desc, 1 limit {top + 1}"
     )

@@ -19,6 +19,8 @@ COLUMNS_MAX = 500
 NESTING_MAX = 4
 REJECTS_MAX = 100_000
 
+Keys = tuple[str, ...]
+
 _NATIVE = ("BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "DATE", "VARCHAR")
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
 
@@ -165,24 +167,48 @@ def _json(engine: Engine, path: Path, format_: Format) -> Relation:
         f"read_json_objects({text_literal(str(path))}, format = '{layout}, "
         f"maximum_object_size = {LINE_BYTES_MAX})"
     )
-    structure = engine.execute(
-        f"select json_group_structure(json) from {objects} where json_type(json) = 'OBJECT'"
-    ).fetchone()
-    tree = json.loads(structure[0]) if structure and structure[0] else {}
-    paths = list(_leaves(tree, ())) if isinstance(tree, dict) else []
+    paths = list(_leaves(_structure(engine, objects), ()))
     if not paths:
         raise ImportRefused("no_rows", "The file holds no JSON objects with fields, one per line.")
-    places = ", ".join(text_literal("$" + "".join(f'."{_escaped(p)}"' for p in at)) for at in paths)
+    places = ", ".join(_place(path) for path in paths)
     sql = (
         "(select case when json_type(json) = 'OBJECT' "
         f"then json_extract_string(json, [{places}]) end as v from {objects})"
     )
-    named = _unique(".".join(at) for at in paths)
+    named = _unique(".".join(path) for path in paths)
     columns = tuple(SourceColumn(name, f"v[{n}]") for n, name in enumerate(named, 1))
     return Relation(sql, columns, broken="v is null")
 
 
-def _leaves(tree: dict[str, Any], at: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _structure(engine: Engine, objects: str) -> dict[str, Any]:
+    """Return the keys of all records, nested as they are.
+
+    Records with the same keys in the same places are looked at once; a pass finds the places of the
+    next, deeper one.
+    """
+    nested: list[Keys] = [()]
+    while True:
+        keys = ", ".join(f"json_keys(json, {_place(path)})" for path in nested)
+        row = engine.execute(
+            "select json_group_structure(json) from (select any_value(json) as json "
+            f"from {objects} where json_type(json) = 'OBJECT' group by hash({keys}))"
+        ).fetchone()
+        tree = json.loads(row[0]) if row and row[0] else {}
+        found = [(), *_inner(tree, ())]
+        if len(found) <= len(nested) or len(found) > COLUMNS_MAX:
+            return tree if isinstance(tree, dict) else {}
+        nested = found
+
+
+def _inner(tree: dict[str, Any], at: Keys) -> Iterator[Keys]:
+    """Yield the places of nested objects that are looked into."""
+    for key, kind in tree.items():
+        if '"' not in key and isinstance(kind, dict) and len(at) + 1 < NESTING_MAX:
+            yield (*at, key)
+            yield from _inner(kind, (*at, key))
+
+
+def _leaves(tree: dict[str, Any], at: Keys) -> Iterator[Keys]:
     for key, kind in tree.items():
         if '"' in key:
             continue  # cannot be named in a JSON path
@@ -192,8 +218,10 @@ def _leaves(tree: dict[str, Any], at: tuple[str, ...]) -> Iterator[tuple[str, ..
             yield (*at, key)
 
 
-def _escaped(key: str) -> str:
-    return key.replace("\\", "\\\\")
+def _place(path: Keys) -> str:
+    """Return the JSON path as an SQL literal."""
+    keys = (key.replace("\\", "\\\\") for key in path)
+    return text_literal("$" + "".join(f'."{key}"' for key in keys))
 
 
 def _long_lines(path: Path) -> Iterator[int]:

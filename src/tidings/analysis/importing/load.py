@@ -77,7 +77,7 @@ def _insert(relation: Relation, plan: Plan) -> str:
     rejected = f"case {' '.join(reasons)} end as {_REJECTED}"
     return (
         f"create table target.usage as select {', '.join([*fields, *kept, rejected])} "
-        f"from {relation.sql} limit {ROWS_MAX + 1}"
+        f"from {relation.sql}"
     )
 
 

@@ -1,6 +1,7 @@
 """The parent's end of one child process."""
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,9 @@ import msgspec
 from tidings.analysis.sandbox import frames
 
 _COMMAND = (sys.executable, "-I", "-X", "utf8", "-m", "tidings.analysis.sandbox.worker")
+
+
+_HOME = "sandbox-"
 
 
 class ChildDied(Exception):
@@ -29,7 +33,7 @@ class Child:
     @classmethod
     async def start(cls, root: Path) -> Self:
         """Start a child whose home is a new folder under `root`."""
-        home = Path(tempfile.mkdtemp(prefix="sandbox-", dir=root))
+        home = Path(tempfile.mkdtemp(prefix=f"{_HOME}{os.getpid()}-", dir=root))
         try:
             process = await asyncio.create_subprocess_exec(
                 *_COMMAND,
@@ -92,3 +96,14 @@ class Child:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def remove_orphans(root: Path) -> None:
+    """Remove the homes that processes which are gone have left."""
+    for home in root.glob(f"{_HOME}*"):
+        try:
+            os.kill(int(home.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(home, ignore_errors=True)
+        except PermissionError:
+            continue  # alive, and somebody else's

@@ -11,7 +11,7 @@ from typing import Any
 from tidings.analysis.dataset import Dataset
 from tidings.analysis.importing.report import ImportReport
 from tidings.analysis.sandbox import frames
-from tidings.analysis.sandbox.child import Child, ChildDied
+from tidings.analysis.sandbox.child import Child, ChildDied, remove_orphans
 from tidings.domain.errors import (
     DeadlineExceeded,
     Failure,
@@ -74,6 +74,7 @@ class Sandbox:
     def __init__(self, root: Path, limits: SandboxLimits) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._root = root.resolve()  # children have a working directory of their own
+        remove_orphans(self._root)
         self._limits = limits
         self._seats: OrderedDict[Dataset, _Seat] = OrderedDict()
         self._slots = asyncio.Semaphore(min(limits.queries_max, limits.children_max))
@@ -224,7 +225,10 @@ class Sandbox:
             names = tuple(f"f{number}.duckdb" for number in range(len(dataset.paths)))
             for name, path in zip(names, dataset.paths, strict=True):
                 _link(child.home / name, path)
-            reply = await child.ask(self._open(names))
+            try:
+                reply = await child.ask(self._open(names))
+            except ChildDied as error:
+                raise Failure("data_unreadable", "The data set's file cannot be opened.") from error
             if not isinstance(reply, frames.Ready):
                 raise _refusal(reply)
             undo.pop_all()

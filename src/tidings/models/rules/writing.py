@@ -87,7 +87,7 @@ def _spent(case: Case) -> str:
     text += ".**"
     saving, month = case.total(calls.SAVING), case.total(calls.MONTHLY_SAVING)
     if saving and saving.amount("value") > 0:
-        text += f" {saving.ref('value')} of it can be saved without a loss of measured quality"
+        text += f" {saving.ref('value')} of it can be saved while the measured quality holds"
         text += f": {month.ref('value')} in a month at this pace." if month else "."
     return f"{text}{_pace(case)}{_assumption(case)}"
 
