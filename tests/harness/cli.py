@@ -1,5 +1,6 @@
 """`tidings` as people run it: a process with arguments, an exit status and two streams."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Ran:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The JSON lines that it printed."""
-        return [msgspec.json.decode(line) for line in self.out.splitlines()]
+        return [msgspec.json.decode(line) for line in self.out.split("\n") if line]
 
 
 def tidings(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
@@ -53,3 +54,9 @@ def start(*arguments: str | Path, **environment: str) -> "subprocess.Popen[str]"
         cwd=ROOT,
         env=ENVIRONMENT | environment,
     )
+
+
+def refused(ran: Ran, code: str) -> None:
+    """Check that a command said no in one line."""
+    assert (ran.status, ran.out) == (1, "")
+    assert re.fullmatch(rf"tidings: [^\n]+[.?] \({code}\)\n", ran.err), ran.err
