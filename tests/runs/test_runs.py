@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.fakes.models import ScriptedModel, says
@@ -19,6 +20,7 @@ from tidings.domain.errors import (
     NotFound,
     Unavailable,
 )
+from tidings.domain.events import Event
 from tidings.domain.facts import Fact, ToolResult, Unit
 from tidings.domain.runs import Outcome
 from tidings.models.port import ModelReply, ModelRequest, OnText
@@ -441,6 +443,37 @@ def test_a_command_is_carried_out_once_however_often_it_is_sent(tmp_path: Path) 
             with pytest.raises(Conflict):
                 await w.ask("something else", id="same")
             assert (await w.ask("go", BOB, id="same")).run_id != receipts[0].run_id
+
+    asyncio.run(scenario())
+
+
+def test_a_question_without_files_is_about_those_asked_of_before(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path, {"it": until_stopped}) as w:
+            await w.begin()
+
+            async def keep_files(tx: Any) -> None:
+                for file_id in ("f_1", "f_2", "f_3"):
+                    await tx.execute(
+                        "insert into files (file_id, user_id, name, bytes, sha256, created_at)"
+                        " values (?, 'ana', 'x', 1, '', 0)",
+                        file_id,
+                    )
+
+            await w.database.write(keep_files)
+            first = await w.ask("about these", files=("f_1", "f_2"))
+            await w.database.write(lambda tx: tx.execute("delete from files where file_id = 'f_2'"))
+            again = await w.ask("and now?", thread=first.thread_id)
+            other = await w.ask("about another", thread=first.thread_id, files=("f_3",))
+            fresh = await w.ask("hello")
+            files = {}
+            for receipt in (again, other, fresh):
+                page = await w.reads.events(ANA, f"thread:{receipt.thread_id}", "0", 100)
+                for raw in page["events"]:
+                    event = msgspec.json.decode(raw, type=Event)
+                    if event.run_id == receipt.run_id and event.type == "message_received":
+                        files[event.payload["text"]] = event.payload["files"]
+            assert files == {"and now?": ["f_1"], "about another": ["f_3"], "hello": []}
 
     asyncio.run(scenario())
 

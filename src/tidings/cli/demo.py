@@ -32,7 +32,7 @@ STOP_SECONDS = 15
 def run(data_dir: Path, file: Path | None, question: str, *, once: bool) -> int:
     """Run the demonstration and return the exit status of its question."""
     console = Console(highlight=False)
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _server(data_dir) as url:
         console.print(f"[green]✔[/] server    {url}  [dim](everything is kept in {data_dir}/)[/]")
         name, password, token = asyncio.run(_sign_up(data_dir))

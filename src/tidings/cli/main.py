@@ -144,7 +144,7 @@ def demo(
 
 def _settings(data_dir: Path | None) -> Settings:
     settings = load({"data_dir": data_dir})
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return settings
 
 

@@ -46,7 +46,7 @@ def serve_until_stopped(
         Unavailable: `address_in_use`, or the store cannot be opened.
     """
     logs.configure(settings.log_level)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         _only_server(settings.data_dir),
         _listening(settings) as listening,
