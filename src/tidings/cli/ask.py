@@ -22,7 +22,7 @@ EXIT_CANCELLED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Inquiry:
     """What to ask, about which files (to be sent, or sent before), in which thread, and whom."""
 
     text: str
@@ -41,7 +41,7 @@ class Server:
 
 
 async def ask(
-    server: Server, question: Question, ids: IdSource, show: Callable[[Apply], None]
+    server: Server, question: Inquiry, ids: IdSource, show: Callable[[Apply], None]
 ) -> Event:
     """Ask and show every event of the run once; return its terminal event.
 

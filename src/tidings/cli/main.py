@@ -12,7 +12,7 @@ from rich.console import Console
 from tidings.app import App, build, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
-from tidings.cli.ask import Question, Server, ask, exit_code
+from tidings.cli.ask import Inquiry, Server, ask, exit_code
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
@@ -102,7 +102,7 @@ def ask_(
     settings = _settings(data_dir)
     access = settings.token or _with_app(settings, lambda app: _token_of(app, user))
     target = Server(server or read_address(settings.data_dir), access)
-    asked = Question(question, tuple(file or ()), thread_id=thread, agent=agent)
+    asked = Inquiry(question, tuple(file or ()), thread_id=thread, agent=agent)
     show = _as_json if as_json else _as_text()
     terminal = asyncio.run(ask(target, asked, new_ids(), show))
     raise SystemExit(exit_code(terminal))
