@@ -71,15 +71,22 @@ def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.envir
         if value is None:
             value = environment.get(variable)
         if value is not None:
-            given[setting.name] = _converted(variable, value, type(setting.default))
+            given[setting.name] = _converted(variable, value, _kind(setting.default))
     return _checked(Settings(**given))
+
+
+def _kind(default: Any) -> type:
+    return Path if isinstance(default, Path) else type(default)
 
 
 def _converted(variable: str, value: Any, kind: type) -> Any:
     try:
         return kind(value)
     except (TypeError, ValueError) as error:
-        raise InvalidInput("bad_setting", f"{variable} must be a {kind.__name__}.") from error
+        raise InvalidInput("bad_setting", f"{variable} must be {_KINDS[kind]}.") from error
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def _checked(settings: Settings) -> Settings:

@@ -44,7 +44,7 @@ async def ask(
 ) -> Event:
     """Ask and show every event of the run once; return its terminal event.
 
-    Ctrl-C asks the server to stop the run and waits for its end.
+    Ctrl-C asks the server to stop the run and waits for its end; a second one waits no longer.
 
     Raises:
         TidingsError: the server refused, by code and sentence.
@@ -81,7 +81,12 @@ async def _until_end(session: Session, receipt: Receipt, show: Callable[[Apply],
 @contextmanager
 def _on_ctrl_c(act: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, act)
+
+    def first() -> None:
+        loop.remove_signal_handler(signal.SIGINT)  # the next one interrupts as usual
+        act()
+
+    loop.add_signal_handler(signal.SIGINT, first)
     try:
         yield
     finally:

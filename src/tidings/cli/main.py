@@ -12,10 +12,10 @@ from rich.console import Console
 from tidings.app import App, build, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
-from tidings.cli.ask import EXIT_FAILED, Question, Server, ask, exit_code
+from tidings.cli.ask import EXIT_CANCELLED, EXIT_FAILED, Question, Server, ask, exit_code
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
-from tidings.domain.errors import InvalidInput, TidingsError
+from tidings.domain.errors import InvalidInput, NotFound, TidingsError
 from tidings.protocol.client import Apply
 from tidings.settings import Settings, load
 
@@ -36,6 +36,8 @@ def main() -> None:
     except TidingsError as error:
         sys.stderr.write(f"tidings: {error.message} ({error.code})\n")
         raise SystemExit(EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_CANCELLED) from None
 
 
 @cli.command()
@@ -115,7 +117,10 @@ def replay(
     data_dir: DataDir = None,
 ) -> None:
     """Print the stored events of a run or a thread, as JSON lines."""
-    for frame in _with_app(_settings(data_dir), lambda app: app.stored_events(what)):
+    frames = _with_app(_settings(data_dir), lambda app: app.stored_events(what))
+    if not frames:
+        raise NotFound("There is no run and no thread of this id.")
+    for frame in frames:
         sys.stdout.write(frame.decode() + "\n")
 
 
