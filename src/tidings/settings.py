@@ -11,6 +11,7 @@ from tidings.domain.errors import InvalidInput
 PREFIX = "TIDINGS_"
 SECRETS = frozenset({"token"})
 """Settings whose values are never shown."""
+_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +72,15 @@ def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.envir
         if value is None:
             value = environment.get(variable)
         if value is not None:
-            given[setting.name] = _converted(variable, value, _kind(setting.default))
+            given[setting.name] = _converted(variable, value, type(setting.default))
     return _checked(Settings(**given))
-
-
-def _kind(default: Any) -> type:
-    return Path if isinstance(default, Path) else type(default)
 
 
 def _converted(variable: str, value: Any, kind: type) -> Any:
     try:
         return kind(value)
     except (TypeError, ValueError) as error:
-        raise InvalidInput("bad_setting", f"{variable} must be {_KINDS[kind]}.") from error
-
-
-_KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+        raise InvalidInput("bad_setting", f"{variable} must be {_NUMBERS[kind]}.") from error
 
 
 def _checked(settings: Settings) -> Settings:

@@ -16,7 +16,7 @@ from rich.rule import Rule
 
 from tidings.analysis.workload import generate, write_csv
 from tidings.app import build, new_ids
-from tidings.cli.ask import Question, Server, ask, exit_code
+from tidings.cli.ask import Inquiry, Server, ask, exit_code
 from tidings.cli.serve import read_address
 from tidings.cli.show import Show
 from tidings.client.http import Api
@@ -90,7 +90,7 @@ async def _ask(
     found = uploaded["import_report"]
     console.print(f"[green]✔[/] imported  {path}  [dim]{found['rows']:,} rows[/]\n")
     show = Show(console)
-    asked = Question(question, file_ids=(uploaded["file_id"],))
+    asked = Inquiry(question, file_ids=(uploaded["file_id"],))
     terminal = await ask(server, asked, new_ids(), lambda applied: show.event(applied.event))
     if terminal.payload.get("report_id"):
         await _report(console, api, terminal.payload["report_id"], data_dir)

@@ -13,6 +13,7 @@ import uvloop
 
 from tidings.app import App, build
 from tidings.cli import logs
+from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.protocol.frames import FRAME_BYTES_MAX
 from tidings.settings import Settings, load
@@ -29,7 +30,8 @@ def serve(prepare: Callable[[App], None]) -> None:
 
     `prepare` registers agents and tools before the server begins.
     """
-    serve_until_stopped(load({}), prepare)
+    with refusals_in_a_line():
+        serve_until_stopped(load({}), prepare)
 
 
 def serve_until_stopped(
