@@ -61,6 +61,7 @@ class App:
     _database: SqliteDatabase
     _feed: Feed
     _worker: Worker
+    _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
     _clock: Clock
@@ -74,6 +75,7 @@ class App:
             await queue.release_all(tx)
 
         await self._database.write(work)
+        await self._library.sweep(self._clock.now())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -174,6 +176,7 @@ def build(settings: Settings, model: Model | None = None) -> App:
         database,
         feed,
         worker,
+        library,
         sandbox,
         passwords,
         clock,
