@@ -142,16 +142,8 @@ def build(settings: Settings, model: Model | None = None) -> App:
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
-    sockets = Sockets(
-        identity,
-        router,
-        feed,
-        Positions(database, clock),
-        metrics,
-        clock,
-        ids,
-        origins=settings.origin_list,
-    )
+    positions, origins = Positions(database, clock), settings.origin_list
+    sockets = Sockets(identity, router, feed, positions, metrics, clock, ids, origins=origins)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,

@@ -11,6 +11,7 @@ from tidings.domain.errors import InvalidInput
 PREFIX = "TIDINGS_"
 SECRETS = frozenset({"token"})
 """Settings whose values are never shown."""
+_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _converted(variable: str, value: Any, kind: type) -> Any:
     try:
         return kind(value)
     except (TypeError, ValueError) as error:
-        raise InvalidInput("bad_setting", f"{variable} must be a {kind.__name__}.") from error
+        raise InvalidInput("bad_setting", f"{variable} must be {_NUMBERS[kind]}.") from error
 
 
 def _checked(settings: Settings) -> Settings:

@@ -13,9 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+if __name__ == "__main__":  # run alone: pytest imports this file anew, as a part of the tests
+    raise SystemExit(pytest.main([__file__, "-v", *sys.argv[1:]]))
+
 from websockets.asyncio.client import connect
 
-from tests.mission_critical.server import Client, ServerProcess, User, add_users, check_story
+from tests.harness.server import (
+    Client,
+    ServerProcess,
+    User,
+    add_users,
+    check_story,
+    serving,
+)
 from tidings.analysis.workload import generate, write_csv
 from tidings.client.session import Session
 from tidings.domain.commands import Chat, ChatPayload
@@ -30,11 +41,8 @@ KILL_AFTER_EVENTS = (1, 2, 5, 9, 14, 20)
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path)
-    process.start()
-    yield process
-    if process.is_running():
-        process.stop()
+    with serving(tmp_path) as process:
+        yield process
 
 
 @pytest.fixture
@@ -327,7 +335,3 @@ def test_a_stopped_server_closes_its_clients_so_that_they_come_back(
             assert await client.closed() == 4100
 
     asyncio.run(scenario())
-
-
-if __name__ == "__main__":
-    raise SystemExit(pytest.main([__file__, "-v"]))

@@ -68,3 +68,9 @@ def test_constraints_are_read_as_typed_values(question: str, told: Constraints) 
 def test_a_huge_and_hostile_question_is_read_at_once() -> None:
     assert decide("grow " * 4_000 + "by " * 4_000).family is Family.GROWTH
     assert decide("feature " * 2_500).family is Family.OTHER
+
+
+def test_words_that_show_nothing_are_about_the_data_if_there_are_any() -> None:
+    assert decide("What is our biggest minute?").family is Family.OTHER
+    assert decide("What is our biggest minute?", has_data=True).family is Family.OVERVIEW
+    assert decide("Write a poem.", has_data=True).family is Family.OTHER

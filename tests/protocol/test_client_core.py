@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.domain.commands import Chat, ChatPayload
+from tidings.domain.cursors import Cursor
 from tidings.domain.events import Event
-from tidings.protocol.client import Answered, Apply, ClientCore, GapError, Reply
+from tidings.protocol import frames
+from tidings.protocol.client import Answered, Apply, ClientCore, GapError, Reading, Reply
 
 STREAM = "thread:t1"
 
@@ -103,3 +105,11 @@ def test_unknown_frames_and_event_types_do_no_harm() -> None:
     core.receive(b'{"type":"from_the_future"}')
     event = json.loads(frame(1)) | {"type": "from_the_future", "extra": 1}
     assert applied(core.receive(json.dumps(event))) == [1]
+
+
+def test_a_hello_that_resumes_as_many_streams_as_may_be_followed_is_short_enough() -> None:
+    core = ClientCore("d_" + "0" * 26)
+    for n in range(frames.SUBSCRIPTIONS_MAX):
+        cursor = Cursor("k3f9ab", 10**6, f"{n:08d}")
+        core.streams[f"thread:t_{n:026d}"] = Reading(cursor)
+    assert len(core.hello(token="x" * 1024)) <= frames.FIRST_FRAME_BYTES_MAX

@@ -286,7 +286,7 @@ def test_hello_is_said_once_and_in_a_version_that_exists() -> None:
 
 
 def test_the_first_frame_of_a_stranger_is_small() -> None:
-    text = json.dumps({"type": "hello", "token": "x" * 4096})
+    text = json.dumps({"type": "hello", "token": "x" * 8192})
     assert closed_with(Connection("k", 0.0).receive(text, 0.0)) == Close.BAD_FRAME
 
 

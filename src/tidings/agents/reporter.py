@@ -27,7 +27,7 @@ Save = Callable[[UserContext, Report], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class JudgedText:
     """A text with placeholders, who wrote it, and what the gate says of it."""
 
     text: str
@@ -95,7 +95,7 @@ class Reporter:
             quality=msgspec.to_builtins(draft.quality),
         )
 
-    async def _accepted(self) -> Draft:
+    async def _accepted(self) -> JudgedText:
         """Return a draft that passed the gate, or the template that had to take its place."""
         draft = await self._draft(self._task)
         if draft.quality.passed or draft.model == PLANNER:
@@ -109,7 +109,7 @@ class Reporter:
         self._voice.silence()
         return await self._draft(self._task)
 
-    async def _revise(self, why: str, draft: Draft) -> None:
+    async def _revise(self, why: str, draft: JudgedText) -> None:
         self._screen.clear()
         await self._ctx.think(why, 0.85)
         await self._ctx.notice(
@@ -119,7 +119,7 @@ class Reporter:
             message_id=self._screen.message_id,
         )
 
-    async def _draft(self, task: ReportTask) -> Draft:
+    async def _draft(self, task: ReportTask) -> JudgedText:
         text, model = await self._written(task)
         await self._screen.close()
         quality = judge(
@@ -130,7 +130,7 @@ class Reporter:
             asked(task.decision),
             _kind(task),
         )
-        return Draft(text, model, quality)
+        return JudgedText(text, model, quality)
 
     async def _written(self, task: ReportTask) -> tuple[str, str]:
         """Return a text and its writer; when the model fails, the template's."""
@@ -149,7 +149,7 @@ class Reporter:
         reply = await self._voice.planner.respond(request, self._screen.show)
         return reply.text, reply.model
 
-    def _composed(self, draft: Draft, status: Status) -> Report:
+    def _composed(self, draft: JudgedText, status: Status) -> Report:
         """Return the report; its id and time follow from the run, so that a repeat is the same."""
         run, task = self._ctx.run, self._task
         brief = Brief(

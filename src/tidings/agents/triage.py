@@ -70,7 +70,7 @@ async def _decide(ctx: RunContext, voice: Voice, task: TriageTask) -> Decision:
             fault = f"That is not valid: {error}. Answer with the JSON alone."
             messages += [Message("assistant", reply.text), Message("user", fault)]
     await ctx.notice("triage_by_words", "The model's triage was not valid; I go by the words.")
-    return decide(task.question)
+    return decide(task.question, has_data=bool(task.coverage))
 
 
 def _said_by_user(decision: Decision, question: str) -> Decision:

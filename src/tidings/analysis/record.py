@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Kind(StrEnum):
+class FieldKind(StrEnum):
     """What a field holds; the value is its type in DuckDB."""
 
     TIME = "TIMESTAMP"
@@ -18,38 +18,38 @@ class Field(msgspec.Struct, frozen=True):
     """A field of the record, and how people name it."""
 
     name: str
-    kind: Kind
+    kind: FieldKind
     label: str
 
 
 RECORD = (
-    Field("ts", Kind.TIME, "time of the request"),
-    Field("provider", Kind.TEXT, "provider"),
-    Field("model", Kind.TEXT, "model"),
-    Field("operation", Kind.TEXT, "operation"),
-    Field("input_tokens", Kind.COUNT, "input tokens, cached ones included"),
-    Field("output_tokens", Kind.COUNT, "output tokens"),
-    Field("cached_input_tokens", Kind.COUNT, "input tokens read from the cache"),
-    Field("cache_write_tokens", Kind.COUNT, "input tokens written to the cache"),
-    Field("reasoning_tokens", Kind.COUNT, "output tokens spent on reasoning"),
-    Field("latency_ms", Kind.NUMBER, "latency, ms"),
-    Field("ttft_ms", Kind.NUMBER, "time to the first token, ms"),
-    Field("status", Kind.TEXT, "status"),
-    Field("error_code", Kind.TEXT, "error code"),
-    Field("attempt", Kind.COUNT, "attempt, counted from 1"),
-    Field("request_id", Kind.TEXT, "request id"),
-    Field("session_id", Kind.TEXT, "session"),
-    Field("end_user", Kind.TEXT, "end user"),
-    Field("feature", Kind.TEXT, "feature"),
-    Field("tool", Kind.TEXT, "tool"),
-    Field("api_key_label", Kind.TEXT, "API key"),
-    Field("region", Kind.TEXT, "region"),
-    Field("batch", Kind.TEXT, "batch"),
-    Field("prompt_hash", Kind.TEXT, "hash of the prompt"),
-    Field("prefix_hash", Kind.TEXT, "hash of the prompt's prefix"),
-    Field("prefix_tokens", Kind.COUNT, "tokens of the prompt's prefix"),
-    Field("cost_reported", Kind.NUMBER, "cost as reported, USD"),
-    Field("quality_score", Kind.NUMBER, "quality score, 0 to 1"),
+    Field("ts", FieldKind.TIME, "time of the request"),
+    Field("provider", FieldKind.TEXT, "provider"),
+    Field("model", FieldKind.TEXT, "model"),
+    Field("operation", FieldKind.TEXT, "operation"),
+    Field("input_tokens", FieldKind.COUNT, "input tokens, cached ones included"),
+    Field("output_tokens", FieldKind.COUNT, "output tokens"),
+    Field("cached_input_tokens", FieldKind.COUNT, "input tokens read from the cache"),
+    Field("cache_write_tokens", FieldKind.COUNT, "input tokens written to the cache"),
+    Field("reasoning_tokens", FieldKind.COUNT, "output tokens spent on reasoning"),
+    Field("latency_ms", FieldKind.NUMBER, "latency, ms"),
+    Field("ttft_ms", FieldKind.NUMBER, "time to the first token, ms"),
+    Field("status", FieldKind.TEXT, "status"),
+    Field("error_code", FieldKind.TEXT, "error code"),
+    Field("attempt", FieldKind.COUNT, "attempt, counted from 1"),
+    Field("request_id", FieldKind.TEXT, "request id"),
+    Field("session_id", FieldKind.TEXT, "session"),
+    Field("end_user", FieldKind.TEXT, "end user"),
+    Field("feature", FieldKind.TEXT, "feature"),
+    Field("tool", FieldKind.TEXT, "tool"),
+    Field("api_key_label", FieldKind.TEXT, "API key"),
+    Field("region", FieldKind.TEXT, "region"),
+    Field("batch", FieldKind.TEXT, "batch"),
+    Field("prompt_hash", FieldKind.TEXT, "hash of the prompt"),
+    Field("prefix_hash", FieldKind.TEXT, "hash of the prompt's prefix"),
+    Field("prefix_tokens", FieldKind.COUNT, "tokens of the prompt's prefix"),
+    Field("cost_reported", FieldKind.NUMBER, "cost as reported, USD"),
+    Field("quality_score", FieldKind.NUMBER, "quality score, 0 to 1"),
 )
 
 FIELDS = {field.name: field for field in RECORD}

@@ -8,27 +8,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidings.cli.refusals import EXIT_FAILED
 from tidings.client.http import Api
 from tidings.client.session import Session
-from tidings.domain.commands import Chat, ChatPayload, Receipt, StopAgent, StopPayload
+from tidings.domain.commands import Receipt, StartAgent, StartPayload, StopAgent, StopPayload
 from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
 from tidings.domain.ports import IdSource
 from tidings.protocol.client import Apply
 
 EXIT_COMPLETED = 0
-EXIT_FAILED = 1
 EXIT_DEGRADED = 3
 EXIT_CANCELLED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What to ask, about which files (to be sent, or sent before), in which thread."""
+class Inquiry:
+    """What to ask, about which files (to be sent, or sent before), in which thread, and whom."""
 
     text: str
     files: tuple[Path, ...] = ()
     file_ids: tuple[str, ...] = ()
     thread_id: str | None = None
+    agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +41,22 @@ class Server:
 
 
 async def ask(
-    server: Server, question: Question, ids: IdSource, show: Callable[[Apply], None]
+    server: Server, question: Inquiry, ids: IdSource, show: Callable[[Apply], None]
 ) -> Event:
     """Ask and show every event of the run once; return its terminal event.
 
-    Ctrl-C asks the server to stop the run and waits for its end.
+    Ctrl-C asks the server to stop the run and waits for its end; a second one does not wait.
 
     Raises:
+        Unavailable: `server_unreachable`: no server answers there.
         TidingsError: the server refused, by code and sentence.
     """
     api = Api(server.url, server.token)
+    await api.reach()
     sent = [(await api.upload(path))["file_id"] for path in question.files]
     files = (*question.file_ids, *sent)
-    command = Chat(ids.new("m"), ChatPayload(question.text, question.thread_id, files))
+    said = StartPayload(question.text, question.agent, question.thread_id, files)
+    command = StartAgent(ids.new("m"), said)
     async with Session(server.url, server.token, ids.new("d"), random.Random()) as session:  # noqa: S311
         receipt = await session.send(command)
         session.follow(thread_stream(receipt.thread_id))
@@ -80,8 +84,14 @@ async def _until_end(session: Session, receipt: Receipt, show: Callable[[Apply],
 
 @contextmanager
 def _on_ctrl_c(act: Callable[[], None]) -> Iterator[None]:
+    """Act on the first Ctrl-C; the next one ends the process, as if nobody listened."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, act)
+
+    def once() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        act()
+
+    loop.add_signal_handler(signal.SIGINT, once)
     try:
         yield
     finally:

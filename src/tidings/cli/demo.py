@@ -16,7 +16,7 @@ from rich.rule import Rule
 
 from tidings.analysis.workload import generate, write_csv
 from tidings.app import build, new_ids
-from tidings.cli.ask import Question, Server, ask, exit_code
+from tidings.cli.ask import Inquiry, Server, ask, exit_code
 from tidings.cli.serve import read_address
 from tidings.cli.show import Show
 from tidings.client.http import Api
@@ -32,7 +32,7 @@ STOP_SECONDS = 15
 def run(data_dir: Path, file: Path | None, question: str, *, once: bool) -> int:
     """Run the demonstration and return the exit status of its question."""
     console = Console(highlight=False)
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _server(data_dir) as url:
         console.print(f"[green]✔[/] server    {url}  [dim](everything is kept in {data_dir}/)[/]")
         name, password, token = asyncio.run(_sign_up(data_dir))
@@ -90,7 +90,7 @@ async def _ask(
     found = uploaded["import_report"]
     console.print(f"[green]✔[/] imported  {path}  [dim]{found['rows']:,} rows[/]\n")
     show = Show(console)
-    asked = Question(question, file_ids=(uploaded["file_id"],))
+    asked = Inquiry(question, file_ids=(uploaded["file_id"],))
     terminal = await ask(server, asked, new_ids(), lambda applied: show.event(applied.event))
     if terminal.payload.get("report_id"):
         await _report(console, api, terminal.payload["report_id"], data_dir)

@@ -12,10 +12,11 @@ from rich.console import Console
 from tidings.app import App, build, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
-from tidings.cli.ask import EXIT_FAILED, Question, Server, ask, exit_code
+from tidings.cli.ask import Inquiry, Server, ask, exit_code
+from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
-from tidings.domain.errors import InvalidInput, TidingsError
+from tidings.domain.errors import InvalidInput, NotFound
 from tidings.protocol.client import Apply
 from tidings.settings import Settings, load
 
@@ -31,11 +32,8 @@ Name = Annotated[str, typer.Argument(help="The user's name.")]
 
 def main() -> None:
     """Run the command line; a refusal is one line and exit status 1."""
-    try:
+    with refusals_in_a_line():
         cli()
-    except TidingsError as error:
-        sys.stderr.write(f"tidings: {error.message} ({error.code})\n")
-        raise SystemExit(EXIT_FAILED) from None
 
 
 @cli.command()
@@ -88,6 +86,7 @@ def ask_(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     file: Annotated[list[Path] | None, typer.Option(help="A usage log; may be repeated.")] = None,
     thread: Annotated[str | None, typer.Option(help="Go on in this conversation.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Ask this agent, by name.")] = None,
     server: Annotated[str | None, typer.Option(help="The server's address.")] = None,
     user: Annotated[str | None, typer.Option(help="Ask as this user of the data dir.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines.")] = False,
@@ -103,7 +102,7 @@ def ask_(
     settings = _settings(data_dir)
     access = settings.token or _with_app(settings, lambda app: _token_of(app, user))
     target = Server(server or read_address(settings.data_dir), access)
-    asked = Question(question, tuple(file or ()), thread_id=thread)
+    asked = Inquiry(question, tuple(file or ()), thread_id=thread, agent=agent)
     show = _as_json if as_json else _as_text()
     terminal = asyncio.run(ask(target, asked, new_ids(), show))
     raise SystemExit(exit_code(terminal))
@@ -115,7 +114,10 @@ def replay(
     data_dir: DataDir = None,
 ) -> None:
     """Print the stored events of a run or a thread, as JSON lines."""
-    for frame in _with_app(_settings(data_dir), lambda app: app.stored_events(what)):
+    frames = _with_app(_settings(data_dir), lambda app: app.stored_events(what))
+    if not frames:
+        raise NotFound(f"There is no run and no thread {what}.")
+    for frame in frames:
         sys.stdout.write(frame.decode() + "\n")
 
 
@@ -142,7 +144,7 @@ def demo(
 
 def _settings(data_dir: Path | None) -> Settings:
     settings = load({"data_dir": data_dir})
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return settings
 
 

@@ -13,6 +13,7 @@ import uvloop
 
 from tidings.app import App, build
 from tidings.cli import logs
+from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.protocol.frames import FRAME_BYTES_MAX
 from tidings.settings import Settings, load
@@ -28,7 +29,8 @@ def serve(prepare: Callable[[App], None]) -> None:
 
     `prepare` registers agents and tools before the server begins.
     """
-    serve_until_stopped(load({}), prepare)
+    with refusals_in_a_line():
+        serve_until_stopped(load({}), prepare)
 
 
 def serve_until_stopped(
@@ -43,7 +45,7 @@ def serve_until_stopped(
         Unavailable: `address_in_use`, or the store cannot be opened.
     """
     logs.configure(settings.log_level)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         _only_server(settings.data_dir),
         _listening(settings) as listening,

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,7 @@ from tidings.protocol.closing import Close
 ACK_SECONDS = 0.2
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
+FIRST_SECONDS = 5.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -35,23 +37,33 @@ class Session:
     """A client of one server. Use it as `async with`; iterate `events()` to the end you want.
 
     Cuts are healed by themselves: it reconnects with jitter, resumes from its cursors and sends
-    unanswered commands again.
+    unanswered commands again. Only a server that never answered is given up, after FIRST_SECONDS.
 
     Raises:
+        Unavailable: `server_unreachable`.
         Unauthenticated: the server does not know us (any more).
         Conflict: `cursor_diverged`, `cursor_trimmed`: a stream cannot go on from its cursor.
     """
 
-    def __init__(self, url: str, token: str, device: str, rng: random.Random) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        device: str,
+        rng: random.Random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.core = ClientCore(device)
         self._url = url.replace("http", "ws", 1).rstrip("/") + "/ws"
         self._token = token
         self._rng = rng
+        self._clock = clock
         self._applied: asyncio.Queue[Apply | TidingsError] = asyncio.Queue()
         self._answers: dict[str, asyncio.Future[Receipt]] = {}
         self._socket: ClientConnection | None = None
         self._tasks = asyncio.TaskGroup()
         self._connecting: asyncio.Task[None] | None = None
+        self._known = False
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -102,7 +114,7 @@ class Session:
             yield item
 
     async def _stay_connected(self) -> None:
-        failures = 0
+        failures, begun = 0, self._clock()
         while True:
             try:
                 async with connect(
@@ -121,6 +133,9 @@ class Session:
                     return
             except (OSError, InvalidHandshake, TimeoutError):
                 failures += 1
+                if not self._known and self._clock() - begun > FIRST_SECONDS:
+                    self._give_up(Unavailable("server_unreachable", f"{self._url} is not there."))
+                    return
             except InvalidURI:
                 self._give_up(Unavailable("server_unreachable", "This is no server's address."))
                 return
@@ -153,7 +168,7 @@ class Session:
             case Greeted(_, refused):
                 for stream in refused:
                     self._give_up(Conflict(stream["code"], stream["message"]))
-                self._socket = socket
+                self._socket, self._known = socket, True
                 for message in self.core.unanswered():
                     await _try_send(socket, message)
             case Answered():

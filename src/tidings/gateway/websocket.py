@@ -163,8 +163,8 @@ class Socket:
                 await self._read()
                 for task in others:
                     task.cancel()
-        except* _Ended:
-            pass
+        except* (_Ended, OSError):
+            pass  # closed by the rules, or gone without a word
         except* Unavailable:
             await self.close(Close.STORE_UNAVAILABLE, "the store cannot be read now")
         except* Exception:  # noqa: BLE001 - the gateway's outer edge

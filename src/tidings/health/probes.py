@@ -24,7 +24,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeResult:
     """What a probe found; `detail` is for the operator alone."""
 
     name: str
@@ -40,7 +40,7 @@ class Readiness:
         self._clock = clock
         self._draining = False
         self._checking = asyncio.Lock()
-        self._found: tuple[Finding, ...] = ()
+        self._found: tuple[ProbeResult, ...] = ()
         self._found_at = float("-inf")
 
     def drain(self) -> None:
@@ -51,7 +51,7 @@ class Readiness:
         """Tell whether every probe is well, and no stop was asked for."""
         return not self._draining and all(finding.ok for finding in await self.findings())
 
-    async def findings(self) -> tuple[Finding, ...]:
+    async def findings(self) -> tuple[ProbeResult, ...]:
         """Return what the probes find; asked often, the last answer stands for a second."""
         async with self._checking:
             if self._clock.monotonic() - self._found_at >= FINDINGS_KEPT_SECONDS:
@@ -86,19 +86,19 @@ def disk_probe(folder: Path, free_bytes_min: int = FREE_BYTES_MIN) -> Probe:
     return Probe("disk", check)
 
 
-async def _all(probes: tuple[Probe, ...]) -> tuple[Finding, ...]:
+async def _all(probes: tuple[Probe, ...]) -> tuple[ProbeResult, ...]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_one(probe)) for probe in probes]
     return tuple(task.result() for task in tasks)
 
 
-async def _one(probe: Probe) -> Finding:
+async def _one(probe: Probe) -> ProbeResult:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            return Finding(probe.name, ok=True, detail=await probe.check())
+            return ProbeResult(probe.name, ok=True, detail=await probe.check())
     except TimeoutError:
-        return Finding(probe.name, ok=False, detail=f"no answer in {PROBE_SECONDS} s")
+        return ProbeResult(probe.name, ok=False, detail=f"no answer in {PROBE_SECONDS} s")
     except TidingsError as error:
-        return Finding(probe.name, ok=False, detail=error.message)
+        return ProbeResult(probe.name, ok=False, detail=error.message)
     except OSError as error:
-        return Finding(probe.name, ok=False, detail=str(error))
+        return ProbeResult(probe.name, ok=False, detail=str(error))

@@ -30,8 +30,9 @@ class Planner:
             Failure: `model_task_unknown`, the request carries no task of the analysis.
         """
         match request.task:
-            case TriageTask(question=question):
-                return await _say(msgspec.json.encode(decide(question)).decode(), on_text)
+            case TriageTask(question=question, coverage=coverage):
+                decision = decide(question, has_data=bool(coverage))
+                return await _say(msgspec.json.encode(decision).decode(), on_text)
             case AnalysisTask() as task:
                 return ModelReply(PLANNER, calls=next_calls(task))
             case ReportTask() as task:

@@ -22,8 +22,11 @@ def provider_model(
     provider, _, model = name.partition(":")
     if not provider or not model:
         raise InvalidInput("model_unknown", f"A model is named provider:model, not {name!r}.")
-    # It takes a second to import, and only those who configured a model should pay for it.
-    from tidings.models.pydantic_ai import PydanticModel, connect  # noqa: PLC0415
+    # Only those who configured a model should wait for this.
+    from tidings.models.pydantic_ai import (  # noqa: PLC0415 - a second to import
+        PydanticModel,
+        connect,
+    )
 
     connected = connect(_RENAMED.get(provider, provider), model, base_url)
     return PydanticModel(name, connected, retries=retries, priced=base_url is None)

@@ -11,7 +11,7 @@ from tidings.domain.errors import InvalidInput, TidingsError
 VERSION = 1
 SUBPROTOCOL = "tidings.v1"
 FRAME_BYTES_MAX = 64 * 1024
-FIRST_FRAME_BYTES_MAX = 4 * 1024
+FIRST_FRAME_BYTES_MAX = 8 * 1024  # a token and a cursor for each of SUBSCRIPTIONS_MAX streams
 FRAMES_PER_BATCH_MAX = 64
 ECHO_CHARACTERS_MAX = 64
 SUBSCRIPTIONS_MAX = 64

@@ -3,7 +3,7 @@
 from tidings.reports.gate import Quality, judge
 from tidings.reports.html import to_html
 from tidings.reports.markdown import to_markdown
-from tidings.reports.render import DraftStream, Finding, Rendered, render
+from tidings.reports.render import DraftStream, Flaw, Rendered, render
 from tidings.reports.report import Brief, Report, compose, to_json
 from tidings.reports.service import Document, Reports
 from tidings.reports.store import load, save
@@ -12,7 +12,7 @@ __all__ = [
     "Brief",
     "Document",
     "DraftStream",
-    "Finding",
+    "Flaw",
     "Quality",
     "Rendered",
     "Report",

@@ -124,11 +124,12 @@ class _Page:
         report = self._report
         notes = _items("What limits this answer", report.notes)
         findings = _items("Findings of the quality gate", report.findings)
-        question = _text(plain(report.question, MAX_QUESTION_CHARS))
+        asked = plain(report.question, MAX_QUESTION_CHARS)
+        quote = f'<blockquote class="question">{_text(asked)}</blockquote>'
         return (
             f'<article><header><p class="kicker">{_kicker(report)}</p>'
             f"<h1>{_text(report.title)}</h1>"
-            f'<blockquote class="question">{question}</blockquote></header>'
+            f"{quote if asked != report.title else ''}</header>"
             f"<section>{self._answer()}</section>{notes}{findings}{_appendix(report)}"
             f"<footer>{_MARKDOWN.renderInline(byline(report))}</footer></article>"
         )

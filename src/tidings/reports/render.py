@@ -21,7 +21,7 @@ _READER = MarkdownIt("commonmark", {"html": True}).enable("table")
 _ACTIVE = frozenset({"html_block", "html_inline", "image", "link_open"})
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Flaw(msgspec.Struct, frozen=True):
     """What is wrong with a text: a stable code, and a sentence that tells its writer what to do."""
 
     code: str
@@ -33,7 +33,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
     text: str
     used: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Flaw, ...]
     tables: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
 
@@ -199,12 +199,12 @@ class _Placing:
     ) -> None:
         self._writer, self._facts, self._results = writer, facts, results
         self.used: dict[str, list[str]] = {"fact": [], "table": [], "chart": []}
-        self.findings: list[Finding] = []
+        self.findings: list[Flaw] = []
 
     def words(self, text: str) -> str:
         if "{{" in text or "}}" in text:
             self.findings.append(
-                Finding("malformed_placeholder", "Write placeholders exactly as {{fact:ID}}.")
+                Flaw("malformed_placeholder", "Write placeholders exactly as {{fact:ID}}.")
             )
         return self._writer.text(text)
 
@@ -219,9 +219,7 @@ class _Placing:
             text = self._writer.chart(key, result.chart)
         if text is None:
             self.findings.append(
-                Finding(
-                    f"unknown_{kind}", f"There is no {kind} named {plain(key)}: use a known id."
-                )
+                Flaw(f"unknown_{kind}", f"There is no {kind} named {plain(key)}: use a known id.")
             )
             return UNKNOWN
         self.used[kind].append(key)

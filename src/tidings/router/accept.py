@@ -62,7 +62,7 @@ class Router:
         agent = ask.agent or self._default_agent
         self._agents[agent]  # raises, naming the known ones, when there is none
         now = self._clock.now()
-        run = Run(
+        asked = Run(
             run_id=self._ids.new("r"),
             context=context,
             thread_id=ask.thread_id or self._ids.new("t"),
@@ -77,7 +77,7 @@ class Router:
             known = await _known_receipt(tx, context, command.id, digest)
             if known is not None:
                 return known
-            await self._place(tx, run, ask, created_id)
+            run = await self._placed(tx, asked, ask, created_id)
             place = await queue.add(tx, run, self._limits)
             drafts = _first_events(run, event_ids, place)
             head = await log.append(tx, context, thread_stream(run.thread_id), drafts, now)
@@ -88,15 +88,17 @@ class Router:
 
         return await self._database.write(work)
 
-    async def _place(self, tx: Transaction, run: Run, ask: Ask, event_id: str) -> None:
-        """Find the thread or begin it; check that the files are the user's."""
+    async def _placed(self, tx: Transaction, run: Run, ask: Ask, event_id: str) -> Run:
+        """Find the thread or begin it; a question without files is about those asked of before."""
         for file_id in ask.files:
             await fetch_owned(tx, run.context, Kind.FILE, file_id, "1")
         if ask.thread_id is None:
             title = threads.title_of(ask.text)
             await threads.begin(tx, run.context, run.thread_id, title, event_id, now=run.created_at)
-        else:
-            await fetch_owned(tx, run.context, Kind.THREAD, ask.thread_id, "1")
+            return run
+        await fetch_owned(tx, run.context, Kind.THREAD, ask.thread_id, "1")
+        files = ask.files or await queue.latest_files(tx, run.context, ask.thread_id)
+        return msgspec.structs.replace(run, request=RunRequest(ask.text, files))
 
     async def _stop(
         self, tx: Transaction, context: UserContext, command: StopAgent, digest: str

@@ -82,6 +82,26 @@ async def add(tx: Transaction, run: Run, limits: Limits) -> int:
     return int(max(0, *full))
 
 
+async def latest_files(tx: Transaction, context: UserContext, thread_id: str) -> tuple[str, ...]:
+    """Return the files that the user's last run in a thread was about, as far as they still exist.
+
+    The caller has checked that the thread is the user's.
+    """
+    rows = await tx.execute(
+        "select request from runs where thread_id = ?"
+        " order by created_at desc, run_id desc limit 1",
+        thread_id,
+    )
+    files = msgspec.json.decode(rows[0][0], type=RunRequest).files if rows else ()
+    kept = [
+        await tx.execute(
+            "select file_id from files where file_id = ? and user_id = ?", file_id, context.user_id
+        )
+        for file_id in files
+    ]
+    return tuple(row[0][0] for row in kept if row)
+
+
 async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
     """Take every run that nobody holds and that only needs its end: stopped, or out of time."""
     rows = await tx.execute(

@@ -152,7 +152,7 @@ def first_row(rows: Rows, selection: Selection) -> tuple[Value, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Computed:
     """What a tool found, before its facts have ids."""
 
     summary: str

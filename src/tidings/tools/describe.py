@@ -3,7 +3,7 @@
 from tidings.analysis.record import RECORD
 from tidings.analysis.sql import Statement
 from tidings.domain.facts import Column, Table, ToolResult, Unit
-from tidings.tools.data import Finding, UsageData
+from tidings.tools.data import Computed, UsageData
 from tidings.tools.port import ToolContext
 
 COMMONLY_NEEDED = frozenset(
@@ -58,7 +58,7 @@ class Describe:
                 if f.name in counted or f.name in COMMONLY_NEEDED
             ),
         )
-        return Finding(
+        return Computed(
             summary="What the data hold, and how well each field is filled.",
             statement=str(statement),
             rows=count,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tidings.analysis.record import Dimension
 from tidings.domain.facts import Column, ToolResult, Unit
 from tidings.tools.data import (
-    Finding,
+    Computed,
     Top,
     UsageData,
     Where,
@@ -71,7 +71,7 @@ class Distribution:
         first_row(rows, selection)
         keys = [heading(dimension)] if dimension else []
         counted = [row[len(keys)] for row in rows.rows]
-        return Finding(
+        return Computed(
             summary=f"{spread.summary}{f', by {dimension}' if dimension else ''}.",
             statement=str(statement),
             rows=sum(int(count or 0) for count in counted),

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tidings.analysis.sql import Statement
 from tidings.domain.facts import Column, ToolResult, Unit
-from tidings.tools.data import Finding, UsageData, table
+from tidings.tools.data import Computed, UsageData, table
 from tidings.tools.port import ToolContext
 
 ROWS_MAX = 200
@@ -40,7 +40,7 @@ class Freely:
             Column(name, _unit(name.lower(), kind), name.replace("_", " "))
             for name, kind in zip(rows.columns, rows.types, strict=True)
         ]
-        return Finding(
+        return Computed(
             summary="The answer to a query over the data.",
             statement=sql,
             rows=selection.dataset.rows,

@@ -9,7 +9,7 @@ from tidings.analysis.record import Dimension
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import Column, ToolResult, Unit
 from tidings.tools.data import (
-    Finding,
+    Computed,
     ModelName,
     Top,
     UsageData,
@@ -89,7 +89,7 @@ class Spend:
             Column("share", Unit.RATIO, "share of the cost"),
             Column("cost_per_request_usd", Unit.USD, "cost of a request"),
         ]  # fmt: skip
-        return Finding(
+        return Computed(
             summary=f"Requests, tokens and cost by {' and '.join(names)}.",
             statement=str(statement),
             rows=int(requests or 0),
@@ -141,7 +141,7 @@ class Spend:
             Column("start", Unit.TIME, f"{period}"), REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS,
             Column("tokens", Unit.TOKENS, "tokens"), COST,
         ]  # fmt: skip
-        return Finding(
+        return Computed(
             summary=f"Requests, tokens and cost per {period}.",
             statement=str(statement),
             rows=int(dated),

@@ -9,7 +9,7 @@ from tidings.analysis.record import Dimension
 from tidings.analysis.sql import Statement
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import Column, Table, ToolResult, Unit, Value
-from tidings.tools.data import Finding, ModelName, Selection, UsageData, Where, first_row
+from tidings.tools.data import Computed, ModelName, Selection, UsageData, Where, first_row
 from tidings.tools.port import ToolContext
 
 _UNMEASURED = (
@@ -75,7 +75,7 @@ class Swap:
         notes = ["Both sides are by the price list, whatever the log reports.", note]
         if unpriced:
             notes.append(f"{unpriced:,} requests have no list price and are left out.")
-        return Finding(
+        return Computed(
             summary=f"What the requests of {names} would have cost on {to_model}.",
             statement=str(statement),
             rows=int(requests),

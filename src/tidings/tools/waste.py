@@ -3,7 +3,7 @@
 from tidings.analysis.record import Dimension
 from tidings.domain.facts import Column, Table, ToolResult, Unit
 from tidings.tools.data import (
-    Finding,
+    Computed,
     ModelName,
     Top,
     UsageData,
@@ -77,7 +77,7 @@ class Waste:
             "retry_cost_usd": (retry_usd, Unit.USD, "cost of repeated attempts"),
         }
         found = table(columns, rows, top)
-        return Finding(
+        return Computed(
             summary=f"Failed requests by {dimension}, repeated attempts, and what both cost.",
             statement=str(statement),
             rows=count,
@@ -130,7 +130,7 @@ class Waste:
             Column("share", Unit.RATIO, "share of the group's requests"),
             Column("cost_usd", Unit.USD, "cost of the duplicates"),
         ]
-        return Finding(
+        return Computed(
             summary=f"Requests that repeat an earlier one exactly, by {dimension}.",
             statement=str(statement),
             rows=count,

@@ -41,7 +41,7 @@ class Relation(msgspec.Struct, frozen=True):
     broken: str = "false"
 
 
-class Engine(Protocol):
+class DuckDb(Protocol):
     """The part of a DuckDB connection that is used here."""
 
     def execute(self, query: str) -> duckdb.DuckDBPyConnection:
@@ -49,7 +49,7 @@ class Engine(Protocol):
         ...
 
 
-def read_columns(engine: Engine, source: Source) -> Relation:
+def read_columns(engine: DuckDb, source: Source) -> Relation:
     """Return the file as a relation.
 
     Raises:
@@ -69,7 +69,7 @@ def read_columns(engine: Engine, source: Source) -> Relation:
     return relation
 
 
-def structural_rejections(engine: Engine, source: Source) -> list[Rejection]:
+def structural_rejections(engine: DuckDb, source: Source) -> list[Rejection]:
     """Return the lines of a CSV file that DuckDB could not split into columns, by reason.
 
     Raises:
@@ -138,7 +138,7 @@ def _unique(names: Iterator[str]) -> list[str]:
     return list(seen.values())
 
 
-def _parquet(engine: Engine, path: Path) -> Relation:
+def _parquet(engine: DuckDb, path: Path) -> Relation:
     sql = f"read_parquet({text_literal(str(path))})"
     rows = engine.execute(f"describe select * from {sql}").fetchall()
     return Relation(sql, tuple(_parquet_column(str(name), str(kind)) for name, kind, *_ in rows))
@@ -161,7 +161,7 @@ def _parquet_column(name: str, kind: str) -> SourceColumn:
     return SourceColumn(name, f"{column}::varchar")
 
 
-def _json(engine: Engine, path: Path, format_: Format) -> Relation:
+def _json(engine: DuckDb, path: Path, format_: Format) -> Relation:
     layout = "newline_delimited', ignore_errors = true" if format_ is Format.JSONL else "array'"
     objects = (
         f"read_json_objects({text_literal(str(path))}, format = '{layout}, "
@@ -180,7 +180,7 @@ def _json(engine: Engine, path: Path, format_: Format) -> Relation:
     return Relation(sql, columns, broken="v is null")
 
 
-def _structure(engine: Engine, objects: str) -> dict[str, Any]:
+def _structure(engine: DuckDb, objects: str) -> dict[str, Any]:
     """Return the keys of all records, nested as they are.
 
     Records with the same keys in the same places are looked at once; a pass finds the places of the

@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 
 from tidings.analysis.importing.columns import (
-    Engine,
+    DuckDb,
     Relation,
     read_columns,
     row_too_long,
@@ -16,7 +16,7 @@ from tidings.analysis.importing.errors import ImportRefused
 from tidings.analysis.importing.mapping import Plan, kept_sql, plan_mapping
 from tidings.analysis.importing.report import ImportReport, Rejection
 from tidings.analysis.importing.sniff import Source, open_source
-from tidings.analysis.record import FIELDS, RECORD, Kind
+from tidings.analysis.record import FIELDS, RECORD, FieldKind
 from tidings.analysis.sql import text_literal
 
 ROWS_MAX = 500_000_000
@@ -82,11 +82,11 @@ def _insert(relation: Relation, plan: Plan) -> str:
 
 
 def _reason(field: str) -> str:
-    is_time = field not in FIELDS or FIELDS[field].kind is Kind.TIME
+    is_time = field not in FIELDS or FIELDS[field].kind is FieldKind.TIME
     return f"{field} is not a time" if is_time else f"{field} is not a number of 0 or more"
 
 
-def _settle(engine: Engine, source: Source, plan: Plan) -> ImportReport:
+def _settle(engine: DuckDb, source: Source, plan: Plan) -> ImportReport:
     """Take the rejected rows out again, and count."""
     rejections = structural_rejections(engine, source)
     rows = engine.execute(
@@ -120,7 +120,7 @@ def _settle(engine: Engine, source: Source, plan: Plan) -> ImportReport:
     )
 
 
-def _counts(engine: Engine) -> dict[str, Any]:
+def _counts(engine: DuckDb) -> dict[str, Any]:
     filled = ", ".join(f"count({f.name}) as {f.name}" for f in RECORD)
     cursor = engine.execute(
         f"select count(*) as rows, {filled}, "
@@ -131,7 +131,7 @@ def _counts(engine: Engine) -> dict[str, Any]:
     return {str(d[0]): v for d, v in zip(cursor.description or [], row, strict=True)}
 
 
-def _models(engine: Engine) -> tuple[tuple[str | None, str | None], ...]:
+def _models(engine: DuckDb) -> tuple[tuple[str | None, str | None], ...]:
     rows = engine.execute(
         "select provider, model from target.usage group by all "
         f"order by count(*) desc limit {MODELS_MAX}"

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from tidings.analysis.importing.columns import Engine, Relation, SourceColumn
+from tidings.analysis.importing.columns import DuckDb, Relation, SourceColumn
 from tidings.analysis.importing.names import candidates, milliseconds_per_unit, normalised
 from tidings.analysis.importing.report import Guess, Mapping
-from tidings.analysis.record import FIELDS, RECORD, Kind
+from tidings.analysis.record import FIELDS, RECORD, FieldKind
 from tidings.analysis.sql import identifier
 
 SAMPLE_ROWS = 20_000
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
         return taken + tuple(Mapping(column.name, name, "kept") for name, column in self.kept)
 
 
-def plan_mapping(engine: Engine, relation: Relation) -> Plan:
+def plan_mapping(engine: DuckDb, relation: Relation) -> Plan:
     """Return the mapping that the names of the columns and a sample of their values suggest."""
     engine.execute(f"create temp table sample as select * from {relation.sql} limit {SAMPLE_ROWS}")
     chosen, guesses = _choose(engine, relation)
@@ -60,7 +60,7 @@ def plan_mapping(engine: Engine, relation: Relation) -> Plan:
     return Plan(tuple(ordered), kept, tuple(guesses))
 
 
-def _choose(engine: Engine, relation: Relation) -> tuple[dict[str, Taken], list[Guess]]:
+def _choose(engine: DuckDb, relation: Relation) -> tuple[dict[str, Taken], list[Guess]]:
     """Give each field the first of its candidates whose values can be read."""
     chosen: dict[str, Taken] = {}
     guesses: list[Guess] = []
@@ -77,13 +77,13 @@ def _choose(engine: Engine, relation: Relation) -> tuple[dict[str, Taken], list[
     return chosen, guesses
 
 
-def _take(engine: Engine, field: str, column: SourceColumn) -> tuple[Taken, Guess | None] | None:
+def _take(engine: DuckDb, field: str, column: SourceColumn) -> tuple[Taken, Guess | None] | None:
     """Return how the column gives the field, None if its values do not."""
     kind = FIELDS[_TIME_ONLY.get(field, field)].kind
     text = _cleaned(column)
-    if kind is Kind.TEXT:
+    if kind is FieldKind.TEXT:
         return Taken(field, column.name, f"({text})::varchar", "name"), None
-    if kind is Kind.TIME:
+    if kind is FieldKind.TIME:
         return _take_time(engine, field, column, text)
     number = f"try_cast({text} as double)"
     seen = _sample(engine, text, number)
@@ -98,7 +98,7 @@ def _take(engine: Engine, field: str, column: SourceColumn) -> tuple[Taken, Gues
 
 
 def _take_time(
-    engine: Engine, field: str, column: SourceColumn, text: str
+    engine: DuckDb, field: str, column: SourceColumn, text: str
 ) -> tuple[Taken, Guess | None] | None:
     if column.type in ("TIMESTAMP", "DATE"):
         return Taken(field, column.name, f"({text})::timestamp", "name"), None
@@ -125,7 +125,7 @@ def _cleaned(column: SourceColumn) -> str:
     return f"case when {column.sql} in {_EMPTY} then null else {column.sql} end"
 
 
-def _sample(engine: Engine, text: str, number: str) -> dict[str, float] | None:
+def _sample(engine: DuckDb, text: str, number: str) -> dict[str, float] | None:
     """Return median and maximum of the sample, None if most of it are no numbers."""
     row: Any = engine.execute(
         f"select count({text}), count({number}), median({number}), max({number}) from sample"

@@ -7,7 +7,18 @@ const NUMBER = /^\s*\d+[.)]\s+(.*)$/;
 const QUOTE = /^>\s?(.*)$/;
 const ROW = /^\s*\|(.*)\|\s*$/;
 const RULE = /^\s*\|?[\s:|-]+\|?\s*$/;
-const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)\s]+)[^)]*\)/g;
+const ESCAPE = /\\([!-/:-@[-`{-~])|&(lt|gt|amp|quot);/g;
+const INLINE = new RegExp(
+  [
+    /(\\[!-/:-@[-`{-~]|&(?:lt|gt|amp|quot);)/,
+    /`([^`]+)`/,
+    /\*\*((?:\\.|[^*\\])+)\*\*/,
+    /\*((?:\\.|[^*\\\s])(?:\\.|[^*\\])*)\*/,
+    /\[((?:\\.|[^\]\\])+)\]\(([^)\s]+)[^)]*\)/,
+  ].map((part) => part.source).join("|"),
+  "g",
+);
+const NAMED = { lt: "<", gt: ">", amp: "&", quot: '"' };
 
 export function markdown(text) {
   const out = document.createDocumentFragment();
@@ -61,17 +72,28 @@ function list(kind, items) {
 }
 
 function table(rows) {
-  const cells = rows.filter((row) => !RULE.test(row)).map((row) => row.split("|").map((c) => c.trim()));
+  const right = split(rows.find((row) => RULE.test(row)) ?? "").map((mark) => mark.endsWith(":"));
   const node = document.createElement("table");
-  cells.forEach((row, number) => {
+  rows.filter((row) => !RULE.test(row)).map(split).forEach((row, number) => {
     const line = document.createElement("tr");
     line.append(...row.map((cell) => made(number === 0 ? "th" : "td", cell)));
+    right.forEach((is, at) => line.children[at]?.classList.toggle("figure", is));
     node.append(line);
   });
   const scroll = document.createElement("div");
   scroll.className = "scroll";
   scroll.append(node);
   return scroll;
+}
+
+// An escaped bar does not end its cell.
+function split(row) {
+  const cells = [""];
+  for (const [piece] of row.matchAll(/\\.|[^]/g)) {
+    if (piece === "|") cells.push("");
+    else cells[cells.length - 1] += piece;
+  }
+  return cells.map((cell) => cell.trim());
 }
 
 function made(kind, text) {
@@ -85,12 +107,16 @@ function made(kind, text) {
   return node;
 }
 
-function inline([, mono, bold, slanted, label, address]) {
+function inline([, escaped, mono, bold, slanted, label, address]) {
+  if (escaped) return document.createTextNode(literal(escaped));
   if (mono) return plain("code", mono);
   if (bold) return made("strong", bold);
   if (slanted) return made("em", slanted);
-  return link(label, address);
+  return link(literal(label), address);
 }
+
+// What is escaped is meant as it stands: names from the data must not become markup.
+const literal = (text) => text.replace(ESCAPE, (_, mark, name) => mark ?? NAMED[name]);
 
 // A link shows where it leads; anything but the web is text.
 function link(label, address) {

@@ -53,11 +53,17 @@ function remember(id) {
 
 function event(said) {
   if (said.thread_id !== thread) return;
-  const following = atEnd();
+  const following = said.type === "message_received" || atEnd();
   if (said.type === "message_received") heard(said);
   else runOf(said.run_id)?.take(said);
   controls();
-  if (following) window.scrollTo({ top: document.body.scrollHeight });
+  if (following) reveal(said);
+}
+
+// While it works its last line is in view; when it is done the beginning of its answer.
+function reveal({ type, run_id }) {
+  if (type === "agent_completed") runOf(run_id)?.root.scrollIntoView();
+  else window.scrollTo({ top: document.body.scrollHeight });
 }
 
 function heard({ run_id, payload }) {

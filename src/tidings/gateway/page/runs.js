@@ -25,7 +25,7 @@ export class RunView {
     this.root = node("article", "", "run");
     const head = node("div", "", "head");
     head.append(this.status, this.thought);
-    this.root.append(head, this.bar, this.steps, this.answer, this.end);
+    this.root.append(head, this.end, this.bar, this.steps, this.answer);
   }
 
   take({ type, agent, payload, timestamp }) {

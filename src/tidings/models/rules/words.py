@@ -70,14 +70,17 @@ _RULES: tuple[tuple[Family, str], ...] = (
 )
 
 
-def decide(question: str) -> Decision:
-    """Return the family and the constraints that the question's words show."""
+def decide(question: str, *, has_data: bool = False) -> Decision:
+    """Return the family and the constraints that the question's words show.
+
+    Words that show none are about the data, if there are any, and else about something else.
+    """
     text = " ".join(question.split())
     constraints = _constraints(text)
-    return Decision(_family(text.lower(), constraints), constraints)
+    return Decision(_family(text.lower(), constraints, has_data=has_data), constraints)
 
 
-def _family(text: str, constraints: Constraints) -> Family:
+def _family(text: str, constraints: Constraints, *, has_data: bool) -> Family:
     demands = (constraints.cost_cut, constraints.latency_factor, constraints.growth)
     if sum(demand is not None for demand in demands) > 1:
         return Family.TRADE_OFF
@@ -86,7 +89,9 @@ def _family(text: str, constraints: Constraints) -> Family:
             return family
     if len(constraints.models) > 1:
         return Family.COMPARE_MODELS
-    return Family.SPEND if constraints.assume_model else Family.OTHER
+    if constraints.assume_model:
+        return Family.SPEND
+    return Family.OVERVIEW if has_data else Family.OTHER
 
 
 def _constraints(text: str) -> Constraints:

@@ -5,6 +5,7 @@ and under load one fsync carries many units of work.
 """
 
 import asyncio
+import fcntl
 import queue
 import sqlite3
 import threading
@@ -62,7 +63,7 @@ class SqliteDatabase:
             Unavailable: the file cannot be opened, or was written by a newer version.
         """
         database = cls(path, announce)
-        with _as_unavailable():
+        with _as_unavailable(), _alone(path):
             connection = _connect(path)
             _migrate(connection)
             connection.close()
@@ -224,6 +225,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"pragma cache_size = -{CACHE_KIB}")
     connection.execute(f"pragma wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
     return connection
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time open the file: turning on the WAL does not wait for others."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

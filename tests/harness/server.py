@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from tidings.client.http import Api
 from tidings.domain.events import TERMINAL
 from tidings.settings import load
 
+ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TIDINGS_")} | {
+    "PYTHONPATH": str(ROOT)
+}
+"""What a child process is given: nothing that would change what it does."""
 CRITICAL = (
     "agent_started",
     "agent_thinking",
@@ -31,21 +37,34 @@ CRITICAL = (
 
 
 class ServerProcess:
-    """`tidings serve` as a child process; may be killed and started again on the same store."""
+    """A server as a child process; may be killed and started again on the same store.
 
-    def __init__(self, data_dir: Path) -> None:
+    `program` serves instead of `tidings serve`: a script of a test's or an example's own.
+    """
+
+    def __init__(self, data_dir: Path, program: Path | None = None) -> None:
         self.data_dir = data_dir
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.extra: dict[str, str] = {}
+        self._command = [str(program)] if program else ["-m", "tidings", "serve"]
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tidings", "serve", "--data-dir", str(self.data_dir)]
+        settings = {"TIDINGS_DATA_DIR": str(self.data_dir), "TIDINGS_PORT": str(self.port)}
         self._process = subprocess.Popen(
-            [*command, "--port", str(self.port)], stdout=subprocess.PIPE, text=True
+            [sys.executable, *self._command],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=ENVIRONMENT | settings | self.extra,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == f"ready {self.url}\n"
+
+    def wait(self) -> int:
+        """Wait until the process ends by itself."""
+        return self._finish()
 
     def kill(self) -> None:
         """kill -9: nothing in the process gets to say anything any more."""
@@ -144,6 +163,18 @@ class Client:
         if not any(e.get("run_id") == run_id and e["type"] in TERMINAL for e in self.heard):
             await self.until(lambda f: f.get("run_id") == run_id and f["type"] in TERMINAL)
         return [e for e in self.heard if e.get("run_id") == run_id and "event_id" in e]
+
+
+@contextmanager
+def serving(data_dir: Path, program: Path | None = None) -> Iterator[ServerProcess]:
+    """Have a server run around the block."""
+    server = ServerProcess(data_dir, program)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.is_running():
+            server.stop()
 
 
 async def add_users(server: ServerProcess, *names: str) -> list[User]:

@@ -1,0 +1,73 @@
+"""The examples: short, served by their own process, and they do what they say over a socket."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.harness.server import ROOT, add_users, check_story, serving
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+LINES_MAX = 30
+LOG = "ts,model,input_tokens,output_tokens\n2026-01-01T00:00:00Z,gpt-4o,1000,10\n"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LINES_MAX
+
+
+def test_there_are_no_other_examples() -> None:
+    """Each has its test below."""
+    assert [path.name for path in EXAMPLES] == ["own_agent.py", "own_tool.py"]
+
+
+def test_an_agent_of_ones_own_answers_and_looks_at_the_data(tmp_path: Path) -> None:
+    log = tmp_path / "usage.csv"
+    log.write_text(LOG)
+
+    async def scenario() -> None:
+        (ana,) = await add_users(server, "ana")
+        file_id = await ana.upload(log)
+        async with ana.connected() as client:
+            accepted = await client.ask("hi", "m1", agent="greeter", files=[file_id])
+            events = await client.until_end(accepted["run_id"])
+            check_story(events)
+            assert events[-1]["payload"]["answer"].startswith("Hello! ")
+            [called] = [e["payload"] for e in events if e["type"] == "tool_executing"]
+            assert called["tool"] == "describe_data"
+
+    with serving(tmp_path / "data", ROOT / "examples" / "own_agent.py") as server:
+        asyncio.run(scenario())
+
+
+def test_a_tool_of_ones_own_can_be_called_by_agents(tmp_path: Path) -> None:
+    program = ROOT / "tests" / "harness" / "programs" / "with_own_tool.py"
+
+    async def scenario() -> None:
+        (ana,) = await add_users(server, "ana")
+        async with ana.connected() as client:
+            accepted = await client.ask("hi", "m1", agent="counts_energy")
+            events = await client.until_end(accepted["run_id"])
+            [done] = [e["payload"] for e in events if e["type"] == "tool_completed"]
+            assert (done["tool"], done["ok"]) == ("energy_of", True)
+            [fact] = done["result"]["facts"]
+            assert (fact["value"], fact["label"]) == (0.6, "Energy in Wh")
+            assert events[-1]["payload"]["answer"] == "0.6"
+
+    with serving(tmp_path / "data", program) as server:
+        asyncio.run(scenario())
+
+
+def test_the_example_of_a_tool_serves_as_it_stands(tmp_path: Path) -> None:
+    """The analyst may use the tool; the question is answered all the same."""
+
+    async def scenario() -> None:
+        (ana,) = await add_users(server, "ana")
+        async with ana.connected() as client:
+            accepted = await client.ask("What does it cost?", "m1")
+            events = await client.until_end(accepted["run_id"])
+            assert events[-1]["type"] == "agent_completed"
+
+    with serving(tmp_path / "data", ROOT / "examples" / "own_tool.py") as server:
+        asyncio.run(scenario())

@@ -1,0 +1,62 @@
+"""`tidings` as people run it: a process with arguments, an exit status and two streams."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.harness.server import ENVIRONMENT, ROOT
+
+COMMAND_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The JSON lines that it printed."""
+        return [msgspec.json.decode(line) for line in self.out.split("\n") if line]
+
+
+def tidings(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
+    """Run a command to its end; whatever happens, people see no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tidings", *map(str, arguments)],
+        check=False,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        cwd=ROOT,
+        env=ENVIRONMENT | environment,
+    )
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def start(*arguments: str | Path, **environment: str) -> "subprocess.Popen[str]":
+    """Start a command whose output is read while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tidings", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT | environment,
+    )
+
+
+def refused(ran: Ran, code: str) -> None:
+    """Check that a command said no in one line."""
+    assert (ran.status, ran.out) == (1, "")
+    assert re.fullmatch(rf"tidings: [^\n]+[.?] \({code}\)\n", ran.err), ran.err
