@@ -34,12 +34,18 @@ def run(data_dir: Path, file: Path | None, question: str, *, once: bool) -> int:
     console = Console(highlight=False)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _server(data_dir) as url:
-        console.print(f"[green]✔[/] server    {url}  [dim](everything is kept in {data_dir}/)[/]")
+        console.print(
+            f"[green]✔[/] server    {url}  [dim](everything is kept in {data_dir}/)[/]",
+            soft_wrap=True,
+        )
         name, password, token = asyncio.run(_sign_up(data_dir))
         console.print(f"[green]✔[/] user      {name}")
         path = file or _generate(data_dir)
         terminal = asyncio.run(_ask(console, Server(url, token), path, question, data_dir))
-        console.print(f"\n  chat page   {url}/   [dim]sign in as[/] {name} [dim]with[/] {password}")
+        console.print(
+            f"\n  chat page   {url}/   [dim]sign in as[/] {name} [dim]with[/] {password}",
+            soft_wrap=True,
+        )
         if not once:
             console.print("  The server stays up. Ctrl-C ends it.")
             _wait_for_ctrl_c()
@@ -88,7 +94,7 @@ async def _ask(
     api = Api(server.url, server.token)
     uploaded = await api.upload(path)
     found = uploaded["import_report"]
-    console.print(f"[green]✔[/] imported  {path}  [dim]{found['rows']:,} rows[/]\n")
+    console.print(f"[green]✔[/] imported  {path}  [dim]{found['rows']:,} rows[/]\n", soft_wrap=True)
     show = Show(console)
     asked = Inquiry(question, file_ids=(uploaded["file_id"],))
     terminal = await ask(server, asked, new_ids(), lambda applied: show.event(applied.event))
@@ -106,7 +112,7 @@ async def _report(console: Console, api: Api, report_id: str, data_dir: Path) ->
     console.print(Rule("the report", style="dim"))
     console.print(Markdown(json.loads(documents["json"])["text"]))
     console.print(Rule(style="dim"))
-    console.print(f"  report      {folder}/report.html  [dim](also .md, .json)[/]")
+    console.print(f"  report      {folder}/report.html  [dim](also .md, .json)[/]", soft_wrap=True)
 
 
 def _wait_for_ctrl_c() -> None:

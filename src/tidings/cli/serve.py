@@ -21,7 +21,6 @@ from tidings.settings import Settings, load
 ADDRESS_FILE = "server.url"
 LOCK_FILE = "server.lock"
 STOP_SECONDS = 10
-HEADER_BYTES_MAX = 64 * 1024
 BACKLOG = 2048
 
 
