@@ -192,7 +192,7 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
 
 
 async def ready_to_accept(server: Server) -> None:
-    while not server.started:  # noqa: ASYNC110 - it has nothing to wait for
+    while not server.started:
         await asyncio.sleep(0.01)
 
 
