@@ -1,6 +1,6 @@
 """What runs in the server's process: `python -m bench.served WHAT`, told what to do by its stdin.
 
-Every server here is the product's own (`tidings.cli.serve.Server`), around one application or
+Every server here is the product's own (`tidings.cli.serve.HttpServer`), around one application or
 another, so that what differs is the application.
 """
 
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.agents import ZeroModel, echo, one_tool
 from tidings.app import App, build
-from tidings.cli.serve import Server
+from tidings.cli.serve import HttpServer
 from tidings.domain.context import UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
@@ -157,7 +157,7 @@ async def main(what: str) -> None:
             await app.begin()
             async with app.running(), asyncio.TaskGroup() as tasks:
                 ready, commands, http = await prepare(what, app)
-                server = Server(replace(app, http=http), settings, listening)
+                server = HttpServer(replace(app, http=http), settings, listening)
                 serving = tasks.create_task(server.serve(sockets=[listening]))
                 ready["url"] = "http://{}:{}".format(*listening.getsockname()[:2])
                 await ready_to_accept(server)
