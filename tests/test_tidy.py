@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tidings"
 FILE_LINES_MAX = 400
@@ -29,14 +27,8 @@ BROAD_EXCEPTS = {
 """The worker's outer loop; the gateway's outer edge, over HTTP and over the socket; and the writer
 thread, which swallows nothing: it hands what was raised to the caller on the event loop."""
 
-sources = pytest.mark.parametrize(
-    "path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE))
-)
-everything = pytest.mark.parametrize(
-    "path",
-    sorted(p for folder in ("src", "tests", "examples") for p in (ROOT / folder).rglob("*.py")),
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+SOURCES = sorted(SOURCE.rglob("*.py"))
+EVERYTHING = sorted(p for f in ("src", "tests", "examples") for p in (ROOT / f).rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -57,12 +49,12 @@ def methods(class_: ast.ClassDef) -> Iterator[Function]:
     yield from (n for n in class_.body if isinstance(n, Function))
 
 
-@everything
-def test_a_file_and_its_functions_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= FILE_LINES_MAX
-    for function in functions(path):
-        lines = (function.end_lineno or 0) - function.lineno + 1 - _docstring_lines(function)
-        assert lines <= FUNCTION_LINES_MAX, f"{function.name} has {lines} lines"
+def test_files_and_functions_are_short() -> None:
+    for path in EVERYTHING:
+        assert len(path.read_text().splitlines()) <= FILE_LINES_MAX, path
+        for function in functions(path):
+            lines = (function.end_lineno or 0) - function.lineno + 1 - _docstring_lines(function)
+            assert lines <= FUNCTION_LINES_MAX, f"{path}: {function.name} has {lines} lines"
 
 
 def _docstring_lines(function: Function) -> int:
@@ -72,35 +64,38 @@ def _docstring_lines(function: Function) -> int:
     return first.end_lineno - first.lineno + 1
 
 
-@sources
-def test_a_class_has_one_job_and_a_name_for_it(path: Path) -> None:
-    for class_ in classes(path):
-        names = [method.name for method in methods(class_) if not _is_property(method)]
-        public = [name for name in names if not name.startswith("_")]
-        assert len(public) <= PUBLIC_METHODS_MAX, f"{class_.name}: {public}"
-        assert len(names) <= METHODS_MAX, f"{class_.name}: {names}"
-        assert not BANNED.search(class_.name), class_.name
+def test_a_class_has_one_job_and_a_name_for_it() -> None:
+    for path in SOURCES:
+        for class_ in classes(path):
+            names = [m.name for m in methods(class_) if not _is_property(m)]
+            public = [name for name in names if not name.startswith("_")]
+            assert len(public) <= PUBLIC_METHODS_MAX, f"{path}: {class_.name}: {public}"
+            assert len(names) <= METHODS_MAX, f"{path}: {class_.name}: {names}"
+            assert not BANNED.search(class_.name), f"{path}: {class_.name}"
 
 
 def _is_property(method: Function) -> bool:
     return any(ast.unparse(decorator) == "property" for decorator in method.decorator_list)
 
 
-def test_a_class_is_defined_once() -> None:
-    names = Counter(class_.name for path in SOURCE.rglob("*.py") for class_ in classes(path))
+def test_a_name_stands_for_one_class() -> None:
+    names = Counter(class_.name for path in SOURCES for class_ in classes(path))
     assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []
 
 
-@sources
-def test_a_collaborator_is_required_at_construction(path: Path) -> None:
+def test_a_collaborator_is_required_at_construction() -> None:
     """What a class keeps and calls is never None: nothing has to ask whether it is there."""
-    for class_ in classes(path):
-        for method in methods(class_):
-            if method.name != "__init__":
-                continue
-            for argument in (*method.args.args, *method.args.kwonlyargs):
+    for path in SOURCES:
+        for class_ in classes(path):
+            for argument in _construction(class_):
                 kinds = set(_alternatives(argument.annotation))
                 assert "None" not in kinds or kinds <= DATA | {"None"}, (class_.name, argument.arg)
+
+
+def _construction(class_: ast.ClassDef) -> Iterator[ast.arg]:
+    for method in methods(class_):
+        if method.name == "__init__":
+            yield from (*method.args.args, *method.args.kwonlyargs)
 
 
 def _alternatives(annotation: ast.expr | None) -> Iterator[str]:
@@ -117,19 +112,20 @@ def _alternatives(annotation: ast.expr | None) -> Iterator[str]:
             return
 
 
-@sources
-def test_imports_stand_at_the_top(path: Path) -> None:
+def test_imports_stand_at_the_top() -> None:
     """Inside a function only with a reason beside it."""
-    lines = path.read_text().splitlines()
-    for function in functions(path):
-        for node in ast.walk(function):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                assert re.search(r"# noqa: PLC0415 - \w+", lines[node.lineno - 1]), node.lineno
+    for path in SOURCES:
+        lines = path.read_text().splitlines()
+        for function in functions(path):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    line = lines[node.lineno - 1]
+                    assert re.search(r"# noqa: PLC0415 - \w+", line), f"{path}: {line}"
 
 
 def test_broad_excepts_are_where_they_are_named() -> None:
     found: Counter[str] = Counter()
-    for path in SOURCE.rglob("*.py"):
+    for path in SOURCES:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.ExceptHandler) and _is_broad(node):
                 found[str(path.relative_to(SOURCE))] += 1
@@ -145,7 +141,6 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
     return not (isinstance(last, ast.Raise) and last.exc is None)
 
 
-@everything
-def test_a_file_says_in_its_first_line_what_it_is(path: Path) -> None:
-    if path.read_text():
-        assert ast.get_docstring(tree(path))
+def test_a_file_says_at_its_top_what_it_is() -> None:
+    silent = [p for p in EVERYTHING if p.read_text() and not ast.get_docstring(tree(p))]
+    assert silent == []

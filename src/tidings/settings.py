@@ -11,7 +11,6 @@ from tidings.domain.errors import InvalidInput
 PREFIX = "TIDINGS_"
 SECRETS = frozenset({"token"})
 """Settings whose values are never shown."""
-_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,22 @@ def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.envir
         if value is None:
             value = environment.get(variable)
         if value is not None:
-            given[setting.name] = _converted(variable, value, type(setting.default))
+            given[setting.name] = _converted(variable, value, _kind(setting.default))
     return _checked(Settings(**given))
+
+
+def _kind(default: Any) -> type:
+    return Path if isinstance(default, Path) else type(default)
 
 
 def _converted(variable: str, value: Any, kind: type) -> Any:
     try:
         return kind(value)
     except (TypeError, ValueError) as error:
-        raise InvalidInput("bad_setting", f"{variable} must be {_NUMBERS[kind]}.") from error
+        raise InvalidInput("bad_setting", f"{variable} must be {_KINDS[kind]}.") from error
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def _checked(settings: Settings) -> Settings:

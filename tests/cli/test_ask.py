@@ -109,5 +109,5 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(ana: User, tmp_path: Path
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "nonsense"])
-def test_a_server_that_is_not_there_is_told_at_once(ana: User, address: str) -> None:
+def test_a_server_that_is_not_there_is_soon_given_up(ana: User, address: str) -> None:
     refused(ask(ana, "completes", "--server", address), "server_unreachable")

@@ -45,14 +45,13 @@ async def ask(
 ) -> Event:
     """Ask and show every event of the run once; return its terminal event.
 
-    Ctrl-C asks the server to stop the run and waits for its end; a second one does not wait.
+    Ctrl-C asks the server to stop the run and waits for its end; a second one waits no longer.
 
     Raises:
         Unavailable: `server_unreachable`: no server answers there.
         TidingsError: the server refused, by code and sentence.
     """
     api = Api(server.url, server.token)
-    await api.reach()
     sent = [(await api.upload(path))["file_id"] for path in question.files]
     files = (*question.file_ids, *sent)
     said = StartPayload(question.text, question.agent, question.thread_id, files)
@@ -84,14 +83,13 @@ async def _until_end(session: Session, receipt: Receipt, show: Callable[[Apply],
 
 @contextmanager
 def _on_ctrl_c(act: Callable[[], None]) -> Iterator[None]:
-    """Act on the first Ctrl-C; the next one ends the process, as if nobody listened."""
     loop = asyncio.get_running_loop()
 
-    def once() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
+    def first() -> None:
+        loop.remove_signal_handler(signal.SIGINT)  # the next one interrupts as usual
         act()
 
-    loop.add_signal_handler(signal.SIGINT, once)
+    loop.add_signal_handler(signal.SIGINT, first)
     try:
         yield
     finally:

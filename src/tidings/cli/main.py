@@ -12,7 +12,7 @@ from rich.console import Console
 from tidings.app import App, build, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
-from tidings.cli.ask import Inquiry, Server, ask, exit_code
+from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
@@ -33,7 +33,10 @@ Name = Annotated[str, typer.Argument(help="The user's name.")]
 def main() -> None:
     """Run the command line; a refusal is one line and exit status 1."""
     with refusals_in_a_line():
-        cli()
+        try:
+            cli()
+        except KeyboardInterrupt:
+            raise SystemExit(EXIT_CANCELLED) from None
 
 
 @cli.command()
@@ -116,7 +119,7 @@ def replay(
     """Print the stored events of a run or a thread, as JSON lines."""
     frames = _with_app(_settings(data_dir), lambda app: app.stored_events(what))
     if not frames:
-        raise NotFound(f"There is no run and no thread {what}.")
+        raise NotFound("There is no run and no thread of this id.")
     for frame in frames:
         sys.stdout.write(frame.decode() + "\n")
 

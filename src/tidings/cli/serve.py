@@ -76,12 +76,12 @@ async def _serve(
     try:
         await app.begin()
         async with app.running():
-            await _Server(app, settings, listening).serve(sockets=[listening])
+            await Server(app, settings, listening).serve(sockets=[listening])
     finally:
         await app.close()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Uvicorn, which says when it is ready and lets clients go before it stops."""
 
     def __init__(self, app: App, settings: Settings, listening: socket.socket) -> None:

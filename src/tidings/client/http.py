@@ -23,10 +23,6 @@ class Api:
         self._url = url.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"}
 
-    async def reach(self) -> None:
-        """Return if a server answers."""
-        await self._call("GET", "/livez")
-
     async def upload(self, path: Path) -> dict[str, Any]:
         """Send a file and have it imported; return what the server found in it."""
         with path.open("rb") as file:

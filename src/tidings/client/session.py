@@ -144,7 +144,8 @@ class Session:
                 return
             finally:
                 self._socket = None
-            pause = min(BACKOFF_MAX_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(failures, 10))
+            longest = BACKOFF_MAX_SECONDS if self._known else BACKOFF_BASE_SECONDS
+            pause = min(longest, BACKOFF_BASE_SECONDS * 2 ** min(failures, 10))
             await asyncio.sleep(self._rng.uniform(0, pause))
 
     async def _converse(self, socket: ClientConnection) -> None:

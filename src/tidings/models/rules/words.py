@@ -8,6 +8,9 @@ from tidings.models.tasks import Constraints, Decision, Family, FeatureLimit
 
 T = TypeVar("T")
 
+READ_CHARACTERS_MAX = 2_000
+"""How much of a question is read for its family: half from its beginning, half from its end."""
+
 _MODEL = (
     r"(?:gpt-[\w.\-]*\w|o[134](?:-mini|-pro)?|claude-[\w.\-]*\w|gemini-[\w.\-]*\w"
     r"|mistral-[\w.\-]*\w|llama[\w.\-]*\d[\w.\-]*|deepseek-[\w.\-]*\w|qwen[\w.\-]*\d[\w.\-]*)"
@@ -19,7 +22,7 @@ _LOAD = r"(?:usage|traffic|volume|load|requests|calls|users)"
 _LESS = (
     r"\b(?:cut|cutting|reduc\w+|sav\w+|lower\w*|trim\w*|optimi[sz]\w+|decreas\w+|shrink\w*|down)"
 )
-_FEATURE = r"(?:(?:feature|function|tool|agent)\s+)?[\"'`]?([A-Za-z][\w\-]*)[\"'`]?"
+_FEATURE = r"(?<![\w\-])(?:(?:feature|function|tool|agent)\s+)?[\"'`]?([A-Za-z][\w\-]*)[\"'`]?"
 _TIMES = {
     "two": 2.0,
     "twice": 2.0,
@@ -76,6 +79,9 @@ def decide(question: str, *, has_data: bool = False) -> Decision:
     Words that show none are about the data, if there are any, and else about something else.
     """
     text = " ".join(question.split())
+    if len(text) > READ_CHARACTERS_MAX:  # what is pasted in between is no question
+        half = READ_CHARACTERS_MAX // 2
+        text = f"{text[:half]} {text[-half:]}"
     constraints = _constraints(text)
     return Decision(_family(text.lower(), constraints, has_data=has_data), constraints)
 

@@ -1,0 +1,1 @@
+"""Measures the product against its limit and a peer; see README.md."""

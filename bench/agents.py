@@ -1,0 +1,50 @@
+"""One message, one tool call, a streamed answer, and a model that takes no time."""
+
+from tidings.domain.facts import ToolResult
+from tidings.domain.runs import Outcome
+from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolCall, Usage
+from tidings.runs.context import RunContext
+from tidings.tools.port import ToolContext, tool
+
+WORDS = [f"word{n} " for n in range(20)]
+
+
+class ZeroModel:
+    """Calls the tool once, then answers in twenty pieces."""
+
+    @property
+    def name(self) -> str:
+        return "bench:zero"
+
+    async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
+        if request.messages[-1].role == "user":
+            call = ToolCall("c1", "echo", {"text": "hello"})
+            return ModelReply(self.name, "", (call,), Usage(10, 5, 0.0))
+        for word in WORDS:
+            await on_text(word)
+        return ModelReply(self.name, "".join(WORDS), (), Usage(20, 20, 0.0))
+
+
+@tool(repeatable=True)
+async def echo(ctx: ToolContext, text: str) -> ToolResult:
+    """Return what was said."""
+    return ToolResult(summary=f"{ctx.call_id}: {text}")
+
+
+async def one_tool(ctx: RunContext) -> Outcome:
+    """Ask the model, make the call it wants, and let it answer."""
+    await ctx.plan("Answer the question", ["Call the tool", "Answer"])
+    await ctx.think("I call the tool.", 0.2)
+    opening = Message("user", ctx.request.text)
+    wants = await ctx.model(ModelRequest("Be brief.", (opening,)))
+    (call,) = wants.calls
+    outcome = await ctx.tool(call.name, call.arguments, purpose="Look it up")
+    assert outcome.result is not None
+    shown = Message("tool", outcome.result.summary, call_id=call.id, tool=call.name)
+    messages = (opening, Message("assistant", calls=wants.calls), shown)
+
+    async def on_text(text: str) -> None:
+        await ctx.delta("answer", text)
+
+    reply = await ctx.model(ModelRequest("Be brief.", messages), on_text=on_text)
+    return Outcome(reply.text)

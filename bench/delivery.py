@@ -1,0 +1,147 @@
+"""Events: durable, delivered and acknowledged, against the same server's push of prepared bytes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bench.processes import Served, served
+from bench.tables import percentile, table
+from bench.wire import Reader
+
+SECONDS = 4.0
+ACK_SECONDS = 0.2
+DRAIN_SECONDS = 20.0
+STAMP = b'"payload":{"t":'
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Events that arrived, by the wall's clock and by the server's processor."""
+
+    events: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.events / self.seconds
+
+    @property
+    def per_cpu_second(self) -> float:
+        return self.events / self.cpu_seconds
+
+
+@asynccontextmanager
+async def readers(
+    server: Served, connections: int, streams: list[str] | None = None
+) -> AsyncIterator[list[Reader]]:
+    """Open so many connections, each with a stream of its own, and acknowledge for them."""
+    found = [Reader() for _ in range(connections)]
+    for number, reader in enumerate(found):
+        token = server.tokens[number % len(server.tokens)]
+        await reader.connect(server.url, token, streams[number] if streams else None)
+    acking = asyncio.get_running_loop().create_task(_acknowledge(found))
+    try:
+        yield found
+    finally:
+        acking.cancel()
+        for reader in found:
+            reader.wire.close()
+
+
+async def product(connections: int, each: int) -> Rate:
+    """Append to every connection's stream, `each` events a transaction, until each is applied."""
+    async with served("product") as server:
+        streams = (await server.tell("open", connections=connections))["streams"]
+        async with readers(server, connections, streams) as found:
+            rate = await _measure(server, found, each)
+            kept = await server.tell("acknowledged")
+            assert kept["acknowledged"] == rate.events, kept
+            return rate
+
+
+async def limit(connections: int, each: int) -> Rate:
+    """Push prepared messages of `each` events."""
+    async with served("limit") as server, readers(server, connections) as found:
+        return await _measure(server, found, each)
+
+
+async def _measure(server: Served, found: list[Reader], each: int) -> Rate:
+    cpu = server.cpu_seconds()
+    done = await server.tell("produce", seconds=SECONDS, each=each)
+    await _until(lambda: sum(reader.events for reader in found) >= done["appended"])
+    taken = time.monotonic() - done["begun"]
+    return Rate(done["appended"], taken, server.cpu_seconds() - cpu)
+
+
+async def latency(connections: int, per_second: int) -> list[float]:
+    """Return the milliseconds from each append to its arrival, at a steady rate."""
+    took: list[float] = []
+
+    def on_events(message: bytes, _count: int) -> None:
+        now, at = time.monotonic(), 0
+        while (at := message.find(STAMP, at)) >= 0:
+            at += len(STAMP)
+            took.append((now - float(message[at : message.index(b",", at)])) * 1000)
+
+    async with served("product") as server:
+        streams = (await server.tell("open", connections=connections))["streams"]
+        async with readers(server, connections, streams) as found:
+            for reader in found:
+                reader.on_events = on_events
+            pause = connections / per_second
+            done = await server.tell("produce", seconds=SECONDS, each=1, pause=pause)
+            await _until(lambda: len(took) >= done["appended"])
+    return took
+
+
+async def idle(connections: int) -> float:
+    """Return the KiB that an idle connection takes."""
+    async with served("product") as server:
+        streams = (await server.tell("open", connections=connections))["streams"]
+        before = server.memory_mib()
+        async with readers(server, connections, streams):
+            return (server.memory_mib() - before) * 1024 / connections
+
+
+async def report() -> str:
+    rows: list[list[object]] = []
+    for connections in (100, 1000):
+        for each in (1, 8):
+            ours, raw = await product(connections, each), await limit(connections, each)
+            rows.append(
+                [
+                    f"{connections} connections, {each} a transaction",
+                    ours.per_second,
+                    raw.per_second,
+                    ours.per_second / raw.per_second,
+                    1e6 / ours.per_cpu_second,
+                    1e6 / raw.per_cpu_second,
+                ]
+            )
+    heads = ["events/s", "product", "limit", "ratio", "product, CPU us", "limit, CPU us"]
+    text = table("Events durable, delivered, acknowledged", heads, rows)
+    rows = []
+    for connections, per_second in ((200, 1000), (2000, 3000)):
+        took = await latency(connections, per_second)
+        shares = [percentile(took, share) for share in (0.5, 0.99, 1.0)]
+        rows.append([f"{connections} connections, {per_second} events/s", *shares])
+    text += "\n" + table("Append to applied", ["ms", "p50", "p99", "max"], rows)
+    kib = await idle(1000)
+    return text + "\n" + table("Idle connection", ["", "KiB"], [["1,000 connections", kib]])
+
+
+async def _until(arrived: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DRAIN_SECONDS):
+        while not arrived():
+            await asyncio.sleep(0.005)
+
+
+async def _acknowledge(found: list[Reader]) -> None:
+    """Acknowledge in time what did not come to a full batch."""
+    while True:
+        await asyncio.sleep(ACK_SECONDS)
+        for reader in found:
+            reader.acknowledge()

@@ -1,0 +1,79 @@
+"""A server in a process of its own, on a core of its own, and what it uses."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+SERVER_CORE, LOAD_CORE = 0, 1
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Served:
+    """A running server; `ready` is what it said when it was."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
+        self.url: str = ready["url"]
+        self.tokens: list[str] = ready["tokens"]
+        self._process = process
+
+    async def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Give a command and return the answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([command, arguments]).encode() + b"\n")
+        return await _line(self._process)
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time the server has used, in all its threads."""
+        return cpu_seconds(self._process.pid)
+
+    def memory_mib(self) -> float:
+        """Return its resident memory."""
+        return memory_mib(self._process.pid)
+
+
+@asynccontextmanager
+async def served(what: str) -> AsyncIterator[Served]:
+    """Run `bench.served` around the block."""
+    process = await asyncio.create_subprocess_exec(
+        *on_core(SERVER_CORE, sys.executable, "-m", "bench.served", what),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    try:
+        yield Served(process, await _line(process))
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+
+
+def on_core(core: int, *command: str) -> tuple[str, ...]:
+    """Return the command, bound to a core where the machine has more than one."""
+    return ("taskset", "-c", str(core), *command) if os.cpu_count() != 1 else command
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line) / 1024
+
+
+async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = b""
+    while not line.startswith(b"{"):  # the server's own line, that it is ready, says less
+        line = await process.stdout.readline()
+        if not line:
+            raise RuntimeError("the server has gone")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
