@@ -1,0 +1,146 @@
+"""What the documents say is what the code does: names, values, links, tests and snippets."""
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tests.harness.cli import tidings
+from tests.harness.server import ENVIRONMENT, ROOT, ServerProcess
+from tests.reading import error_codes, limits, notices
+from tidings.domain.events import EventType
+from tidings.gateway.http.problems import _FIELD_CODES, _FRAMEWORK
+from tidings.protocol.closing import Close
+from tidings.protocol.frames import TYPES
+from tidings.settings import PREFIX, Settings
+
+DOCS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.as_posix()
+)
+LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TEST = re.compile(r"`(?:tests/)?(\w+/\w+\.py)::(test_\w+)`")
+LINKED_TEST = re.compile(r"\[`(test_\w+)`\]\((tests/[^)]+)\)")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def rows(name: str) -> dict[str, str]:
+    """Return the rows of a document's tables by what stands in their first cell."""
+    lines = [line for line in read(name).splitlines() if line.startswith("| `")]
+    return {line.split("|")[1].strip().strip("`"): line for line in lines}
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the places in a document that a link can name, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    table = rows("docs/operations.md")
+    for setting in fields(Settings):
+        row = table[PREFIX + setting.name.upper()]
+        if setting.default != "":
+            assert f"`{setting.default}`" in row
+    named = {name for name in table if name.startswith(PREFIX)}
+    assert named == {PREFIX + setting.name.upper() for setting in fields(Settings)}
+
+
+def test_every_type_of_event_and_frame_is_in_the_protocol() -> None:
+    table = rows("docs/protocol.md")
+    assert {event.value for event in EventType} <= table.keys()
+    assert set(TYPES) <= table.keys()
+
+
+def test_the_close_codes_are_those_of_the_protocol() -> None:
+    text = read("docs/protocol.md")
+    told = {int(code): name for code, name in re.findall(r"^\| (\d{4}) \| `(\w+)`", text, re.M)}
+    assert told == {close.value: close.name for close in Close}
+
+
+def test_every_code_of_a_refusal_is_documented() -> None:
+    told = set(re.findall(r"`([a-z_]+)`", read("docs/errors.md")))
+    framework = {code for code, _ in _FRAMEWORK.values()} | set(_FIELD_CODES.values())
+    assert (error_codes() | framework) - told == set()
+
+
+def test_every_notice_is_in_the_protocol() -> None:
+    assert notices() - set(re.findall(r"`([a-z_]+)`", read("docs/protocol.md"))) == set()
+
+
+def test_every_limit_is_documented_with_its_value() -> None:
+    table = {name: row.split("|")[2].strip() for name, row in rows("docs/limits.md").items()}
+    assert table == limits()
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in LINK.findall(FENCED.sub("", path.read_text())):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (path.parent / name).resolve() if name else path
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_every_test_that_is_named_as_proof_exists() -> None:
+    named = [(f"tests/{file}", test) for file, test in TEST.findall(read("docs/guarantees.md"))]
+    named += [(file, test) for test, file in LINKED_TEST.findall(read("README.md"))]
+    assert len(named) > 40
+    missing = [(f, t) for f, t in named if f"def {t}(" not in (ROOT / f).read_text()]
+    assert missing == []
+
+
+def test_every_promise_has_its_proof() -> None:
+    promises = read("docs/guarantees.md").split("\n## ")[1:]
+    assert promises
+    for promise in promises:
+        assert "**Promise.**" in promise
+        assert "**Not promised.**" in promise
+        assert TEST.search(promise.partition("**Proof.**")[2])
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        path = waiting.pop()
+        reached.add(path)
+        for target in LINK.findall(FENCED.sub("", path.read_text())):
+            there = (path.parent / target.partition("#")[0]).resolve()
+            there_are = sorted(there.glob("*.md")) if there.is_dir() else [there]
+            waiting += [p for p in there_are if p.suffix == ".md" and p not in reached]
+    assert set(DOCS) <= reached
+
+
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    shown = PYTHON.findall(read("README.md"))[0]
+    assert read("examples/own_agent.py").endswith(shown)
+
+
+def test_the_readmes_plain_client_works(tmp_path: Path) -> None:
+    program = tmp_path / "plain.py"
+    program.write_text(PYTHON.findall(read("README.md"))[1])
+    server = ServerProcess(tmp_path / "data")
+    server.start()
+    try:
+        tidings("user", "add", "ana", "--password-stdin", "--data-dir", server.data_dir,
+                stdin="correct horse\n")  # fmt: skip
+        token = tidings("token", "ana", "--data-dir", server.data_dir).out.strip()
+        url = server.url.replace("http", "ws")
+        done = subprocess.run(
+            [sys.executable, program, url, token, "What did we spend?"],
+            check=True, capture_output=True, text=True, timeout=60, env=ENVIRONMENT,
+        )  # fmt: skip
+    finally:
+        server.stop()
+    heard = done.stdout.splitlines()
+    assert '"type":"connection_established"' in heard[0]
+    assert '"type":"agent_completed"' in heard[-1]
