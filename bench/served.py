@@ -191,7 +191,7 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
     return {"tokens": tokens}, commands, app.http
 
 
-async def ready_to_accept(server: Server) -> None:
+async def ready_to_accept(server: HttpServer) -> None:
     while not server.started:
         await asyncio.sleep(0.01)
 
