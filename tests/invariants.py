@@ -266,7 +266,7 @@ def _against_store(shelf: Shelf, applied: AppliedEvent, event: Wire) -> Iterator
         row, stored = found
         if None not in (applied.at, row.committed) and applied.at < row.committed:  # type: ignore[operator]
             yield f"applied at {applied.at}, before its commit at {row.committed}"
-        if event.first == event.offset and stored.first == stored.offset:
+        if event.first_offset is None and stored.first_offset is None:
             if applied.frame != row.frame:
                 yield f"differs from the store's {row.frame[:200]!r}"
         elif _piece(event, offset) != _piece(stored, offset):

@@ -22,7 +22,6 @@ from tidings.protocol.frames import ECHO_CHARACTERS_MAX, SUBSCRIPTIONS_MAX, Mism
 from tidings.protocol.server_frames import StreamStatus, not_followed
 from tidings.router.accept import Router
 
-SEND_SECONDS_MAX = 30.0
 READ_EVENTS = 128
 SOCKETS_PER_USER_MAX = 100
 
@@ -103,7 +102,7 @@ class Socket:
     def tick(self) -> None:
         """Hear that about a second has passed."""
         since = self._sending_since
-        if since is not None and self._now() - since > SEND_SECONDS_MAX:
+        if since is not None and self._now() - since > self._backend.pace.send:
             self.leave(Close.SLOW, "the client does not read")
         self._ticked.set()
 
