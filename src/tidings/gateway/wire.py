@@ -14,9 +14,13 @@ from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
+from tidings.protocol.closing import Close
+
 HEAD_SECONDS = 5.0
 HEAD_BYTES_MAX = 64 * 1024
 FRAGMENT_BYTES_MEAN_MIN = 16
+CLOSING_SECONDS = 5.0
+PINGS_PER_SECOND_MAX = 100
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -63,7 +67,11 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Takes its frames from `BoundedFrames`."""
+    """Takes its frames from `BoundedFrames`; a client that does not read is not waited for."""
+
+    _last_wait: TimerHandle | None = None
+    _pings = 0
+    _pings_since = 0.0
 
     def __init__(
         self,
@@ -74,6 +82,32 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.conn = BoundedFrames(extensions=[], max_size=config.ws_max_size, logger=_log)
+        self.close_timeout = CLOSING_SECONDS
+
+    def handle_ping(self) -> None:
+        """Answer; but not a flood, nor a client that does not read what it is sent."""
+        now = self.loop.time()
+        if now - self._pings_since >= 1:
+            self._pings, self._pings_since = 0, now
+        self._pings += 1
+        if self._pings > PINGS_PER_SECOND_MAX:
+            self.conn.fail(Close.ABUSE, "too many pings")
+            self.handle_parser_exception()
+        elif self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """Give what is unsent a last moment: closing alone waits for it, for ever."""
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self._last_wait = self.loop.call_later(CLOSING_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._last_wait is not None:
+            self._last_wait.cancel()
+        super().connection_lost(exc)
 
 
 class BoundedFrames(ServerProtocol):

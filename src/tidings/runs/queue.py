@@ -42,8 +42,10 @@ class Fenced(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many runs are worked on at once, over all and for one user; how long one may take, and how
-    long a worker that says nothing keeps it."""
+    """How many runs are worked on at once, over all and for one user; how long one may take.
+
+    A worker that does not renew its lease for `lease_seconds` has lost its runs.
+    """
 
     runs: int = 16
     runs_per_user: int = 4
