@@ -52,10 +52,13 @@ class Listener(Protocol):
 class Presence:
     """The open connections of this process."""
 
-    def __init__(self, identity: Identity, positions: Positions) -> None:
+    def __init__(
+        self, identity: Identity, positions: Positions, tick_seconds: float = TICK_SECONDS
+    ) -> None:
         self.draining = False
         self._identity = identity
         self._positions = positions
+        self._tick_seconds = tick_seconds
         self._listeners: set[Listener] = set()
         self._left = asyncio.Event()
 
@@ -87,7 +90,7 @@ class Presence:
         """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions."""
         ticks = 0
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._tick_seconds)
             ticks += 1
             if ticks % SESSION_CHECK_TICKS == 0:
                 await self._end_dead_sessions()
