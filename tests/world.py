@@ -72,6 +72,19 @@ class World:
 
         await self.database.write(work)
 
+    async def own_file(self, file_id: str, user: UserContext) -> None:
+        """Let the user have a file of this id."""
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(
+                "insert into files (file_id, user_id, name, bytes, sha256, created_at)"
+                " values (?, ?, 'a.csv', 1, '', 0)",
+                file_id,
+                user.user_id,
+            )
+
+        await self.database.write(work)
+
     async def ask(
         self,
         text: str,
@@ -91,6 +104,15 @@ class World:
 
     async def events_until_end(self, receipt: Receipt, user: UserContext = ANA) -> list[Event]:
         """Return the run's events, waiting for its terminal one."""
+        return await self.events_until(receipt, lambda events: events[-1].type in TERMINAL, user)
+
+    async def events_until(
+        self,
+        receipt: Receipt,
+        enough: Callable[[list[Event]], bool],
+        user: UserContext = ANA,
+    ) -> list[Event]:
+        """Return the run's events, waiting until they are enough."""
         stream, woken = thread_stream(receipt.thread_id), asyncio.Event()
         follower = await self.feed.follow(user, stream, "0", woken.set)
         events: list[Event] = []
@@ -101,7 +123,7 @@ class World:
                         event = msgspec.json.decode(frame, type=Event)
                         if event.run_id == receipt.run_id:
                             events.append(event)
-                if events and events[-1].type in TERMINAL:
+                if events and enough(events):
                     return events
                 await woken.wait()
                 woken.clear()

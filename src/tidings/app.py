@@ -35,6 +35,7 @@ from tidings.models.providers import provider_model
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.runs import queue
 from tidings.runs.context import Engine
@@ -152,6 +153,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
+        permissions=Permissions(database, catalogue),
         files=library,
         reports=reports,
         readiness=readiness,

@@ -27,11 +27,13 @@ from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
 from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.runs.queue import Limits
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
+from tidings.tools.catalogue import Catalogue
 
 UPLOAD_BYTES_MAX = 4 * 1024 * 1024
 PASSWORD = "correct horse"
@@ -129,6 +131,7 @@ def running(folder: Path) -> Iterator[World]:
         identity=identity,
         router=Router(database, clock, ids, agents, "analysis", Limits()),
         reads=Reads(database, clock, ids),
+        permissions=Permissions(database, Catalogue(())),
         files=files,
         reports=reports,
         readiness=readiness,

@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.server import ServerProcess, User, add_users
 from tests.journeys.asking import Answered, ask
-from tidings.protocol.frames import TYPES
+from tidings.protocol.frames import COMMANDS, TYPES
 
 SECRET = "the-secret-of-ana"
 LOG = "ts,model,feature,input_tokens,output_tokens\n2026-01-01T00:00:00Z,gpt-4o,{},1000,10\n"
@@ -42,6 +42,7 @@ NOTHING = Things(
 """Ids that never were."""
 
 NO_PROOF = {"count": 0, "digest": "00000000"}
+NO_LEAVE = {"call_id": "c1", "decision": "allow", "arguments_hash": "00"}
 
 
 def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
@@ -61,6 +62,8 @@ def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
             {"payload": {"text": "hi", "files": [things.file]}},
         ],
         "stop_agent": [{"payload": {"run_id": things.run}}],
+        "answer": [{"payload": {"run_id": things.run, "request_id": "q1", "value": "yes"}}],
+        "approve": [{"payload": {"run_id": things.run} | NO_LEAVE}],
         "subscribe": [
             {"stream": stream, "cursor": cursor}
             for stream in streams
@@ -81,7 +84,7 @@ def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-REFUSED = {"start_agent", "user_message", "chat", "stop_agent", "subscribe"}
+REFUSED = {*COMMANDS, "subscribe"}
 SILENT = {"unsubscribe", "ack", "pong", "mismatch"}
 IDENTITY = {"hello", "auth"}
 """Hello says what became of each stream; auth cannot change whose socket it is."""
@@ -220,6 +223,10 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
                 "/api/commands",
                 {"type": "chat", "id": "c3", "payload": {"text": "hi", "files": [things.file]}},
             ),
+            (
+                "/api/commands",
+                {"type": "approve", "id": "c4", "payload": {"run_id": things.run} | NO_LEAVE},
+            ),
         ],
         ("get", "/api/runs/{run_id}"): [(f"/api/runs/{things.run}", None)],
         ("post", "/api/runs/{run_id}/cancel"): [(f"/api/runs/{things.run}/cancel", None)],
@@ -243,6 +250,8 @@ ABOUT_ONESELF = {
     ("post", "/api/files"): None,
     ("get", "/api/threads"): "threads",
     ("post", "/api/threads"): None,
+    ("get", "/api/permissions"): "tools",
+    ("put", "/api/permissions"): None,
 }
 
 

@@ -16,6 +16,7 @@ from tidings.health.probes import Readiness
 from tidings.identity.service import Identity
 from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 
 
@@ -62,6 +63,7 @@ class Services:
     identity: Identity
     router: Router
     reads: Reads
+    permissions: Permissions
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness

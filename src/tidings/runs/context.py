@@ -11,52 +11,22 @@ import msgspec
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import Draft, EventType
-from tidings.domain.facts import Fact, ToolResult, all_facts
+from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
+from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText
+from tidings.runs.calls import Call, Calls
 from tidings.runs.journal import Journal
+from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
+from tidings.runs.work import Fault, ToolOutcome, Work
 from tidings.tools.catalogue import Catalogue
-from tidings.tools.port import ToolContext
 
 T = TypeVar("T")
 
-RESULT_ROWS_SHOWN_MAX = 20
-RESULT_FACTS_SHOWN_MAX = 40
 THOUGHT_CHARACTERS_MAX = 2_000
 MODEL_SECONDS_MAX = 120.0
-
-TOOL_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a tool's own code may raise; the call has failed, the run goes on."""
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why a call failed, as models and users are told it."""
-
-    code: str
-    message: str
-    retryable: bool = False
-
-
-class ToolOutcome(msgspec.Struct, frozen=True):
-    """How a tool call ended: a result, or a fault."""
-
-    call_id: str
-    tool: str
-    ok: bool
-    result: ToolResult | None = None
-    error: Fault | None = None
-    duration_ms: float = 0.0
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
@@ -64,20 +34,6 @@ class ModelAnswer(msgspec.Struct, frozen=True):
 
     reply: ModelReply | None
     error: Fault | None = None
-
-
-class Work(msgspec.Struct):
-    """What the agents of one run share: counters, facts and results so far."""
-
-    calls: int = 0
-    model_requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = 0.0
-    started: bool = False
-    facts: dict[str, Fact] = msgspec.field(default_factory=dict)
-    results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
-    dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -133,7 +89,7 @@ class RunContext:
 
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
-        return max(0.0, self.run.deadline_at - self._engine.clock.now())
+        return self.run.remaining_seconds(self._engine.clock.now())
 
     async def plan(self, task_description: str, plan: list[str]) -> None:
         """Say what will be done: `agent_started`, the first event of the run's agent."""
@@ -193,21 +149,50 @@ class RunContext:
     async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
-        A call that was under way when the process died is repeated if the tool is `repeatable`, and
-        otherwise ends as `outcome_unknown`.
+        A call that was under way when the process died is repeated if the tool's effect lets it,
+        and otherwise ends as `outcome_unknown`. A call that needs the user's leave waits for it.
         """
         self._work.calls += 1
-        call_id = f"c{self._work.calls}"
-        if self._journal.is_done(call_id):
-            outcome = self._journal.recorded(call_id, ToolOutcome)
-        else:
-            outcome = await self._call(name, call_id, arguments, purpose)
-            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, _shown(outcome))
-            await self._journal.finish(call_id, "tool", outcome)
-        if outcome.result is not None:
-            self._work.results[call_id] = outcome.result
-            self._work.facts.update((f.id, f) for f in all_facts(name, call_id, outcome.result))
-        return outcome
+        self._work.at = (self.agent, name)
+        self.ensure_started()
+        calls = Calls(
+            self._engine.catalogue, self._engine.clock, self._journal, self._work, self._draft
+        )
+        return await calls.make(Call(f"c{self._work.calls}", name, arguments, purpose))
+
+    async def ask(
+        self,
+        question: str,
+        schema: dict[str, Any] | None = None,
+        *,
+        wait_seconds: float = WAIT_SECONDS_MAX,
+    ) -> Any:
+        """Ask the user something and return the answer; the run waits without a worker.
+
+        `schema` is the shape of the answer, in the words of JSON Schema that `domain.shapes` knows;
+        without one any JSON value will do. The time of waiting does not count as the run's.
+
+        Raises:
+            Failure: `input_expired`: nobody answered within `wait_seconds`.
+            ValueError: the schema uses other words.
+        """
+        check_schema(schema or {})
+        self._work.questions += 1
+        self._work.at = (self.agent, "ask")
+        self.ensure_started()
+        request_id = f"q{self._work.questions}"
+        asked: dict[str, Any] = {
+            "request_id": request_id,
+            "question": question[:THOUGHT_CHARACTERS_MAX],
+        }
+        if schema is not None:
+            asked["schema"] = schema
+        pause = Pause(PauseKind.INPUT, request_id, request_id, asked, wait_seconds)
+        draft = self._draft(EventType.INPUT_REQUIRED, asked)
+        settled = await self._journal.answer_to(pause, draft)
+        if settled.outcome == "expired":
+            raise Failure("input_expired", "Nobody answered the question in time.")
+        return settled.value
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
         """Do something once and remember its result; `name` is unique within the agent."""
@@ -243,6 +228,7 @@ class RunContext:
 
     def _next_step(self, kind: str) -> str:
         self._steps += 1
+        self._work.at = (self.agent, kind)
         return f"{self._scope}{self._steps}.{kind}"
 
     def _tell(self, event: EventType, **payload: Any) -> None:
@@ -273,45 +259,6 @@ class RunContext:
             return ModelAnswer(None, Fault(error.code, error.message, error.retryable))
         except TimeoutError:
             return ModelAnswer(None, Fault("model_timeout", "The model did not answer in time."))
-
-    async def _call(
-        self, name: str, call_id: str, arguments: dict[str, Any], purpose: str
-    ) -> ToolOutcome:
-        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(name)
-        said = {"call_id": call_id, "tool": name, "purpose": purpose, "arguments": arguments}
-        self._tell_as(f"{call_id}.executing", EventType.TOOL_EXECUTING, said)
-        if unknown:
-            lost = Fault("outcome_unknown", "It was under way when the server stopped.")
-            return ToolOutcome(call_id, name, ok=False, error=lost)
-        if not self._journal.is_begun(call_id):
-            await self._journal.begin(call_id)
-        begun = self._engine.clock.monotonic()
-        result: ToolResult | None = None
-        fault: Fault | None = None
-        try:
-            result = await self._invoke(name, call_id, arguments)
-        except TidingsError as error:
-            fault = Fault(error.code, error.message, error.retryable)
-        except TimeoutError:
-            fault = Fault("tool_timeout", "The tool did not finish in its time.")
-        except TOOL_FAULTS as error:
-            fault = Fault("tool_failed", f"The tool failed ({type(error).__name__}).")
-        took = round((self._engine.clock.monotonic() - begun) * 1000, 3)
-        return ToolOutcome(call_id, name, fault is None, result, fault, took)
-
-    async def _invoke(self, name: str, call_id: str, arguments: dict[str, Any]) -> ToolResult:
-        tool, values = self._engine.catalogue.check(name, arguments)
-        context = ToolContext(
-            user=self.user,
-            run_id=self.run.run_id,
-            call_id=call_id,
-            idempotency_key=f"{self.run.run_id}/{call_id}",
-            files=self.request.files,
-            facts=self.facts,
-            results=self.results,
-        )
-        async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
-            return await tool.call(context, values)
 
     def _count(self, reply: ModelReply) -> None:
         work, usage = self._work, reply.usage
@@ -345,24 +292,3 @@ class SubContext(RunContext):
 
 async def _ignore(_text: str) -> None:
     """Take text that nobody wants to see as it arrives."""
-
-
-def _shown(outcome: ToolOutcome) -> dict[str, Any]:
-    """Return a call's end as users are shown it: bounded; the journal has the whole."""
-    shown: dict[str, Any] = {
-        "call_id": outcome.call_id,
-        "tool": outcome.tool,
-        "ok": outcome.ok,
-        "duration_ms": outcome.duration_ms,
-    }
-    if outcome.error is not None:
-        return shown | {"summary": outcome.error.message, "error": outcome.error}
-    result = outcome.result
-    assert result is not None  # noqa: S101 - an outcome is a result or a fault
-    table = result.table
-    if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
-        table = msgspec.structs.replace(
-            table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
-        )
-    brief = {"facts": result.facts[:RESULT_FACTS_SHOWN_MAX], "table": table, "notes": result.notes}
-    return shown | {"summary": result.summary, "result": brief}

@@ -6,13 +6,14 @@ from typing import Any
 
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import Draft, EventType
-from tidings.domain.runs import Outcome, Run
-from tidings.runs.context import Engine, RunContext, Work
+from tidings.domain.runs import CancelReason, Outcome, Run
+from tidings.runs.context import Engine, RunContext
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.port import Agent
+from tidings.runs.work import Work
 
 ATTEMPTS_MAX = 5
-UNWIND_SECONDS = 2.0
+UNWIND_SECONDS = 0.5
 """How long a stopped agent may take to let go before its run is ended without it."""
 START_PAUSE_SECONDS = 0.1
 DELTA_PAUSE_SECONDS = 0.025
@@ -34,8 +35,9 @@ class Execution:
     def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine = engine
         self._journal = journal
-        self._work = Work()
+        self._work = Work(tainted=bool(journal.run.request.files))
         self._stopping = asyncio.Event()
+        self._reason = journal.run.cancel_reason
         self._begun = engine.clock.monotonic()
         self._context = RunContext(engine, journal, self._work, journal.run.agent)
 
@@ -44,8 +46,14 @@ class Execution:
         """The run."""
         return self._journal.run
 
-    def stop(self) -> None:
+    @property
+    def parked(self) -> bool:
+        """Whether this attempt ended because the run waits for a person."""
+        return self._journal.parked
+
+    def stop(self, reason: CancelReason) -> None:
         """End the run as cancelled, from wherever it is."""
+        self._reason = self._reason or reason
         self._stopping.set()
 
     async def drive(self, agent: Agent) -> None:
@@ -95,11 +103,11 @@ class Execution:
 
     def _early_ending(self) -> Ending | None:
         """Return the end of a run that its agent shall not go on with."""
-        if self.run.cancel_requested:
-            return _cancelled()
+        if self.run.cancel_reason is not None:
+            return self._cancelled()
         if self._context.remaining_seconds() == 0:
             return _out_of_time()
-        if self.run.attempt > ATTEMPTS_MAX:
+        if self.run.attempt - self.run.paused > ATTEMPTS_MAX:
             return failed("worker_lost", "The server stopped too often during this run.")
         return None
 
@@ -114,8 +122,13 @@ class Execution:
         if working.done() and not working.cancelled():
             return working.result()
         if self._stopping.is_set():
-            return _cancelled()
+            return self._cancelled()
         return _out_of_time()
+
+    def _cancelled(self) -> Ending:
+        step = self._work.stopped_at(self._journal.steps_done) or self._journal.left_at()
+        payload = {"reason": self._reason or CancelReason.USER, "step": step}
+        return Ending(EventType.AGENT_CANCELLED, "cancelled", payload)
 
     async def _tell(self) -> None:
         """Commit what agents tell between their steps; pieces of text are gathered for a moment."""
@@ -159,10 +172,6 @@ def failed(code: str, message: str, *, retryable: bool = False) -> Ending:
     """Return the end of a run that failed."""
     payload = {"code": code, "message": message, "retryable": retryable}
     return Ending(EventType.AGENT_FAILED, "failed", payload)
-
-
-def _cancelled() -> Ending:
-    return Ending(EventType.AGENT_CANCELLED, "cancelled", {"reason": "user"})
 
 
 def _out_of_time() -> Ending:

@@ -8,14 +8,19 @@ import msgspec
 
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
+from tidings.domain.payloads import StoppedAt
+from tidings.domain.permissions import Permission
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
 from tidings.events import activity, log
-from tidings.runs import queue
+from tidings.events.log import rfc3339
+from tidings.runs import pauses, permissions, queue
+from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
 
 T = TypeVar("T")
+_StepRow = tuple[str, str, bytes | None]
 
 
 class Interrupted(Exception):
@@ -23,6 +28,10 @@ class Interrupted(Exception):
 
     Agents must let it pass. The run goes on from its journal, in another attempt.
     """
+
+
+class Parked(Interrupted):
+    """The run waits for a person and holds no worker. Agents must let it pass."""
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -43,6 +52,8 @@ class Journal:
         self.run = run
         self.steps_done = 0
         self.interrupted = False
+        self.parked = False
+        self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
         self._database = database
         self._clock = clock
@@ -53,7 +64,12 @@ class Journal:
 
     async def load(self) -> None:
         """Read what earlier attempts have recorded."""
-        rows = await self._database.read(lambda tx: _read_steps(tx, self.run.run_id))
+
+        async def work(tx: Transaction) -> tuple[list[_StepRow], dict[str, Permission]]:
+            told = await permissions.told(tx, self.run.context)
+            return await _read_steps(tx, self.run.run_id), told
+
+        rows, self.permissions = await self._database.read(work)
         for key, emitted, result in rows:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
@@ -67,6 +83,15 @@ class Journal:
     def is_begun(self, key: str) -> bool:
         """Return whether a step was begun and its end is not known."""
         return key in self._results and self._results[key] is None
+
+    def left_at(self) -> StoppedAt | None:
+        """Return the step that an earlier attempt had begun when it ended."""
+        begun = [key for key, result in self._results.items() if result is None]
+        return (
+            StoppedAt(self.run.agent, begun[-1].partition(".")[0], self.steps_done)
+            if begun
+            else None
+        )
 
     def recorded(self, key: str, type_: type[T]) -> T:
         """Return the result of a finished step."""
@@ -108,6 +133,34 @@ class Journal:
         self.steps_done += 1
         await self._commit(key, kind, body)
 
+    async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
+        """Return what a person has said; while nobody has, let the run wait.
+
+        `draft` is the event that asks; it gets its `expires_at` here.
+
+        Raises:
+            Parked: it waits now.
+        """
+        if self.is_done(pause.step):
+            return self.recorded(pause.step, Settled)
+        now, moved_id = self._clock.now(), self.new_event_id()
+        expires = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
+        asking = msgspec.structs.replace(draft, payload=draft.payload | expires)
+        self.tell(f"{pause.step}.asked", asking)
+        pending = self._take()
+        emitted = _keys_of(pending)
+
+        async def work(tx: Transaction) -> None:
+            await queue.held(tx, self.run)
+            await _write_step(tx, self.run.run_id, pause.step, "waiting", emitted, None)
+            head = await self._append(tx, [p.draft for p in pending], now)
+            await pauses.begin(tx, self.run, pause, now)
+            await activity.tell(tx, self.run, RunState.WAITING, head, moved_id, now=now)
+
+        await self._write(work)
+        self.interrupted = self.parked = True
+        raise Parked
+
     async def flush(self) -> None:
         """Commit the waiting events on their own."""
         if self._pending:
@@ -135,7 +188,7 @@ class Journal:
 
     async def _commit(self, key: str, kind: str, result: bytes | None) -> None:
         pending = self._take()
-        emitted = msgspec.json.encode([p.key for p in pending if p.key]).decode()
+        emitted = _keys_of(pending)
         now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
@@ -172,6 +225,10 @@ class Journal:
         return await log.append(tx, self.run.context, stream, drafts, now)
 
 
+def _keys_of(pending: list[Pending]) -> str:
+    return msgspec.json.encode([p.key for p in pending if p.key]).decode()
+
+
 def _continues(last: Draft, draft: Draft) -> bool:
     return (
         last.type is EventType.ANSWER_DELTA
@@ -180,7 +237,7 @@ def _continues(last: Draft, draft: Draft) -> bool:
     )
 
 
-async def _read_steps(tx: Transaction, run_id: str) -> list[tuple[str, str, bytes | None]]:
+async def _read_steps(tx: Transaction, run_id: str) -> list[_StepRow]:
     rows = await tx.execute("select key, emitted, result from steps where run_id = ?", run_id)
     return [(key, emitted, result) for key, emitted, result in rows]
 

@@ -41,7 +41,21 @@ class Catalogue:
 
     def repeatable(self, name: str) -> bool:
         """Return whether a second call does no harm; one that does not exist does none."""
-        return name not in self._tools or self._tools[name].repeatable
+        return name not in self._tools or self._tools[name].effect.repeatable
+
+    def trusted(self, name: str) -> bool:
+        """Return whether what a tool says was made here, and by nobody else."""
+        return name in self._tools and self._tools[name].trusted
+
+    def named(self, name: str) -> Tool:
+        """Return a tool.
+
+        Raises:
+            InvalidInput: `unknown_tool`, naming those there are.
+        """
+        if name not in self._tools:
+            raise InvalidInput("unknown_tool", self._unknown(name))
+        return self._tools[name]
 
     def check(self, name: str, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
         """Return the tool, and the arguments as it takes them.
@@ -50,9 +64,7 @@ class Catalogue:
             InvalidInput: `unknown_tool`, naming those there are, or `invalid_arguments`, naming
                 what is wrong.
         """
-        tool = self._tools.get(name)
-        if tool is None:
-            raise InvalidInput("unknown_tool", self._unknown(name))
+        tool = self.named(name)
         encoded = msgspec.json.encode(arguments)
         if len(encoded) > ARGUMENTS_BYTES_MAX:
             raise InvalidInput(
