@@ -1,11 +1,12 @@
 """A tool call: with leave, within its time, recorded, told. A failing tool is an outcome."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel
 
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import Draft, EventType
@@ -13,13 +14,11 @@ from tidings.domain.facts import ToolResult, all_facts
 from tidings.domain.permissions import Permission, call_hash, decide, reason_to_ask
 from tidings.domain.ports import Clock
 from tidings.runs.journal import Journal
+from tidings.runs.outcomes import Fault, ToolOutcome, shown
 from tidings.runs.pauses import Pause, PauseKind
-from tidings.runs.work import Fault, ToolOutcome, Work
+from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool, ToolContext
-
-RESULT_ROWS_SHOWN_MAX = 20
-RESULT_FACTS_SHOWN_MAX = 40
 
 TOOL_FAULTS = (
     ArithmeticError,
@@ -32,6 +31,10 @@ TOOL_FAULTS = (
     ValueError,
 )
 """What a tool's own code may raise; the call has failed, the run goes on."""
+
+
+Invoke = Callable[[ToolContext, BaseModel], Awaitable[ToolResult]]
+"""Carries out a tool call with checked arguments."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -60,7 +63,7 @@ class Calls:
         self._work = work
         self._draft = draft
 
-    async def make(self, call: Call) -> ToolOutcome:
+    async def make(self, call: Call, invoke: Invoke | None = None) -> ToolOutcome:
         """Return how the call ended, from the journal if it did so before.
 
         Raises:
@@ -69,8 +72,8 @@ class Calls:
         if self._journal.is_done(call.call_id):
             outcome = self._journal.recorded(call.call_id, ToolOutcome)
         else:
-            outcome = await self._outcome(call)
-            self._tell(f"{call.call_id}.completed", EventType.TOOL_COMPLETED, _shown(outcome))
+            outcome = await self._outcome(call, invoke)
+            self._tell(f"{call.call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
             await self._journal.finish(call.call_id, "tool", outcome)
         self._work.tainted |= not self._catalogue.trusted(call.tool)
         if outcome.result is not None:
@@ -79,7 +82,7 @@ class Calls:
             self._work.facts.update((fact.id, fact) for fact in found)
         return outcome
 
-    async def _outcome(self, call: Call) -> ToolOutcome:
+    async def _outcome(self, call: Call, invoke: Invoke | None) -> ToolOutcome:
         said = {
             "call_id": call.call_id,
             "tool": call.tool,
@@ -100,7 +103,7 @@ class Calls:
             if refusal := await self._refusal(call, tool):
                 return _refused(call, refusal)
             await self._journal.begin(call.call_id)
-        return await self._made(call, tool, values)
+        return await self._made(call, invoke or tool.call, values, tool.deadline_seconds)
 
     async def _refusal(self, call: Call, tool: Tool) -> Fault | None:
         """Return why the call may not be made; wait for leave where it needs it."""
@@ -131,12 +134,14 @@ class Calls:
             case _:
                 return Fault("approval_denied", "Leave for this call was refused.")
 
-    async def _made(self, call: Call, tool: Tool, values: Any) -> ToolOutcome:
+    async def _made(
+        self, call: Call, invoke: Invoke, values: BaseModel, seconds: float
+    ) -> ToolOutcome:
         begun = self._clock.monotonic()
         result: ToolResult | None = None
         fault: Fault | None = None
         try:
-            result = await self._invoke(call, tool, values)
+            result = await self._invoke(call, invoke, values, seconds)
         except TidingsError as error:
             fault = Fault(error.code, error.message, error.retryable)
         except TimeoutError:
@@ -146,7 +151,9 @@ class Calls:
         took = round((self._clock.monotonic() - begun) * 1000, 3)
         return ToolOutcome(call.call_id, call.tool, fault is None, result, fault, took)
 
-    async def _invoke(self, call: Call, tool: Tool, values: Any) -> ToolResult:
+    async def _invoke(
+        self, call: Call, invoke: Invoke, values: BaseModel, seconds: float
+    ) -> ToolResult:
         run, work = self._journal.run, self._work
         context = ToolContext(
             user=run.context,
@@ -158,8 +165,8 @@ class Calls:
             results=MappingProxyType(work.results),
         )
         remaining = run.remaining_seconds(self._clock.now())
-        async with asyncio.timeout(min(tool.deadline_seconds, remaining)):
-            return await tool.call(context, values)
+        async with asyncio.timeout(min(seconds, remaining)):
+            return await invoke(context, values)
 
     def _tell(self, key: str, event: EventType, payload: dict[str, Any]) -> None:
         self._journal.tell(key, self._draft(event, payload))
@@ -168,24 +175,3 @@ class Calls:
 
 def _refused(call: Call, fault: Fault) -> ToolOutcome:
     return ToolOutcome(call.call_id, call.tool, ok=False, error=fault)
-
-
-def _shown(outcome: ToolOutcome) -> dict[str, Any]:
-    """Return a call's end as users are shown it: bounded; the journal has the whole."""
-    shown: dict[str, Any] = {
-        "call_id": outcome.call_id,
-        "tool": outcome.tool,
-        "ok": outcome.ok,
-        "duration_ms": outcome.duration_ms,
-    }
-    if outcome.error is not None:
-        return shown | {"summary": outcome.error.message, "error": outcome.error}
-    result = outcome.result
-    assert result is not None  # noqa: S101 - an outcome is a result or a fault
-    table = result.table
-    if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
-        table = msgspec.structs.replace(
-            table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
-        )
-    brief = {"facts": result.facts[:RESULT_FACTS_SHOWN_MAX], "table": table, "notes": result.notes}
-    return shown | {"summary": result.summary, "result": brief}

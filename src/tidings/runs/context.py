@@ -16,24 +16,18 @@ from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
-from tidings.models.port import Model, ModelReply, ModelRequest, OnText
-from tidings.runs.calls import Call, Calls
+from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
+from tidings.runs.calls import Call, Calls, Invoke
 from tidings.runs.journal import Journal
+from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
-from tidings.runs.work import Fault, ToolOutcome, Work
+from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
 
 T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
 MODEL_SECONDS_MAX = 120.0
-
-
-class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault."""
-
-    reply: ModelReply | None
-    error: Fault | None = None
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -143,14 +137,36 @@ class RunContext:
         if answer.reply is None:
             fault = answer.error or Fault("model_failed", "The model failed.")
             raise Failure(fault.code, fault.message)
-        self._count(answer.reply)
+        self._count(answer.reply.usage)
         return answer.reply
 
-    async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
+    async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
+        """Let another framework ask its model; a recorded step, and so is its failure.
+
+        It may take as long as `model`. A fault is in the answer.
+        """
+        key = self._next_step("model")
+        if self._journal.is_done(key):
+            answer = self._journal.recorded(key, Exchange)
+        else:
+            await self._journal.flush()
+            try:
+                async with asyncio.timeout(self._model_seconds()):
+                    answer = await work()
+            except TimeoutError:
+                answer = Exchange(error=_MODEL_TIMEOUT)
+            await self._journal.finish(key, "model", answer)
+        self._count(answer.usage)
+        return answer
+
+    async def tool(
+        self, name: str, arguments: dict[str, Any], *, purpose: str, invoke: Invoke | None = None
+    ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
         A call that was under way when the process died is repeated if the tool's effect lets it,
         and otherwise ends as `outcome_unknown`. A call that needs the user's leave waits for it.
+        `invoke` carries the call out in the tool's place.
         """
         self._work.calls += 1
         self._work.at = (self.agent, name)
@@ -158,7 +174,7 @@ class RunContext:
         calls = Calls(
             self._engine.catalogue, self._engine.clock, self._journal, self._work, self._draft
         )
-        return await calls.make(Call(f"c{self._work.calls}", name, arguments, purpose))
+        return await calls.make(Call(f"c{self._work.calls}", name, arguments, purpose), invoke)
 
     async def ask(
         self,
@@ -253,15 +269,18 @@ class RunContext:
 
     async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
         try:
-            async with asyncio.timeout(min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)):
+            async with asyncio.timeout(self._model_seconds()):
                 return ModelAnswer(await self._engine.model.respond(request, on_text))
         except Failure as error:
             return ModelAnswer(None, Fault(error.code, error.message, error.retryable))
         except TimeoutError:
-            return ModelAnswer(None, Fault("model_timeout", "The model did not answer in time."))
+            return ModelAnswer(None, _MODEL_TIMEOUT)
 
-    def _count(self, reply: ModelReply) -> None:
-        work, usage = self._work, reply.usage
+    def _model_seconds(self) -> float:
+        return min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)
+
+    def _count(self, usage: Usage) -> None:
+        work = self._work
         work.model_requests += 1
         work.input_tokens += usage.input_tokens
         work.output_tokens += usage.output_tokens
@@ -288,6 +307,9 @@ class SubContext(RunContext):
         if self._open:
             self._open = False
             self._tell(EventType.SUBAGENT_COMPLETED, summary=summary, ok=ok)
+
+
+_MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
 
 
 async def _ignore(_text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the agents of one run share, and how its calls end."""
+"""What the agents of one run share."""
 
 import asyncio
 
@@ -6,25 +6,6 @@ import msgspec
 
 from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.payloads import StoppedAt
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why a call failed, as models and users are told it."""
-
-    code: str
-    message: str
-    retryable: bool = False
-
-
-class ToolOutcome(msgspec.Struct, frozen=True):
-    """How a tool call ended: a result, or a fault."""
-
-    call_id: str
-    tool: str
-    ok: bool
-    result: ToolResult | None = None
-    error: Fault | None = None
-    duration_ms: float = 0.0
 
 
 class Work(msgspec.Struct):
