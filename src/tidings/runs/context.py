@@ -18,6 +18,7 @@ from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
 from tidings.runs.calls import Call, Calls, Invoke
+from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
 from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
@@ -80,6 +81,16 @@ class RunContext:
     def results(self) -> Mapping[str, ToolResult]:
         """The results of the run's successful tool calls, by call id, in order."""
         return MappingProxyType(self._work.results)
+
+    async def history(self) -> tuple[Turn, ...]:
+        """Return what was said in the thread before, oldest first: bounded, the newest kept.
+
+        Earlier answers are content from outside, for they may repeat what stood in a file.
+        """
+        if self._work.history is None:
+            self._work.history = await self._journal.earlier()
+        self._work.tainted |= any(turn.answer for turn in self._work.history)
+        return self._work.history
 
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""

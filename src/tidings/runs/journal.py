@@ -14,7 +14,8 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
 from tidings.events import activity, log
 from tidings.events.log import rfc3339
-from tidings.runs import pauses, permissions, queue
+from tidings.runs import history, pauses, permissions, queue
+from tidings.runs.history import Turn
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
@@ -75,6 +76,10 @@ class Journal:
             if not key.startswith("~"):
                 self._results[key] = result
                 self.steps_done += result is not None
+
+    async def earlier(self) -> tuple[Turn, ...]:
+        """Return what was said in the thread before this run."""
+        return await self._database.read(lambda tx: history.earlier(tx, self.run))
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""
@@ -179,8 +184,11 @@ class Journal:
             await queue.end(tx, self.run, status, now, report_id)
             if drafts:
                 await self._append(tx, drafts, now)
-            proof = await log.proof_of(tx, self.run.run_id)
-            proven = msgspec.structs.replace(terminal, payload=terminal.payload | {"proof": proof})
+            payload = terminal.payload | {"proof": await log.proof_of(tx, self.run.run_id)}
+            if terminal.type is not EventType.AGENT_COMPLETED:
+                partial = await history.partial_answer(tx, self.run.run_id)
+                payload |= {"partial_answer": partial} if partial else {}
+            proven = msgspec.structs.replace(terminal, payload=payload)
             head = await self._append(tx, [proven], now)
             await activity.tell(tx, self.run, RunState.ENDED, head, moved_id, now=now)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.payloads import StoppedAt
+from tidings.runs.history import Turn
 
 
 class Work(msgspec.Struct):
@@ -24,6 +25,7 @@ class Work(msgspec.Struct):
     questions: int = 0
     tainted: bool = False
     at: tuple[str, str] | None = None
+    history: tuple[Turn, ...] | None = None
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
