@@ -9,7 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.invariants import History
-from tidings.client.session import Session, always
+from tidings.client.session import Session, TokenSource, always
 from tidings.domain.commands import Chat, ChatPayload, Receipt
 from tidings.domain.events import TERMINAL
 from tidings.protocol.client import Apply, ClientCore, Happening
@@ -25,10 +25,10 @@ async def eventually(holds: Callable[[], bool], seconds: float = WAIT_SECONDS) -
 
 
 class Eager(random.Random):
-    """Never waits longer than it must: every pause is the shortest."""
+    """Comes back at once, but for a breath."""
 
     def uniform(self, a: float, b: float) -> float:
-        return a
+        return max(a, min(b, 0.02))
 
 
 class Device:
@@ -74,10 +74,11 @@ class Device:
 
 @asynccontextmanager
 async def device(
-    url: str, user_id: str, token: str, name: str, rng: random.Random | None = None
+    url: str, user_id: str, token: str | TokenSource, name: str
 ) -> AsyncIterator[Device]:
     """Have a device connected around the block, over whatever happens to its connections."""
-    async with Session(url, always(token), name, rng or Eager()) as session:
+    source = always(token) if isinstance(token, str) else token
+    async with Session(url, source, name, Eager()) as session:
         made = Device(session, History(user_id, name))
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(made._listen())

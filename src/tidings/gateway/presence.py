@@ -53,12 +53,18 @@ class Presence:
     """The open connections of this process."""
 
     def __init__(
-        self, identity: Identity, positions: Positions, tick_seconds: float = TICK_SECONDS
+        self,
+        identity: Identity,
+        positions: Positions,
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self.draining = False
         self._identity = identity
         self._positions = positions
         self._tick_seconds = tick_seconds
+        self._drain_seconds = drain_seconds
         self._listeners: set[Listener] = set()
         self._left = asyncio.Event()
 
@@ -110,10 +116,10 @@ class Presence:
         within_ms = max(DRAIN_WINDOW_MS_MIN, 1000 * len(self) // ADMISSIONS_PER_SECOND)
         for listener in list(self._listeners):
             listener.drain(within_ms)
-        await self._all_left(within_ms / 1000 + DRAIN_SECONDS)
+        await self._all_left(within_ms / 1000 + self._drain_seconds)
         for listener in list(self._listeners):
             listener.leave(Close.DRAIN, "the server stops")
-        await self._all_left(DRAIN_SECONDS)
+        await self._all_left(self._drain_seconds)
 
     async def _all_left(self, seconds: float) -> None:
         """Wait until nobody is connected, but not longer than so long."""
