@@ -14,8 +14,8 @@ from tidings.protocol.closing import Close
 
 TICK_SECONDS = 1.0
 SESSION_CHECK_TICKS = 2
-ADMISSIONS_PER_SECOND = 500
-ADMISSIONS_AT_ONCE = 1_000
+ADMISSIONS_PER_SECOND_MAX = 500
+ADMISSIONS_AT_ONCE_MAX = 1_000
 DRAIN_WINDOW_MS_MIN = 1_000
 DRAIN_SECONDS = 4.0
 """How long a client may stay after the time in which it was asked to leave."""
@@ -113,7 +113,7 @@ class Presence:
         Delivery goes on meanwhile, so that a client can be elsewhere before it leaves.
         """
         self.draining = True
-        within_ms = max(DRAIN_WINDOW_MS_MIN, 1000 * len(self) // ADMISSIONS_PER_SECOND)
+        within_ms = max(DRAIN_WINDOW_MS_MIN, 1000 * len(self) // ADMISSIONS_PER_SECOND_MAX)
         for listener in list(self._listeners):
             listener.drain(within_ms)
         await self._all_left(within_ms / 1000 + self._drain_seconds)

@@ -74,13 +74,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     _pings_since = 0.0
 
     def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any]
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state)
         self.conn = BoundedFrames(extensions=[], max_size=config.ws_max_size, logger=_log)
         self.close_timeout = CLOSING_SECONDS
 
