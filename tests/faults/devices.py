@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -106,7 +106,8 @@ class Puppet:
             self._url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
         ) as socket:
             self.socket = socket
-            await socket.send(self.core.hello(token=self._token).decode())
+            with suppress(ConnectionClosed):  # what is refused at once is read, not sent to
+                await socket.send(self.core.hello(token=self._token).decode())
             yield
 
     async def send(self, message: bytes) -> None:
