@@ -96,14 +96,15 @@ class Puppet:
         self.history = History(user_id, name)
         self.socket: ClientConnection | None = None
         self.heard: list[Happening] = []
-        self._url = url.replace("http", "ws", 1) + "/ws"
+        self.url = url
         self._token = token
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Say hello, with the cursors it has."""
+        url = self.url.replace("http", "ws", 1) + "/ws"
         async with connect(
-            self._url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
+            url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
         ) as socket:
             self.socket = socket
             with suppress(ConnectionClosed):  # what is refused at once is read, not sent to
