@@ -91,8 +91,12 @@ async def device(
 class Puppet:
     """A client by the rules of the protocol that connects, reads and acknowledges when told to."""
 
-    def __init__(self, url: str, user_id: str, token: str, name: str) -> None:
+    def __init__(
+        self, url: str, user_id: str, token: str, name: str, follow: tuple[str, ...] = ()
+    ) -> None:
         self.core = ClientCore(name)
+        for stream in follow:
+            self.core.follow(stream)
         self.history = History(user_id, name)
         self.socket: ClientConnection | None = None
         self.heard: list[Happening] = []
