@@ -1,6 +1,7 @@
 """Clients that keep a history: the product's own, and one that does only what it is told."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,13 @@ async def eventually(holds: Callable[[], bool], seconds: float = WAIT_SECONDS) -
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - it is of another process, or of the server's inside
             await asyncio.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 class Eager(random.Random):

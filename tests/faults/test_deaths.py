@@ -2,73 +2,20 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.faults.devices import Device, device, eventually
+from tests.faults.conftest import Bear
+from tests.faults.devices import Device, device, eventually, is_alive
 from tests.faults.mortal import APPENDS, POINTS, Life
-from tests.faults.served import served
-from tests.harness.server import ENVIRONMENT, ROOT, free_port
+from tests.harness.server import free_port
 from tests.harness.stored import stored_streams
 from tests.invariants import check
 from tidings.domain.events import TERMINAL
 from tidings.runs.execution import ATTEMPTS_MAX
-
-Bear = Callable[[Life], int]
-
-
-@pytest.fixture(scope="module")
-def bear() -> Iterator[Bear]:
-    """Return what starts a life and returns its process's id."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.mortal"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        text=True,
-    ) as mother:
-        children: list[int] = []
-
-        def born(life: Life) -> int:
-            assert mother.stdin is not None
-            assert mother.stdout is not None
-            mother.stdin.write(msgspec.json.encode(life).decode() + "\n")
-            mother.stdin.flush()
-            children.append(int(mother.stdout.readline()))
-            return children[-1]
-
-        yield born
-        for child in filter(is_alive, children):
-            os.kill(child, signal.SIGKILL)
-        mother.stdin and mother.stdin.close()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """Return a store with a user in it: the folder, the user's id and a token."""
-    folder = tmp_path_factory.mktemp("store")
-
-    async def make() -> tuple[str, str]:
-        async with served(folder) as server:
-            return await server.user("ana")
-
-    return folder, *asyncio.run(make())
-
-
-def is_alive(pid: int) -> bool:
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
 
 
 @pytest.mark.parametrize(
@@ -83,8 +30,7 @@ def is_alive(pid: int) -> bool:
 def test_f11_wherever_the_server_dies_every_device_has_every_event_once(
     tmp_path: Path, store: tuple[Path, str, str], bear: Bear, point: str, number: int
 ) -> None:
-    folder, (template, ana, token) = tmp_path / "data", store
-    shutil.copytree(template, folder)
+    folder, ana, token = store
 
     async def scenario() -> None:
         life = Life(str(folder), free_port(), point, number)
@@ -136,8 +82,7 @@ def test_f12_a_thousand_appends_that_wait_are_each_confirmed_and_there_or_repeat
 def test_f13_a_server_that_slept_through_its_leases_ends_each_run_once(
     tmp_path: Path, store: tuple[Path, str, str], bear: Bear
 ) -> None:
-    folder, (template, ana, token) = tmp_path / "data", store
-    shutil.copytree(template, folder)
+    folder, ana, token = store
 
     async def scenario() -> None:
         life = Life(str(folder), free_port())
@@ -161,8 +106,7 @@ def test_f13_a_server_that_slept_through_its_leases_ends_each_run_once(
 def test_f14_a_run_whose_server_always_dies_fails_as_lost_once(
     tmp_path: Path, store: tuple[Path, str, str], bear: Bear
 ) -> None:
-    folder, (template, ana, token) = tmp_path / "data", store
-    shutil.copytree(template, folder)
+    folder, ana, token = store
 
     async def scenario() -> None:
         life = Life(str(folder), free_port())
