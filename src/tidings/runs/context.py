@@ -17,7 +17,7 @@ from tidings.domain.runs import Run, RunRequest
 from tidings.events.log import rfc3339
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, shown
+from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, kept, shown
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool, ToolContext
 
@@ -313,7 +313,8 @@ class RunContext:
             results=self.results,
         )
         async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
-            return await tool.call(context, values)
+            result = await tool.call(context, values)
+        return kept(result)
 
     def _count(self, usage: Usage) -> None:
         work = self._work
