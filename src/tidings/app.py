@@ -1,6 +1,7 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.log import Appended
@@ -29,6 +32,9 @@ from tidings.identity.tokens import AccessTokens
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.models.providers import provider_model
+from tidings.notifications.deliverer import Deliverer
+from tidings.notifications.dispatcher import Dispatcher
+from tidings.notifications.service import Notifications
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
@@ -61,6 +67,8 @@ class App:
     _database: SqliteDatabase
     _feed: Feed
     _worker: Worker
+    _dispatcher: Dispatcher
+    _deliverer: Deliverer
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
@@ -81,7 +89,8 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            parts = (self._worker.run(), self._feed.run(), self.sockets.run())
+            notifying = (self._dispatcher.run(), self._deliverer.run())
+            parts = (self._worker.run(), self._feed.run(), self.sockets.run(), *notifying)
             running = [tasks.create_task(part) for part in parts]
             try:
                 yield
@@ -144,11 +153,15 @@ def build(settings: Settings, model: Model | None = None) -> App:
     worker = Worker(database, hints, engine, agents, ids, limits)
     positions, origins = Positions(database, clock), settings.origin_list
     sockets = Sockets(identity, router, feed, positions, metrics, clock, ids, origins=origins)
+    egress = Egress(AllowedHosts(settings.webhook_host_list))
+    dispatcher = Dispatcher(database, metrics, clock, ids)
+    deliverer = Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
+        notifications=Notifications(database, egress, clock, ids),
         files=library,
         reports=reports,
         readiness=readiness,
@@ -168,6 +181,8 @@ def build(settings: Settings, model: Model | None = None) -> App:
         database,
         feed,
         worker,
+        dispatcher,
+        deliverer,
         library,
         sandbox,
         passwords,

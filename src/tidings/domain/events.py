@@ -22,9 +22,12 @@ class EventType(StrEnum):
     AGENT_FAILED = "agent_failed"
     AGENT_CANCELLED = "agent_cancelled"
     THREAD_CREATED = "thread_created"
+    INBOX_ITEM = "inbox_item"
 
 
 TERMINAL = frozenset({EventType.AGENT_COMPLETED, EventType.AGENT_FAILED, EventType.AGENT_CANCELLED})
+NOTIFIED = TERMINAL
+"""Of these a user hears later, if no device of his has acknowledged them; see `events.outbox`."""
 CRITICAL = frozenset(
     {
         EventType.AGENT_STARTED,

@@ -9,6 +9,7 @@ from tidings.domain.context import UserContext
 from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, Event, thread_stream
+from tidings.events import outbox
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Transaction
 
@@ -89,6 +90,7 @@ async def append(
             for event, (_, frame) in zip(events, entries, strict=True)
         ],
     )
+    await outbox.note(tx, context, events, now)
     tx.announce(Appended(stream, entries))
     return head
 

@@ -11,6 +11,7 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.identity.service import Identity
+from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
@@ -59,6 +60,7 @@ class Services:
     identity: Identity
     router: Router
     reads: Reads
+    notifications: Notifications
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness

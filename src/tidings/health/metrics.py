@@ -19,6 +19,13 @@ class Metrics:
         self.sockets = Gauge("tidings_sockets", "Open WebSockets.", registry=self._registry)
         self.events = self._counter("events_appended", "Events in the log.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
+        self.inbox_items = self._counter("inbox_items", "Ends that nobody had heard of.")
+        self.webhook_deliveries = self._counter(
+            "webhook_deliveries", "Calls of webhooks.", "outcome"
+        )
+        self.outbox_lag = Gauge(
+            "tidings_outbox_lag_seconds", "How late the outbox is.", registry=self._registry
+        )
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
 
     def run_ended(self, outcome: str, seconds: float) -> None:
