@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.types import ASGIApp
 
@@ -21,8 +22,10 @@ from tidings.events.feed import Feed
 from tidings.events.log import Appended
 from tidings.events.positions import Positions
 from tidings.gateway.http.app import create_app
+from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
-from tidings.gateway.websocket import Sockets
+from tidings.gateway.socket import Backend
+from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.identity.keys import load_or_create_key
@@ -35,6 +38,7 @@ from tidings.models.providers import provider_model
 from tidings.notifications.deliverer import Deliverer
 from tidings.notifications.dispatcher import Dispatcher
 from tidings.notifications.service import Notifications
+from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
@@ -44,7 +48,8 @@ from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
-from tidings.storage.warm.port import Transaction
+from tidings.storage.hot.port import Hints
+from tidings.storage.warm.port import Database, Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -52,6 +57,14 @@ from tidings.tools.usage import usage_tools
 
 DATABASE_FILE = "tidings.db"
 KEY_FILE = "secrets/signing.key"
+
+
+class Background(Protocol):
+    """Something that works for as long as the server does."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +75,10 @@ class App:
     tools: Catalogue
     identity: Identity
     readiness: Readiness
-    sockets: Sockets
+    presence: Presence
     http: ASGIApp
     _database: SqliteDatabase
-    _feed: Feed
-    _worker: Worker
-    _dispatcher: Dispatcher
-    _deliverer: Deliverer
+    _background: tuple[Background, ...]
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
@@ -89,9 +99,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            notifying = (self._dispatcher.run(), self._deliverer.run())
-            parts = (self._worker.run(), self._feed.run(), self.sockets.run(), *notifying)
-            running = [tasks.create_task(part) for part in parts]
+            running = [tasks.create_task(part.run()) for part in self._background]
             try:
                 yield
             finally:
@@ -118,10 +126,10 @@ def new_ids() -> IdSource:
     return UlidSource()
 
 
-def build(settings: Settings, model: Model | None = None) -> App:
+def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
     """Wire the application; read this function to see the whole system.
 
-    `model` stands in for the one that the settings name.
+    `model` stands in for the one that the settings name; `pace` is how long connections wait.
 
     Raises:
         Unavailable: the store cannot be opened.
@@ -151,11 +159,12 @@ def build(settings: Settings, model: Model | None = None) -> App:
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
-    positions, origins = Positions(database, clock), settings.origin_list
-    sockets = Sockets(identity, router, feed, positions, metrics, clock, ids, origins=origins)
+    positions = Positions(database, clock)
+    presence = Presence(identity, positions)
+    backend = Backend(identity, router, feed, positions, metrics, clock, pace)
+    sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
     egress = Egress(AllowedHosts(settings.webhook_host_list))
-    dispatcher = Dispatcher(database, metrics, clock, ids)
-    deliverer = Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
+    notifying = _notifying(database, hints, egress, metrics, clock, ids)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,
@@ -176,19 +185,29 @@ def build(settings: Settings, model: Model | None = None) -> App:
         catalogue,
         identity,
         readiness,
-        sockets,
+        presence,
         create_app(services),
         database,
-        feed,
-        worker,
-        dispatcher,
-        deliverer,
+        (worker, feed, presence, *notifying),
         library,
         sandbox,
         passwords,
         clock,
         ids,
     )
+
+
+def _notifying(
+    database: Database,
+    hints: Hints,
+    egress: Egress,
+    metrics: Metrics,
+    clock: Clock,
+    ids: IdSource,
+) -> tuple[Background, ...]:
+    """Wire what tells users of ends that they were not there for."""
+    dispatcher = Dispatcher(database, metrics, clock, ids)
+    return dispatcher, Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
 
 
 def _model(settings: Settings) -> Model:
