@@ -144,8 +144,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
-    tickets = MemoryTickets(clock)
-    identity = Identity(database, AccessTokens(key), passwords, tickets, clock, ids)
+    identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     limited = LibraryLimits(file_bytes=settings.upload_bytes)

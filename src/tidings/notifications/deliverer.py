@@ -48,11 +48,15 @@ class Deliverer:
         async with self._egress.opened() as outbound, asyncio.TaskGroup() as tasks:
             while True:
                 self._changed.clear()
-                for delivery in await self._claim():
-                    tasks.create_task(self._deliver(outbound, delivery))
+                await self.call_due(outbound, tasks)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._changed.wait()
+
+    async def call_due(self, outbound: Outbound, tasks: asyncio.TaskGroup) -> None:
+        """Begin the calls that are due, as many as there is room for."""
+        for delivery in await self._claim():
+            tasks.create_task(self._deliver(outbound, delivery))
 
     async def _claim(self) -> list[Delivery]:
         free = CALLS_AT_ONCE_MAX - self._under_way
