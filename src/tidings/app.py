@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -59,14 +59,6 @@ DATABASE_FILE = "tidings.db"
 KEY_FILE = "secrets/signing.key"
 
 
-class Background(Protocol):
-    """Something that works for as long as the server does."""
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class App:
     """Everything that runs, fully wired. Register agents and tools before it begins."""
@@ -78,7 +70,7 @@ class App:
     presence: Presence
     http: ASGIApp
     _database: SqliteDatabase
-    _background: tuple[Background, ...]
+    _parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
@@ -99,7 +91,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part.run()) for part in self._background]
+            running = [tasks.create_task(part()) for part in self._parts]
             try:
                 yield
             finally:
@@ -138,9 +130,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids, hints = SystemClock(), UlidSource(), LocalHints()
     database = SqliteDatabase.open(folder / DATABASE_FILE, hints.publish)
-    metrics, passwords = Metrics(), Passwords()
-    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
-    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    metrics, passwords = _metrics(hints), Passwords()
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
@@ -162,18 +152,20 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     presence = Presence(identity, positions)
     backend = Backend(identity, router, feed, positions, metrics, clock, pace)
     sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
-    egress = Egress(AllowedHosts(settings.webhook_host_list))
-    notifying = _notifying(database, hints, egress, metrics, clock, ids)
+    told, telling = _notifications(settings, database, hints, metrics, clock, ids)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
-        notifications=Notifications(database, egress, clock, ids),
+        notifications=told,
         files=library,
         reports=reports,
         readiness=readiness,
         sockets=sockets,
+        presence=presence,
+        feed=feed,
+        positions=positions,
         metrics=metrics,
         clock=clock,
         ids=ids,
@@ -187,7 +179,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         presence,
         create_app(services),
         database,
-        (worker, feed, presence, *notifying),
+        (worker.run, feed.run, presence.run, *telling),
         library,
         sandbox,
         passwords,
@@ -196,17 +188,27 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     )
 
 
-def _notifying(
+def _notifications(
+    settings: Settings,
     database: Database,
     hints: Hints,
-    egress: Egress,
     metrics: Metrics,
     clock: Clock,
     ids: IdSource,
-) -> tuple[Background, ...]:
-    """Wire what tells users of ends that they were not there for."""
+) -> tuple[Notifications, tuple[Callable[[], Coroutine[Any, Any, None]], ...]]:
+    """Wire what tells users of ends that they were not there for: its door and its parts."""
+    egress = Egress(AllowedHosts(settings.webhook_host_list))
     dispatcher = Dispatcher(database, metrics, clock, ids)
-    return dispatcher, Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
+    deliverer = Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
+    return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
+
+
+def _metrics(hints: Hints) -> Metrics:
+    """Return metrics that count what is announced."""
+    metrics = Metrics()
+    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
+    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    return metrics
 
 
 def _model(settings: Settings) -> Model:

@@ -10,7 +10,7 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.health.metrics import Metrics
 from tidings.notifications import inbox, preferences, webhooks
-from tidings.notifications.inbox import Notice
+from tidings.notifications.inbox import Notification
 from tidings.storage.warm.port import Database, Transaction
 
 POLL_SECONDS = 1.0
@@ -90,7 +90,7 @@ async def _first(tx: Transaction) -> list[tuple[str, float]]:
     return [(event_id, due_at) for event_id, due_at in rows]
 
 
-async def _take(tx: Transaction, event_id: str) -> tuple[UserContext, Notice] | None:
+async def _take(tx: Transaction, event_id: str) -> tuple[UserContext, Notification] | None:
     """Take an event out of the outbox; None if somebody has, or a device of the user knows it."""
     rows = await tx.execute(
         "delete from outbox where event_id = ? returning tenant_id, user_id, stream,"
@@ -109,7 +109,7 @@ async def _take(tx: Transaction, event_id: str) -> tuple[UserContext, Notice] | 
     titles = await tx.execute("select title from threads where thread_id = ?", thread_id)
     if applied or not titles:
         return None
-    notice = Notice(
+    notice = Notification(
         event_id=event_id,
         thread_id=thread_id,
         run_id=run_id,

@@ -15,7 +15,7 @@ INBOX_ITEMS_MAX = 1_000
 """Kept for a user; the oldest go first."""
 
 
-class Notice(msgspec.Struct, frozen=True):
+class Notification(msgspec.Struct, frozen=True):
     """An event that its user is to hear of. `status` says in a word how it ended."""
 
     event_id: str
@@ -29,7 +29,12 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 async def add(
-    tx: Transaction, context: UserContext, notice: Notice, item_id: str, event_id: str, now: float
+    tx: Transaction,
+    context: UserContext,
+    notice: Notification,
+    item_id: str,
+    event_id: str,
+    now: float,
 ) -> bool:
     """Put a notice into the inbox, once, and say so on the user's stream; return whether it is new.
 

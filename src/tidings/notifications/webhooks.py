@@ -7,7 +7,7 @@ import msgspec
 from tidings.domain.context import UserContext
 from tidings.domain.errors import LimitExceeded
 from tidings.events.log import rfc3339
-from tidings.notifications.inbox import Notice
+from tidings.notifications.inbox import Notification
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
@@ -82,7 +82,7 @@ async def deliveries(
     return [_delivery(row) for row in rows]
 
 
-async def enqueue(tx: Transaction, context: UserContext, notice: Notice, now: float) -> int:
+async def enqueue(tx: Transaction, context: UserContext, notice: Notification, now: float) -> int:
     """Have a notice delivered to each enabled webhook of the user; return to how many."""
     rows = await tx.execute(
         "select webhook_id from webhooks where user_id = ? and enabled = 1", context.user_id
@@ -116,7 +116,7 @@ async def _drop_oldest(tx: Transaction, webhook_id: str) -> None:
     )
 
 
-def _body(notice: Notice) -> str:
+def _body(notice: Notification) -> str:
     """Write what a receiver is told: that it ended and how, and nothing of what was said."""
     told = {
         "type": notice.kind,

@@ -14,6 +14,7 @@ from tidings.gateway.http import (
     routes_page,
     routes_reports,
     routes_runs,
+    routes_schema,
     routes_session,
     routes_threads,
 )
@@ -30,6 +31,7 @@ ROUTERS = (
     routes_reports.router,
     routes_notifications.router,
     routes_health.router,
+    routes_schema.router,
     routes_page.router,
 )
 
