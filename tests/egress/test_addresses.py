@@ -3,9 +3,11 @@
 import ipaddress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidings.domain.errors import InvalidInput
-from tidings.egress.addresses import AllowedHosts, destination, is_public
+from tidings.egress.addresses import OPEN_PORTS, AllowedHosts, destination, is_public
 
 NOBODY = AllowedHosts()
 
@@ -89,3 +91,18 @@ def test_an_allowance_that_is_no_host_is_refused(entry: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         AllowedHosts([entry])
     assert refused.value.code == "bad_setting"
+
+
+@given(
+    st.text("htps:/.[]@#?%\\0179afx-_ \n\uff0e", max_size=40)
+    | st.builds("https://{}".format, st.text("0123456789abcdefx.:[]%-_@", max_size=40))
+)
+def test_whatever_is_given_it_is_refused_or_leads_outside(url: str) -> None:
+    try:
+        to = destination(url, NOBODY)
+    except InvalidInput:
+        return
+    assert to.scheme == "https"
+    assert to.port in OPEN_PORTS
+    assert "." in to.host or ":" in to.host
+    assert to.literal is None or is_public(to.literal)

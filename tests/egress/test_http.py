@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.fakes.receiver import GOOD, HUGE, NOT_HTTP, SILENT, receiving, redirect
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import Failure, TidingsError
 from tidings.egress import http
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress, Resolve
@@ -94,6 +95,30 @@ def test_who_answers_slowly_or_never_is_left(
         async with receiving(answer, drip=drip) as target:
             egress = Egress(AllowedHosts([target.host]))
             assert await refused(egress, target.url) == "url_timeout"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 99999 X\r\n\r\n", b"HTTP/1.1 -1 X\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n: no name\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: \xff\x00\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000,
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 1_000_000, b"\x16\x03\x01\x02\x00", b"\r\n" * 1000,
+        b"HTTP", b"HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\nzz",
+    ],
+)  # fmt: skip
+def test_a_hostile_answer_is_a_status_or_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.5)
+
+    async def scenario() -> None:
+        async with receiving(answer) as target:
+            with suppress(Failure):
+                assert 100 <= await posted(Egress(AllowedHosts([target.host])), target.url) < 1000
 
     asyncio.run(scenario())
 

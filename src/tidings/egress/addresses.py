@@ -14,7 +14,8 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 OPEN_PORTS = frozenset({443, 8443})
 
 _URL = re.compile(r"https?://[!-~]+", re.ASCII | re.IGNORECASE)
-_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9-]{1,63}", re.ASCII)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
 _FORBIDDEN = frozenset('\\"<>^`{|}#')
 """Characters over which parsers of URLs disagree."""

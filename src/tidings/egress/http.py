@@ -102,7 +102,7 @@ class Outbound:
                 return await self._post(self._egress.check(url), headers, body)
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise DeadlineExceeded("url_timeout", "There was no answer in time.") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             raise _unreachable("There was no answer in HTTP.") from error
 
     async def _post(self, to: Destination, headers: Mapping[str, str], body: bytes) -> int:
