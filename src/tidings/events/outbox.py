@@ -9,7 +9,9 @@ NOTIFY_AFTER_SECONDS = 30.0
 
 async def note(tx: Transaction, context: UserContext, events: list[Event], now: float) -> None:
     """Write down those of the events that are worth a notification, due in NOTIFY_AFTER_SECONDS."""
-    worthy = [event for event in events if event.type in NOTIFIED and event.thread_id is not None]
+    worthy = [
+        event for event in events if event.type in NOTIFIED and event.run_id and event.thread_id
+    ]
     if not worthy:
         return
     await tx.execute_many(

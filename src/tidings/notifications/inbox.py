@@ -6,6 +6,7 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.events import Draft, EventType, user_stream
+from tidings.domain.payloads import InboxItemAdded
 from tidings.events import log
 from tidings.events.log import rfc3339
 from tidings.storage.warm.objects import Kind, fetch_owned
@@ -20,7 +21,7 @@ class Notification(msgspec.Struct, frozen=True):
 
     event_id: str
     thread_id: str
-    run_id: str | None
+    run_id: str
     offset: int
     kind: str
     status: str
@@ -58,19 +59,20 @@ async def add(
     if not added:
         return False
     await _drop_oldest(tx, context.user_id)
-    payload = {
-        "item_id": item_id,
-        "thread_id": notice.thread_id,
-        "run_id": notice.run_id,
-        "offset": notice.offset,
-        "kind": notice.kind,
-        "status": notice.status,
-        "title": notice.title,
-    }
-    told = Draft(event_id, EventType.INBOX_ITEM, payload, thread_id=notice.thread_id)
+    told = InboxItemAdded(
+        item_id=item_id,
+        thread_id=notice.thread_id,
+        run_id=notice.run_id,
+        offset=notice.offset,
+        kind=notice.kind,
+        status=notice.status,
+        title=notice.title,
+    )
+    payload = msgspec.to_builtins(told)
+    draft = Draft(event_id, EventType.INBOX_ITEM, payload, thread_id=notice.thread_id)
     stream = user_stream(context.user_id)
     await log.open_stream(tx, context, stream)
-    await log.append(tx, context, stream, [told], now)
+    await log.append(tx, context, stream, [draft], now)
     return True
 
 
