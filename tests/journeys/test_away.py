@@ -98,6 +98,24 @@ def test_f47_one_item_and_one_call_for_who_was_away_none_for_who_acknowledged(
     asyncio.run(scenario())
 
 
+def test_f47_what_is_acknowledged_over_http_has_been_heard(server: ServerProcess) -> None:
+    """A reader without a socket says by a request how far it is."""
+
+    async def scenario() -> None:
+        async with receiving() as receiver:
+            user = await start(server, receiver)
+            async with user.connected() as plain:
+                await followed(plain)
+                accepted = await plain.ask("Read me by other means", "c1", agent="echo")
+                end = (await plain.until_end(accepted["run_id"]))[-1]
+                applied = {"device": "d_reader", "positions": {end["stream"]: end["offset"]}}
+                await http(user, "PUT", "/api/positions", applied)
+                away = await ask(user, "I am away")
+                assert await runs_told(plain, 1) == [away]
+
+    asyncio.run(scenario())
+
+
 def test_f48_a_device_that_is_connected_and_says_nothing_has_not_heard(
     server: ServerProcess,
 ) -> None:

@@ -235,6 +235,9 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
         ("patch", "/api/threads/{thread_id}"): [(thread, {"title": "mine"})],
         ("delete", "/api/threads/{thread_id}"): [(thread, None)],
         ("get", "/api/threads/{thread_id}/snapshot"): [(f"{thread}/snapshot", None)],
+        ("get", "/api/threads/{thread_id}/events"): [
+            (f"{thread}/events?after={place}", None) for place in ("0", "live", "abcdef.3.AAAAAAAA")
+        ],
         ("get", "/api/streams/{stream}/events"): [
             (f"{stream}{things.thread}/events?after=0", None),
             (f"{stream}{things.thread}/events?after=abcdef.3.AAAAAAAA", None),
@@ -270,6 +273,8 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
 ABOUT_NOBODY = {
     ("post", "/api/login"),
     ("post", "/api/refresh"),
+    ("get", "/asyncapi.json"),
+    ("get", "/schema.json"),
     ("get", "/livez"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -281,6 +286,7 @@ ABOUT_ONESELF = {
     ("post", "/api/files"): None,
     ("get", "/api/threads"): "threads",
     ("post", "/api/threads"): None,
+    ("put", "/api/positions"): None,
     ("get", "/api/inbox"): "items",
     ("get", "/api/preferences"): "inbox",
     ("put", "/api/preferences"): None,
