@@ -67,3 +67,6 @@ create table webhook_deliveries (
 create index webhook_deliveries_due on webhook_deliveries (next_attempt_at)
     where state = 'pending';
 create index webhook_deliveries_by_thread on webhook_deliveries (thread_id);
+
+-- "Has any device of the user applied this?" is asked for every end.
+create index positions_by_stream on positions (stream, user_id);
