@@ -10,6 +10,7 @@ import msgspec
 
 from tests.fakes.models import ScriptedModel
 from tidings.agents.registry import AgentRegistry
+from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
 from tidings.domain.context import UserContext
 from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
@@ -47,6 +48,7 @@ class World:
         clock: Clock | None = None,
         limits: Limits | None = None,
         model: Model | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self.database = database
         self.ids = UlidSource()
@@ -58,7 +60,9 @@ class World:
         self.feed = Feed(database, hints)
         self.router = Router(database, self.clock, self.ids, registry, next(iter(agents)), limits)
         self.reads = Reads(database, self.clock, self.ids)
-        self.engine = Engine(model or ScriptedModel(), Catalogue(tools), self.clock)
+        self.engine = Engine(
+            model or ScriptedModel(), Catalogue(tools), self.clock, plans or Plans()
+        )
         self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
     async def begin(self) -> None:
@@ -152,13 +156,14 @@ async def world(
     clock: Clock | None = None,
     limits: Limits | None = None,
     model: Model | None = None,
+    plans: Plans | None = None,
     hints: LocalHints | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
-        built = World(wrap(inner), hints, agents, tools, clock, limits, model)
+        built = World(wrap(inner), hints, agents, tools, clock, limits, model, plans)
         yield built
     finally:
         await inner.close()

@@ -1,9 +1,11 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -13,7 +15,11 @@ from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
+from tidings.domain.budgets import Plans, plans_of
+from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.log import Appended
@@ -32,11 +38,15 @@ from tidings.identity.tokens import AccessTokens
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.models.providers import provider_model
+from tidings.notifications.deliverer import Deliverer
+from tidings.notifications.dispatcher import Dispatcher
+from tidings.notifications.service import Notifications
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
+from tidings.router.spending import Spending
 from tidings.runs import queue
 from tidings.runs.context import Engine
 from tidings.runs.queue import Limits, RunEnded
@@ -44,7 +54,7 @@ from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.hot.port import Hints
-from tidings.storage.warm.port import Transaction
+from tidings.storage.warm.port import Database, Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -128,13 +138,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     metrics, passwords = _metrics(hints), Passwords()
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
-    key = load_or_create_key(folder / KEY_FILE)
-    tickets = MemoryTickets(clock)
-    identity = Identity(database, AccessTokens(key), passwords, tickets, clock, ids)
-
-    sandbox = Sandbox(folder / "sandbox", SandboxLimits())
-    limited = LibraryLimits(file_bytes=settings.upload_bytes)
-    library = Library(folder / "files", database, sandbox, clock, ids, limited)
+    tokens = AccessTokens(load_or_create_key(folder / KEY_FILE))
+    identity = Identity(database, tokens, passwords, MemoryTickets(clock), clock, ids)
+    library, sandbox = _library(settings, database, clock, ids)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     reports = Reports(database, clock)
     agents = AgentRegistry()
@@ -142,18 +148,22 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     feed = Feed(database, hints)
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
-    engine = Engine(model or _model(settings), catalogue, clock)
+    plans = _plans(settings)
+    engine = Engine(model or _model(settings), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     positions = Positions(database, clock)
     presence = Presence(identity, positions)
     backend = Backend(identity, router, feed, positions, metrics, clock, pace)
     sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
+    told, telling = _notifications(settings, database, hints, metrics, clock, ids)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
         permissions=Permissions(database, catalogue),
+        spending=Spending(database, clock, plans),
+        notifications=told,
         files=library,
         reports=reports,
         readiness=readiness,
@@ -174,13 +184,47 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         presence,
         create_app(services),
         database,
-        (worker.run, feed.run, presence.run),
+        (worker.run, feed.run, presence.run, *telling),
         library,
         sandbox,
         passwords,
         clock,
         ids,
     )
+
+
+def _notifications(
+    settings: Settings,
+    database: Database,
+    hints: Hints,
+    metrics: Metrics,
+    clock: Clock,
+    ids: IdSource,
+) -> tuple[Notifications, tuple[Callable[[], Coroutine[Any, Any, None]], ...]]:
+    """Wire what tells users of ends that they were not there for: its door and its parts."""
+    egress = Egress(AllowedHosts(settings.webhook_host_list))
+    dispatcher = Dispatcher(database, metrics, clock, ids)
+    deliverer = Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
+    return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
+
+
+def _library(
+    settings: Settings, database: Database, clock: Clock, ids: IdSource
+) -> tuple[Library, Sandbox]:
+    """Wire what keeps users' files, and what reads them."""
+    folder, limits = settings.data_dir, LibraryLimits(file_bytes=settings.upload_bytes)
+    sandbox = Sandbox(folder / "sandbox", SandboxLimits())
+    return Library(folder / "files", database, sandbox, clock, ids, limits), sandbox
+
+
+def _plans(settings: Settings) -> Plans:
+    """Return what users may spend."""
+    if not settings.plans:
+        return Plans()
+    try:
+        return plans_of(Path(settings.plans).read_text())
+    except OSError as error:
+        raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
 
 
 def _metrics(hints: Hints) -> Metrics:

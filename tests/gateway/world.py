@@ -15,6 +15,9 @@ import uvicorn
 
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
+from tidings.domain.budgets import Plans
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
 from tidings.events.feed import Feed
 from tidings.events.log import open_store
 from tidings.events.positions import Positions
@@ -26,9 +29,11 @@ from tidings.health.probes import Readiness, database_probe
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
+from tidings.notifications.service import Notifications
 from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
+from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.warm.sqlite import SqliteDatabase
@@ -132,6 +137,8 @@ def running(folder: Path) -> Iterator[World]:
         router=Router(database, clock, ids, agents, "analysis", Limits()),
         reads=Reads(database, clock, ids),
         permissions=Permissions(database, Catalogue(())),
+        spending=Spending(database, clock, Plans()),
+        notifications=Notifications(database, Egress(AllowedHosts()), clock, ids),
         files=files,
         reports=reports,
         readiness=readiness,

@@ -14,10 +14,12 @@ from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.identity.service import Identity
+from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
+from tidings.router.spending import Spending
 
 
 class FileShelf(Protocol):
@@ -64,6 +66,8 @@ class Services:
     router: Router
     reads: Reads
     permissions: Permissions
+    spending: Spending
+    notifications: Notifications
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness

@@ -1,20 +1,21 @@
 """A tool call: with leave, within its time, recorded, told. A failing tool is an outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel
 
+from tidings.domain.budgets import Budget, BudgetSpent, Spent
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import ToolResult, all_facts
 from tidings.domain.permissions import Permission, call_hash, decide, reason_to_ask
 from tidings.domain.ports import Clock
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Fault, ToolOutcome, shown
+from tidings.runs.outcomes import Fault, ToolOutcome, kept, shown
 from tidings.runs.pauses import Pause, PauseKind
 from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
@@ -33,17 +34,18 @@ TOOL_FAULTS = (
 """What a tool's own code may raise; the call has failed, the run goes on."""
 
 
-Invoke = Callable[[ToolContext, BaseModel], Awaitable[ToolResult]]
-"""Carries out a tool call with checked arguments."""
-
-
 class Call(msgspec.Struct, frozen=True):
-    """What an agent wants done."""
+    """What an agent wants done, by a tool of the catalogue or one that it brings along."""
 
     call_id: str
-    tool: str
+    what: str | Tool
     arguments: dict[str, Any]
     purpose: str
+
+    @property
+    def tool(self) -> str:
+        """The name of the tool."""
+        return self.what if isinstance(self.what, str) else self.what.name
 
 
 class Calls:
@@ -55,34 +57,41 @@ class Calls:
         clock: Clock,
         journal: Journal,
         work: Work,
+        budget: Budget,
         draft: Callable[[EventType, dict[str, Any]], Draft],
     ) -> None:
         self._catalogue = catalogue
         self._clock = clock
         self._journal = journal
         self._work = work
+        self._budget = budget
         self._draft = draft
 
-    async def make(self, call: Call, invoke: Invoke | None = None) -> ToolOutcome:
+    async def make(self, call: Call) -> ToolOutcome:
         """Return how the call ended, from the journal if it did so before.
 
         Raises:
             Interrupted: it could not be recorded, or the run waits for leave to make it.
+            BudgetSpent: there is no room for it.
         """
         if self._journal.is_done(call.call_id):
             outcome = self._journal.recorded(call.call_id, ToolOutcome)
         else:
-            outcome = await self._outcome(call, invoke)
+            try:
+                outcome = await self._outcome(call)
+            except BudgetSpent as error:
+                self._work.over = error
+                raise
             self._tell(f"{call.call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
             await self._journal.finish(call.call_id, "tool", outcome)
-        self._work.tainted |= not self._catalogue.trusted(call.tool)
+        self._work.tainted |= not self._catalogue.trusted(call.what)
         if outcome.result is not None:
             self._work.results[call.call_id] = outcome.result
             found = all_facts(call.tool, call.call_id, outcome.result)
             self._work.facts.update((fact.id, fact) for fact in found)
         return outcome
 
-    async def _outcome(self, call: Call, invoke: Invoke | None) -> ToolOutcome:
+    async def _outcome(self, call: Call) -> ToolOutcome:
         said = {
             "call_id": call.call_id,
             "tool": call.tool,
@@ -91,19 +100,20 @@ class Calls:
         }
         self._tell(f"{call.call_id}.executing", EventType.TOOL_EXECUTING, said)
         begun = self._journal.is_begun(call.call_id)
-        if begun and not self._catalogue.repeatable(call.tool):
+        if begun and not self._catalogue.repeatable(call.what):
             return _refused(
                 call, Fault("outcome_unknown", "It was under way when the server stopped.")
             )
         try:
-            tool, values = self._catalogue.check(call.tool, call.arguments)
+            tool, values = self._catalogue.check(call.what, call.arguments)
         except TidingsError as error:
             return _refused(call, Fault(error.code, error.message, error.retryable))
         if not begun:
             if refusal := await self._refusal(call, tool):
                 return _refused(call, refusal)
-            await self._journal.begin(call.call_id)
-        return await self._made(call, invoke or tool.call, values, tool.deadline_seconds)
+            self._work.check(self._budget, Spent())  # the call itself is counted already
+            await self._journal.begin(call.call_id, self._budget)
+        return await self._made(call, tool, values)
 
     async def _refusal(self, call: Call, tool: Tool) -> Fault | None:
         """Return why the call may not be made; wait for leave where it needs it."""
@@ -134,14 +144,12 @@ class Calls:
             case _:
                 return Fault("approval_denied", "Leave for this call was refused.")
 
-    async def _made(
-        self, call: Call, invoke: Invoke, values: BaseModel, seconds: float
-    ) -> ToolOutcome:
+    async def _made(self, call: Call, tool: Tool, values: BaseModel) -> ToolOutcome:
         begun = self._clock.monotonic()
         result: ToolResult | None = None
         fault: Fault | None = None
         try:
-            result = await self._invoke(call, invoke, values, seconds)
+            result = await self._invoke(call, tool, values)
         except TidingsError as error:
             fault = Fault(error.code, error.message, error.retryable)
         except TimeoutError:
@@ -151,9 +159,7 @@ class Calls:
         took = round((self._clock.monotonic() - begun) * 1000, 3)
         return ToolOutcome(call.call_id, call.tool, fault is None, result, fault, took)
 
-    async def _invoke(
-        self, call: Call, invoke: Invoke, values: BaseModel, seconds: float
-    ) -> ToolResult:
+    async def _invoke(self, call: Call, tool: Tool, values: BaseModel) -> ToolResult:
         run, work = self._journal.run, self._work
         context = ToolContext(
             user=run.context,
@@ -165,8 +171,8 @@ class Calls:
             results=MappingProxyType(work.results),
         )
         remaining = run.remaining_seconds(self._clock.now())
-        async with asyncio.timeout(min(seconds, remaining)):
-            return await invoke(context, values)
+        async with asyncio.timeout(min(tool.deadline_seconds, remaining)):
+            return kept(await tool.call(context, values))
 
     def _tell(self, key: str, event: EventType, payload: dict[str, Any]) -> None:
         self._journal.tell(key, self._draft(event, payload))

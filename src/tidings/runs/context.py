@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidings.domain.budgets import Budget, BudgetSpent, Plans, likely_tokens
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import Draft, EventType
@@ -17,17 +18,19 @@ from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
-from tidings.runs.calls import Call, Calls, Invoke
+from tidings.runs.calls import Call, Calls
 from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
 from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
 from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
+from tidings.tools.port import Tool
 
 T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
+EXCHANGE_TOKENS_RESERVED = 8_000
 MODEL_SECONDS_MAX = 120.0
 
 
@@ -37,6 +40,7 @@ class Engine(msgspec.Struct, frozen=True):
     model: Model
     catalogue: Catalogue
     clock: Clock
+    plans: Plans = Plans()
 
 
 class RunContext:
@@ -142,7 +146,7 @@ class RunContext:
         if self._journal.is_done(key):
             answer = self._journal.recorded(key, ModelAnswer)
         else:
-            await self._journal.flush()
+            await self._reserve(key, request_tokens(request))
             answer = await self._respond(request, on_text or _ignore)
             await self._journal.finish(key, "model", answer)
         if answer.reply is None:
@@ -160,7 +164,7 @@ class RunContext:
         if self._journal.is_done(key):
             answer = self._journal.recorded(key, Exchange)
         else:
-            await self._journal.flush()
+            await self._reserve(key, EXCHANGE_TOKENS_RESERVED)
             try:
                 async with asyncio.timeout(self._model_seconds()):
                     answer = await work()
@@ -171,21 +175,26 @@ class RunContext:
         return answer
 
     async def tool(
-        self, name: str, arguments: dict[str, Any], *, purpose: str, invoke: Invoke | None = None
+        self, what: str | Tool, arguments: dict[str, Any], *, purpose: str
     ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
         A call that was under way when the process died is repeated if the tool's effect lets it,
         and otherwise ends as `outcome_unknown`. A call that needs the user's leave waits for it.
-        `invoke` carries the call out in the tool's place.
+        `what` is a name in the catalogue, or a tool that the agent brings along.
         """
         self._work.calls += 1
-        self._work.at = (self.agent, name)
+        self._work.at = (self.agent, what if isinstance(what, str) else what.name)
         self.ensure_started()
         calls = Calls(
-            self._engine.catalogue, self._engine.clock, self._journal, self._work, self._draft
+            self._engine.catalogue,
+            self._engine.clock,
+            self._journal,
+            self._work,
+            self._budget,
+            self._draft,
         )
-        return await calls.make(Call(f"c{self._work.calls}", name, arguments, purpose), invoke)
+        return await calls.make(Call(f"c{self._work.calls}", what, arguments, purpose))
 
     async def ask(
         self,
@@ -290,6 +299,20 @@ class RunContext:
     def _model_seconds(self) -> float:
         return min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)
 
+    async def _reserve(self, key: str, tokens: int) -> None:
+        """Have room for a model request in the budgets of the run and the day."""
+        budget, wanted = self._budget, self._work.reservation(tokens)
+        try:
+            self._work.check(budget, wanted)
+            await self._journal.reserve(key, wanted, budget)
+        except BudgetSpent as error:
+            self._work.over = error
+            raise
+
+    @property
+    def _budget(self) -> Budget:
+        return self._engine.plans.budget(self.user)
+
     def _count(self, usage: Usage) -> None:
         work = self._work
         work.model_requests += 1
@@ -325,3 +348,10 @@ _MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
 
 async def _ignore(_text: str) -> None:
     """Take text that nobody wants to see as it arrives."""
+
+
+def request_tokens(request: ModelRequest) -> int:
+    """Return what a request may take: what is reserved for it."""
+    text = len(request.instructions) + sum(len(m.text) for m in request.messages)
+    tools = sum(len(t.description) + len(str(t.parameters)) for t in request.tools)
+    return likely_tokens(text + tools, request.max_output_tokens)

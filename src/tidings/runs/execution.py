@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from tidings.domain.budgets import BudgetSpent
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.runs import CancelReason, Outcome, Run
@@ -113,9 +114,12 @@ class Execution:
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            return _completed(await agent(self._context))
+            ending = _completed(await agent(self._context))
         except TidingsError as error:
-            return failed(error.code, error.message, retryable=error.retryable)
+            ending = failed(error.code, error.message, retryable=error.retryable)
+        except BudgetSpent as error:
+            return self._over(error)
+        return ending if self._work.over is None else self._over(self._work.over)
 
     def _ending(self, working: asyncio.Task[Ending]) -> Ending:
         """Say how it ended: the agent's own end counts if it came to one."""
@@ -125,9 +129,14 @@ class Execution:
             return self._cancelled()
         return _out_of_time()
 
-    def _cancelled(self) -> Ending:
+    def _over(self, error: BudgetSpent) -> Ending:
+        """Return the end of a run that has used up a budget, whatever its agent makes of it."""
+        return self._cancelled(CancelReason.BUDGET, limit=error.limit, message=error.message)
+
+    def _cancelled(self, reason: CancelReason | None = None, **more: str) -> Ending:
         step = self._work.stopped_at(self._journal.steps_done) or self._journal.left_at()
-        payload = {"reason": self._reason or CancelReason.USER, "step": step}
+        reason = reason or self._reason or CancelReason.USER
+        payload = {"reason": reason, "step": step} | more
         return Ending(EventType.AGENT_CANCELLED, "cancelled", payload)
 
     async def _tell(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidings.domain.budgets import Budget, BudgetSpent, Spent
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.payloads import StoppedAt
@@ -14,13 +15,17 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
 from tidings.events import activity, log
 from tidings.events.log import rfc3339
-from tidings.runs import history, pauses, permissions, queue
+from tidings.models.port import Usage
+from tidings.runs import history, pauses, permissions, queue, spending
+from tidings.runs.closing import loose_ends
 from tidings.runs.history import Turn
+from tidings.runs.outcomes import Exchange, ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
 
 T = TypeVar("T")
+_Also = Callable[[Transaction, float], Awaitable[None]]
 _StepRow = tuple[str, str, bytes | None]
 
 
@@ -126,17 +131,42 @@ class Journal:
         """Return an id for an event."""
         return self._ids.new("e")
 
-    async def begin(self, key: str) -> None:
-        """Record that a step is under way, with the events that say so."""
+    async def begin(self, key: str, budget: Budget) -> None:
+        """Record that a call is under way, with the events that say so, and count it.
+
+        Raises:
+            BudgetSpent: the user's day has no room for it; nothing was recorded.
+        """
+        await self._commit(
+            key, "begun", None, lambda tx, now: spending.count_call(tx, self.run, budget, now)
+        )
         self._results[key] = None
-        await self._commit(key, "begun", None)
+
+    async def reserve(self, key: str, wanted: Spent, budget: Budget) -> None:
+        """Set aside what a request may take, and commit the waiting events.
+
+        Raises:
+            BudgetSpent: the user's day has no room for it.
+        """
+        await self._commit(
+            f"~{self._ids.new('f')}",
+            "told",
+            None,
+            lambda tx, now: spending.reserve(tx, self.run, key, wanted, budget, now),
+        )
 
     async def finish(self, key: str, kind: str, result: Any) -> None:
         """Record a step's result, with the events it caused."""
         body = msgspec.json.encode(result)
         self._results[key] = body
         self.steps_done += 1
-        await self._commit(key, kind, body)
+        usage = _usage(result)
+        if usage is None:
+            await self._commit(key, kind, body)
+        else:
+            await self._commit(
+                key, kind, body, lambda tx, now: spending.settle(tx, self.run, key, usage, now)
+            )
 
     async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
         """Return what a person has said; while nobody has, let the run wait.
@@ -182,8 +212,8 @@ class Journal:
 
         async def work(tx: Transaction) -> None:
             await queue.end(tx, self.run, status, now, report_id)
-            if drafts:
-                await self._append(tx, drafts, now)
+            await self._append(tx, drafts, now)
+            await self._append(tx, await loose_ends(tx, self.run, self._ids), now)
             payload = terminal.payload | {"proof": await log.proof_of(tx, self.run.run_id)}
             if terminal.type is not EventType.AGENT_COMPLETED:
                 partial = await history.partial_answer(tx, self.run.run_id)
@@ -194,7 +224,10 @@ class Journal:
 
         await self._write(work)
 
-    async def _commit(self, key: str, kind: str, result: bytes | None) -> None:
+    async def _commit(
+        self, key: str, kind: str, result: bytes | None, also: _Also | None = None
+    ) -> None:
+        """Commit a step with the waiting events and, in the same transaction, something else."""
         pending = self._take()
         emitted = _keys_of(pending)
         now = self._clock.now()
@@ -203,10 +236,15 @@ class Journal:
             await queue.held(tx, self.run)
             if kind != "told" or emitted != "[]":
                 await _write_step(tx, self.run.run_id, key, kind, emitted, result)
-            if pending:
-                await self._append(tx, [p.draft for p in pending], now)
+            await self._append(tx, [p.draft for p in pending], now)
+            if also is not None:
+                await also(tx, now)
 
-        await self._write(work)
+        try:
+            await self._write(work)
+        except BudgetSpent:
+            self._pending = pending + self._pending
+            raise
 
     async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
@@ -229,8 +267,20 @@ class Journal:
         return pending
 
     async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> int:
+        """Append to the thread and return its head; 0 when there is nothing to append."""
+        if not drafts:
+            return 0
         stream = thread_stream(self.run.thread_id)
         return await log.append(tx, self.run.context, stream, drafts, now)
+
+
+def _usage(result: Any) -> Usage | None:
+    """Return what a model request has taken; None for other steps."""
+    if isinstance(result, Exchange):
+        return result.usage
+    if isinstance(result, ModelAnswer):
+        return Usage() if result.reply is None else result.reply.usage
+    return None
 
 
 def _keys_of(pending: list[Pending]) -> str:

@@ -116,16 +116,20 @@ async def latest_files(tx: Transaction, context: UserContext, thread_id: str) ->
 
 
 async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
-    """Take every run that nobody holds and that only needs its end: stopped, or out of time."""
+    """Take every run that nobody holds and that only needs its end: stopped, or out of time.
+
+    A worker's own runs are held for as long as it lives, whatever its clock says of their leases.
+    """
     rows = await tx.execute(
         "update runs set state = 'running', owner = ?, lease_until = ?,"  # noqa: S608 - a constant
         "  fence = fence + 1, attempt = attempt + 1"
-        " where (state = 'queued' or (state = 'running' and lease_until < ?))"
+        " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
         "  and (cancel_requested = 1 or deadline_at <= ?)"
         f" returning {_COLUMNS}",
         owner,
         lease_until,
         now,
+        owner,
         now,
     )
     return [_run(row) for row in rows]
@@ -141,10 +145,11 @@ async def claim(
     """
     rows = await tx.execute(
         "with held as (select user_id, thread_id from runs"  # noqa: S608 - a constant
-        "  where state = 'running' and lease_until >= ?),"
+        "  where state = 'running' and (lease_until >= ? or owner = ?)),"
         " free as (select run_id, user_id, thread_id, created_at,"
         "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
-        "  from runs where state in ('queued', 'running') and (state = 'queued' or lease_until < ?)"
+        "  from runs where state in ('queued', 'running')"
+        "  and (state = 'queued' or (lease_until < ? and owner <> ?))"
         "  and thread_id not in (select thread_id from held)"
         "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
         " ready as (select run_id, created_at,"
@@ -157,7 +162,9 @@ async def claim(
         "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
         f" returning {_COLUMNS}",
         now,
+        owner,
         now,
+        owner,
         owner,
         lease_until,
         limits.runs_per_user,

@@ -39,13 +39,15 @@ class Catalogue:
         """Return name, description and JSON Schema of the arguments of every tool."""
         return tuple((tool.name, tool.description, tool.schema()) for tool in self)
 
-    def repeatable(self, name: str) -> bool:
+    def repeatable(self, what: str | Tool) -> bool:
         """Return whether a second call does no harm; one that does not exist does none."""
-        return name not in self._tools or self._tools[name].effect.repeatable
+        tool = self._tools.get(what) if isinstance(what, str) else what
+        return tool is None or tool.effect.repeatable
 
-    def trusted(self, name: str) -> bool:
+    def trusted(self, what: str | Tool) -> bool:
         """Return whether what a tool says was made here, and by nobody else."""
-        return name in self._tools and self._tools[name].trusted
+        tool = self._tools.get(what) if isinstance(what, str) else what
+        return tool is not None and tool.trusted
 
     def named(self, name: str) -> Tool:
         """Return a tool.
@@ -57,14 +59,14 @@ class Catalogue:
             raise InvalidInput("unknown_tool", self._unknown(name))
         return self._tools[name]
 
-    def check(self, name: str, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
-        """Return the tool, and the arguments as it takes them.
+    def check(self, what: str | Tool, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
+        """Return the tool, one of these by name or any other, and the arguments as it takes them.
 
         Raises:
             InvalidInput: `unknown_tool`, naming those there are, or `invalid_arguments`, naming
                 what is wrong.
         """
-        tool = self.named(name)
+        tool = self.named(what) if isinstance(what, str) else what
         encoded = msgspec.json.encode(arguments)
         if len(encoded) > ARGUMENTS_BYTES_MAX:
             raise InvalidInput(

@@ -10,6 +10,7 @@ from starlette.routing import WebSocketRoute
 from tidings.gateway.http import (
     routes_files,
     routes_health,
+    routes_notifications,
     routes_page,
     routes_permissions,
     routes_reports,
@@ -30,6 +31,7 @@ ROUTERS = (
     routes_runs.router,
     routes_permissions.router,
     routes_reports.router,
+    routes_notifications.router,
     routes_health.router,
     routes_schema.router,
     routes_page.router,

@@ -33,7 +33,7 @@ create table tool_permissions (
     primary key (user_id, tool)
 );
 
--- What a user's runs have taken on a day (UTC); `priced` is 0 when a request had no known price.
+-- What a user's runs have taken on a day (UTC). Requests without a known price add no cost.
 create table usage_days (
     user_id text not null,
     day text not null,
