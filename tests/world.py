@@ -97,7 +97,7 @@ class World:
         try:
             while True:
                 while follower.behind:
-                    for _, frame in await follower.read():
+                    for _, frame, _ in await follower.read():
                         event = msgspec.json.decode(frame, type=Event)
                         if event.run_id == receipt.run_id:
                             events.append(event)

@@ -18,8 +18,10 @@ from tidings.events.feed import Feed
 from tidings.events.log import Appended
 from tidings.events.positions import Positions
 from tidings.gateway.http.app import create_app
+from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
-from tidings.gateway.websocket import Sockets
+from tidings.gateway.socket import Backend
+from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.identity.keys import load_or_create_key
@@ -29,6 +31,7 @@ from tidings.identity.tokens import AccessTokens
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.models.providers import provider_model
+from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
@@ -56,7 +59,7 @@ class App:
     tools: Catalogue
     identity: Identity
     readiness: Readiness
-    sockets: Sockets
+    presence: Presence
     http: ASGIApp
     _database: SqliteDatabase
     _feed: Feed
@@ -81,7 +84,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            parts = (self._worker.run(), self._feed.run(), self.sockets.run())
+            parts = (self._worker.run(), self._feed.run(), self.presence.run())
             running = [tasks.create_task(part) for part in parts]
             try:
                 yield
@@ -109,10 +112,10 @@ def new_ids() -> IdSource:
     return UlidSource()
 
 
-def build(settings: Settings, model: Model | None = None) -> App:
+def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
     """Wire the application; read this function to see the whole system.
 
-    `model` stands in for the one that the settings name.
+    `model` stands in for the one that the settings name; `pace` is how long connections wait.
 
     Raises:
         Unavailable: the store cannot be opened.
@@ -142,8 +145,10 @@ def build(settings: Settings, model: Model | None = None) -> App:
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
-    positions, origins = Positions(database, clock), settings.origin_list
-    sockets = Sockets(identity, router, feed, positions, metrics, clock, ids, origins=origins)
+    positions = Positions(database, clock)
+    presence = Presence(identity, positions)
+    backend = Backend(identity, router, feed, positions, metrics, clock, pace)
+    sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,
@@ -163,7 +168,7 @@ def build(settings: Settings, model: Model | None = None) -> App:
         catalogue,
         identity,
         readiness,
-        sockets,
+        presence,
         create_app(services),
         database,
         feed,

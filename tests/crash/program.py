@@ -99,7 +99,7 @@ async def watch(w: World, stream: str, seen: Path) -> None:
     follower = await w.feed.follow(ANA, stream, "0", woken.set)
     while True:
         while follower.behind:
-            for _, frame in await follower.read():
+            for _, frame, _ in await follower.read():
                 append(seen, frame)
                 if json.loads(frame)["type"] in TERMINAL:
                     follower.close()

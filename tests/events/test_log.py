@@ -43,7 +43,7 @@ class Store:
 
     async def events(self, after: int = 0) -> list[Event]:
         entries = await self.database.read(lambda tx: log.read_after(tx, ANA, STREAM, after, 99))
-        return [msgspec.json.decode(frame, type=Event) for _, frame in entries]
+        return [msgspec.json.decode(frame, type=Event) for _, frame, _ in entries]
 
     async def cursor(self, offset: int) -> str:
         event = (await self.events(offset - 1))[0]
@@ -194,9 +194,9 @@ def test_followers_see_every_entry_once_from_memory_or_from_the_log(tmp_path: Pa
         assert woken.is_set()
         offsets = []
         while early.behind:
-            offsets += [offset for offset, _ in await early.read()]
+            offsets += [offset for offset, _, _ in await early.read()]
         assert offsets == list(range(1, 302))
-        assert [offset for offset, _ in await late.read()] == [301]
+        assert [offset for offset, _, _ in await late.read()] == [301]
         assert await late.read() == []
 
     run(tmp_path, scenario)
@@ -213,7 +213,7 @@ def test_a_lost_hint_is_made_good_by_the_poll(tmp_path: Path) -> None:
             polling = tasks.create_task(deaf.run())
             await woken.wait()
             polling.cancel()
-        assert [offset for offset, _ in await follower.read()] == [1]
+        assert [offset for offset, _, _ in await follower.read()] == [1]
 
     run(tmp_path, scenario)
 

@@ -28,7 +28,7 @@ from tests.harness.server import (
     serving,
 )
 from tidings.analysis.workload import generate, write_csv
-from tidings.client.session import Session
+from tidings.client.session import Session, always
 from tidings.domain.commands import Chat, ChatPayload
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import TERMINAL, thread_stream
@@ -182,9 +182,8 @@ def test_a_killed_server_goes_on_where_it_was(server: ServerProcess, log: Path, 
         (ana,) = await add_users(server, "ana")
         file_id = await ana.upload(log)
         events: list[dict[str, Any]] = []
-        async with Session(server.url, ana.token, "d1", random.Random(1)) as session:
-            receipt = await session.send(Chat("m1", ChatPayload(QUESTION, files=(file_id,))))
-            session.follow(thread_stream(receipt.thread_id))
+        async with Session(server.url, always(ana.token), "d1", random.Random(1)) as session:
+            await session.send(Chat("m1", ChatPayload(QUESTION, files=(file_id,))))
             async for applied in session.events():
                 events.append(json.loads(applied.raw))
                 if len(events) == after:

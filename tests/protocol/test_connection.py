@@ -11,6 +11,7 @@ from tidings.domain.errors import NotFound, Unauthenticated
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import (
+    PACE,
     Authenticate,
     Carry,
     CloseWith,
@@ -37,18 +38,18 @@ def closed_with(effects: list[Effect]) -> Close | None:
 
 
 def plain() -> Connection:
-    connection = Connection("k1", 0.0)
+    connection = Connection("k1", 0.0, PACE)
     connection.opened(ANA, NEVER)
     return connection
 
 
 def full(window: dict[str, int] | None = None, now: float = 0.0) -> Connection:
-    connection = Connection("k1", now)
+    connection = Connection("k1", now, PACE)
     hello = {"type": "hello", "token": "x", "device": "d1", "window": window or {}}
     connection.receive(json.dumps(hello), now)
     connection.authenticated(ANA, NEVER)
     connection.greeted([])
-    connection.followed(STREAM, 0)
+    connection.flow.follow(STREAM, 0)
     return connection
 
 
@@ -57,7 +58,7 @@ def entries(first: int, last: int, size: int = 10) -> list[tuple[int, bytes]]:
 
 
 def test_a_plain_client_is_greeted_and_its_commands_carried() -> None:
-    connection = Connection("k1", 0.0)
+    connection = Connection("k1", 0.0, PACE)
     (greeting,) = sent(connection.opened(ANA, NEVER))
     assert greeting["type"] == "connection_established"
     assert greeting["user_id"] == "ana"
@@ -74,17 +75,19 @@ def test_a_plain_client_is_greeted_and_its_commands_carried() -> None:
 
 def test_a_full_client_says_who_it_is_before_anything_else() -> None:
     hello = '{"type":"hello","ticket":"t","subscribe":[{"stream":"thread:t1","cursor":"0"}]}'
-    authenticate, follow = Connection("k", 0.0).receive(hello, 0.0)
+    authenticate, follow = Connection("k", 0.0, PACE).receive(hello, 0.0)
     assert authenticate == Authenticate("t", None)
     assert isinstance(follow, Follow)
     assert follow.greeting
-    early = Connection("k", 0.0).receive('{"type":"chat","id":"1","payload":{"text":"hi"}}', 0.0)
+    early = Connection("k", 0.0, PACE).receive(
+        '{"type":"chat","id":"1","payload":{"text":"hi"}}', 0.0
+    )
     assert closed_with(early) == Close.PROTOCOL_VIOLATION
     assert not any(isinstance(effect, Carry) for effect in early)
 
 
 def test_a_refused_client_hears_why_and_is_closed() -> None:
-    effects = Connection("k", 0.0).refused(Unauthenticated("token_invalid", "No."))
+    effects = Connection("k", 0.0, PACE).refused(Unauthenticated("token_invalid", "No."))
     assert sent(effects)[0]["code"] == "token_invalid"
     assert closed_with(effects) == Close.AUTH_FAILED
 
@@ -195,14 +198,14 @@ def test_a_flood_of_frames_ends_the_connection() -> None:
 
 def test_nothing_is_sent_beyond_the_window_until_it_is_acknowledged() -> None:
     connection = full({"events": 16, "bytes": 16384})
-    assert connection.credit() == 16
+    assert connection.flow.credit() == 16
     connection.events(STREAM, entries(1, 16), 1.0)
-    assert connection.credit() == 0
+    assert connection.flow.credit() == 0
     (remember,) = connection.receive('{"type":"ack","positions":{"thread:t1":10}}', 2.0)
     assert remember == Remember("d1", {STREAM: 10})
-    assert connection.credit() == 10
+    assert connection.flow.credit() == 10
     connection.events(STREAM, entries(17, 18, size=20_000), 3.0)
-    assert connection.credit() == 0  # the bytes are spent, though not the events
+    assert connection.flow.credit() == 0  # the bytes are spent, though not the events
 
 
 def test_acknowledging_what_was_not_sent_ends_the_connection() -> None:
@@ -219,7 +222,7 @@ def test_acknowledgements_of_unknown_streams_or_backwards_change_nothing() -> No
     for positions in ('{"thread:t1":1}', '{"thread:t1":-5}', '{"thread:other":9}'):
         effects = connection.receive(f'{{"type":"ack","positions":{positions}}}', 3.0)
         assert closed_with(effects) is None
-    assert connection.credit() == 15
+    assert connection.flow.credit() == 15
 
 
 def test_several_events_travel_in_one_message_to_clients_that_said_hello() -> None:
@@ -230,30 +233,43 @@ def test_several_events_travel_in_one_message_to_clients_that_said_hello() -> No
 
 def sent_plain() -> list[Any]:
     connection = plain()
-    connection.followed(STREAM, 0)
+    connection.flow.follow(STREAM, 0)
     return sent(connection.events(STREAM, entries(1, 3), 1.0))
 
 
 def test_an_absurd_window_is_brought_to_reason() -> None:
-    assert full({"events": 0}).credit() == 16
-    assert full({"events": 10**9}).credit() == 4096
+    assert full({"events": 0}).flow.credit() == 16
+    assert full({"events": 10**9}).flow.credit() == 4096
 
 
 def test_who_says_nothing_is_closed_in_time() -> None:
-    connection = Connection("k", 0.0)
+    connection = Connection("k", 0.0, PACE)
     assert connection.tick(4.9, 0.0) == []
     assert closed_with(connection.tick(5.0, 0.0)) == Close.HELLO_TIMEOUT
 
 
 def test_a_silent_client_is_asked_and_then_closed() -> None:
     connection = full()
-    assert connection.tick(19.0, 0.0) == []
-    assert sent(connection.tick(20.0, 0.0)) == [{"type": "ping", "n": 1}]
-    assert closed_with(connection.tick(30.0, 0.0)) == Close.HEARTBEAT
+    assert connection.tick(17.9, 0.0) == []
+    assert sent(connection.tick(22.0, 0.0)) == [{"type": "ping", "n": 1}]
+    assert closed_with(connection.tick(32.0, 0.0)) == Close.HEARTBEAT
     alive = full()
-    alive.tick(20.0, 0.0)
+    alive.tick(22.0, 0.0)
     alive.receive('{"type":"pong","n":1}', 25.0)
-    assert alive.tick(30.0, 0.0) == []
+    assert alive.tick(32.0, 0.0) == []
+
+
+def test_connections_do_not_all_ping_at_the_same_time() -> None:
+    def first_ping(connection_id: str) -> int:
+        connection = Connection(connection_id, 0.0, PACE)
+        connection.receive('{"type":"hello","token":"x"}', 0.0)
+        connection.authenticated(ANA, NEVER)
+        return next(t for t in range(1800, 2300) if connection.tick(t / 100, 0.0))
+
+    firsts = {first_ping(f"k{n}") for n in range(50)}
+    assert min(firsts) >= 1800
+    assert max(firsts) <= 2200
+    assert max(firsts) - min(firsts) > 300
 
 
 def test_a_client_that_never_acknowledges_is_closed() -> None:
@@ -265,13 +281,13 @@ def test_a_client_that_never_acknowledges_is_closed() -> None:
 
 
 def test_an_expiring_token_is_announced_and_then_ends_the_connection() -> None:
-    connection = Connection("k", 0.0)
+    connection = Connection("k", 0.0, PACE)
     connection.opened(ANA, 1_000.0)
     assert connection.tick(1.0, 939.0) == []
     assert sent(connection.tick(2.0, 940.0)) == [{"type": "auth_expiring", "in_seconds": 60}]
     assert connection.tick(3.0, 1_024.0) == []
     assert closed_with(connection.tick(4.0, 1_025.0)) == Close.TOKEN_EXPIRED
-    renewed = Connection("k", 0.0)
+    renewed = Connection("k", 0.0, PACE)
     renewed.opened(ANA, 1_000.0)
     renewed.tick(1.0, 950.0)
     renewed.authenticated(ANA, 2_000.0)
@@ -281,13 +297,15 @@ def test_an_expiring_token_is_announced_and_then_ends_the_connection() -> None:
 def test_hello_is_said_once_and_in_a_version_that_exists() -> None:
     assert closed_with(full().receive('{"type":"hello"}', 1.0)) == Close.PROTOCOL_VIOLATION
     for versions in ("[]", "[99]"):
-        effects = Connection("k", 0.0).receive(f'{{"type":"hello","versions":{versions}}}', 0.0)
+        effects = Connection("k", 0.0, PACE).receive(
+            f'{{"type":"hello","versions":{versions}}}', 0.0
+        )
         assert closed_with(effects) == Close.NO_COMMON_VERSION
 
 
 def test_the_first_frame_of_a_stranger_is_small() -> None:
     text = json.dumps({"type": "hello", "token": "x" * 8192})
-    assert closed_with(Connection("k", 0.0).receive(text, 0.0)) == Close.BAD_FRAME
+    assert closed_with(Connection("k", 0.0, PACE).receive(text, 0.0)) == Close.BAD_FRAME
 
 
 def test_too_many_streams_have_their_own_answer() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tidings.cli.refusals import EXIT_FAILED
 from tidings.client.http import Api
-from tidings.client.session import Session
+from tidings.client.session import Session, always
 from tidings.domain.commands import Receipt, StartAgent, StartPayload, StopAgent, StopPayload
-from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
+from tidings.domain.events import TERMINAL, Event, EventType
 from tidings.domain.ports import IdSource
 from tidings.protocol.client import Apply
 
@@ -56,9 +56,8 @@ async def ask(
     files = (*question.file_ids, *sent)
     said = StartPayload(question.text, question.agent, question.thread_id, files)
     command = StartAgent(ids.new("m"), said)
-    async with Session(server.url, server.token, ids.new("d"), random.Random()) as session:  # noqa: S311
+    async with Session(server.url, always(server.token), ids.new("d"), random.Random()) as session:  # noqa: S311
         receipt = await session.send(command)
-        session.follow(thread_stream(receipt.thread_id))
         stop = StopAgent(ids.new("m"), StopPayload(receipt.run_id))
         with _on_ctrl_c(lambda: session.post(stop)):
             return await _until_end(session, receipt, show)

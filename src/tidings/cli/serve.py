@@ -125,7 +125,7 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._address_file.unlink(missing_ok=True)
         self._app.readiness.drain()
-        await self._app.sockets.drain()
+        await self._app.presence.drain()
         await super().shutdown(sockets)
 
 

@@ -2,35 +2,54 @@
 
 import asyncio
 import random
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from tidings.domain.commands import Command, Receipt
 from tidings.domain.errors import Conflict, Forbidden, TidingsError, Unauthenticated, Unavailable
 from tidings.protocol.client import (
+    FROM_START,
+    Anew,
     Answered,
     Apply,
     ClientCore,
+    Draining,
     GapError,
     Greeted,
     Happening,
-    Reading,
     Reply,
     Told,
 )
-from tidings.protocol.closing import Close
+from tidings.protocol.closing import Close, Verdict, verdict
+from tidings.protocol.frames import Auth
 
 ACK_SECONDS = 0.2
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
+HEALTHY_SECONDS = 60.0
 FIRST_SECONDS = 5.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+_RETRY_AFTER = re.compile(r"retry_after_ms=(\d{1,7})")
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Returns an access token; asked before every connection, and when the one in use is expiring."""
+
+
+def always(token: str) -> TokenSource:
+    """Return a source of one token: for a client that lives no longer than it."""
+
+    async def source() -> str:
+        return token
+
+    return source
 
 
 class Session:
@@ -42,13 +61,14 @@ class Session:
     Raises:
         Unavailable: `server_unreachable`.
         Unauthenticated: the server does not know us (any more).
-        Conflict: `cursor_diverged`, `cursor_trimmed`: a stream cannot go on from its cursor.
+        Conflict: `stream_reset`: a stream cannot go on from its cursor; take its snapshot and
+            follow it from there.
     """
 
     def __init__(
         self,
         url: str,
-        token: str,
+        token: TokenSource,
         device: str,
         rng: random.Random,
         clock: Callable[[], float] = time.monotonic,
@@ -61,9 +81,13 @@ class Session:
         self._applied: asyncio.Queue[Apply | TidingsError] = asyncio.Queue()
         self._answers: dict[str, asyncio.Future[Receipt]] = {}
         self._socket: ClientConnection | None = None
+        self._next: ClientConnection | None = None
         self._tasks = asyncio.TaskGroup()
         self._connecting: asyncio.Task[None] | None = None
         self._known = False
+        self._begun = clock()
+        self._failures = 0
+        self._greeted_at = float("inf")
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -101,9 +125,11 @@ class Session:
         with suppress(TidingsError):
             await self.send(command)
 
-    def follow(self, stream: str) -> None:
-        """Follow a stream from its start, from the next connection on."""
-        self.core.streams.setdefault(stream, Reading())
+    async def follow(self, stream: str, position: str = FROM_START) -> None:
+        """Follow a stream from a position: its start, or the cursor of a snapshot."""
+        message = self.core.follow(stream, position)
+        if self._socket is not None:
+            await _try_send(self._socket, message)
 
     async def events(self) -> AsyncIterator[Apply]:
         """Yield every event of the followed streams, in order, once; for ever."""
@@ -114,51 +140,66 @@ class Session:
             yield item
 
     async def _stay_connected(self) -> None:
-        failures, begun = 0, self._clock()
-        while True:
-            try:
-                async with connect(
-                    self._url,
-                    max_size=MESSAGE_BYTES_MAX,
-                    compression=None,
-                    ping_interval=None,
-                    proxy=None,
-                ) as socket:
-                    await self._converse(socket)
-                failures = 0
-            except ConnectionClosed as closed:
-                failures = 0 if self.core.streams else failures + 1
-                if error := _final(closed):
-                    self._give_up(error)
-                    return
-            except (OSError, InvalidHandshake, TimeoutError):
-                failures += 1
-                if not self._known and self._clock() - begun > FIRST_SECONDS:
-                    self._give_up(Unavailable("server_unreachable", f"{self._url} is not there."))
-                    return
-            except InvalidURI:
-                self._give_up(Unavailable("server_unreachable", "This is no server's address."))
-                return
-            except TidingsError as error:
-                self._give_up(error)
-                return
-            finally:
-                self._socket = None
-            longest = BACKOFF_MAX_SECONDS if self._known else BACKOFF_BASE_SECONDS
-            pause = min(longest, BACKOFF_BASE_SECONDS * 2 ** min(failures, 10))
-            await asyncio.sleep(self._rng.uniform(0, pause))
+        """Connect and talk, again and again, until there is no sense in it."""
+        try:
+            while True:
+                retry_after = await self._talk()
+                if self._next is None:
+                    await asyncio.sleep(max(retry_after, self._pause()))
+        except TidingsError as error:
+            self._give_up(error)
+
+    async def _talk(self) -> float:
+        """Talk over one connection to its end; return for how long the server wants to be left."""
+        try:
+            await self._converse(self._next or await self._connect())
+        except ConnectionClosed as closed:
+            if error := _final(closed):
+                raise error from closed
+            return _retry_after_seconds(closed)
+        except InvalidURI as error:
+            raise Unavailable("server_unreachable", "This is no server's address.") from error
+        except (OSError, InvalidHandshake, TimeoutError) as error:
+            if not self._known and self._clock() - self._begun > FIRST_SECONDS:
+                raise Unavailable("server_unreachable", f"{self._url} is not there.") from error
+        return 0.0
+
+    async def _connect(self) -> ClientConnection:
+        return await connect(
+            self._url,
+            max_size=MESSAGE_BYTES_MAX,
+            compression=None,
+            ping_interval=None,
+            proxy=None,
+        )
+
+    def _pause(self) -> float:
+        """Return how long to wait before the next attempt: full jitter, longer each time."""
+        healthy = self._clock() - self._greeted_at >= HEALTHY_SECONDS
+        self._greeted_at = float("inf")
+        self._failures = 0 if healthy else self._failures + 1
+        longest = BACKOFF_MAX_SECONDS if self._known else BACKOFF_BASE_SECONDS
+        return self._rng.uniform(0, min(longest, BACKOFF_BASE_SECONDS * 2 ** (self._failures - 1)))
 
     async def _converse(self, socket: ClientConnection) -> None:
-        await socket.send(self.core.hello(token=self._token).decode())
+        """Say hello and take what comes, until the connection ends.
+
+        Raises:
+            ConnectionClosed: it was closed, by either side.
+        """
+        self._next = None
         acking = self._tasks.create_task(self._acknowledge(socket))
         try:
+            await socket.send(self.core.hello(token=await self._token()).decode())
             while True:
                 for happening in self.core.receive(await socket.recv()):
                     await self._take(socket, happening)
         except GapError:
-            await socket.close(Close.NORMAL)
+            await socket.close(Close.GAP)
         finally:
+            self._socket = None
             acking.cancel()
+            await socket.close()
 
     async def _take(self, socket: ClientConnection, happening: Happening) -> None:
         match happening:
@@ -166,19 +207,39 @@ class Session:
                 self._applied.put_nowait(happening)
             case Reply(message):
                 await _try_send(socket, message)
-            case Greeted(_, refused):
-                for stream in refused:
-                    self._give_up(Conflict(stream["code"], stream["message"]))
-                self._socket, self._known = socket, True
-                for message in self.core.unanswered():
-                    await _try_send(socket, message)
             case Answered():
                 self._answer(happening)
-            case Told():
-                pass
+            case Anew(stream, why):
+                self._applied.put_nowait(_reset(stream, why))
+            case Draining(within_ms):
+                self._tasks.create_task(self._move(socket, within_ms))
+            case Greeted():
+                await self._begin(socket, happening)
+            case Told(frame):
+                await self._hear(socket, frame)
+
+    async def _begin(self, socket: ClientConnection, greeted: Greeted) -> None:
+        """Go on where the last connection ended: with what the server has not answered."""
+        self._socket, self._known, self._greeted_at = socket, True, self._clock()
+        for status in greeted.refused:
+            self._applied.put_nowait(_reset(status["stream"], status["code"]))
+        for message in self.core.unanswered():
+            await _try_send(socket, message)
+
+    async def _hear(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
+        if frame.get("type") == "auth_expiring":
+            renewed = Auth(token=await self._token())
+            await _try_send(socket, msgspec.json.encode(renewed))
+
+    async def _move(self, socket: ClientConnection, within_ms: tuple[int, int]) -> None:
+        """Have another connection open before this one is left."""
+        await asyncio.sleep(self._rng.uniform(*within_ms) / 1000)
+        with suppress(OSError, InvalidHandshake, TimeoutError):
+            self._next = await self._connect()
+        await socket.close()
 
     def _answer(self, answered: Answered) -> None:
-        answer = self._answers.get(answered.ref)
+        answer = self._answers.pop(answered.ref, None)
         if answer is None or answer.done():
             return
         if answered.receipt is not None:
@@ -209,11 +270,20 @@ async def _try_send(socket: ClientConnection, message: bytes) -> None:
         return
 
 
+def _reset(stream: str, why: str) -> TidingsError:
+    return Conflict("stream_reset", f"{stream} cannot go on ({why}); begin from its snapshot.")
+
+
 def _final(closed: ConnectionClosed) -> TidingsError | None:
     """Return why not to come back, if the close code says so."""
     code = closed.rcvd.code if closed.rcvd else 0
     if code == Close.AUTH_FAILED:
         return Unauthenticated("auth_failed", "The server does not know you; get a fresh token.")
-    if Close.BAD_FRAME <= code <= Close.ABUSE:
+    if code != Close.NORMAL and verdict(code) is Verdict.STOP:
         return Forbidden("closed_by_server", f"The server closed the connection for good ({code}).")
     return None
+
+
+def _retry_after_seconds(closed: ConnectionClosed) -> float:
+    found = _RETRY_AFTER.search(closed.rcvd.reason) if closed.rcvd else None
+    return int(found[1]) / 1000 if found else 0.0

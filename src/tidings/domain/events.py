@@ -22,6 +22,8 @@ class EventType(StrEnum):
     AGENT_FAILED = "agent_failed"
     AGENT_CANCELLED = "agent_cancelled"
     THREAD_CREATED = "thread_created"
+    THREAD_ACTIVITY = "thread_activity"
+    INBOX_ITEM = "inbox_item"
 
 
 TERMINAL = frozenset({EventType.AGENT_COMPLETED, EventType.AGENT_FAILED, EventType.AGENT_CANCELLED})
@@ -53,7 +55,8 @@ class Draft(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry of a stream, exactly as it stands on the wire and in the log.
 
-    `offset` counts from 1 without holes in its stream. `timestamp` is RFC 3339, UTC.
+    `offset` counts from 1 without holes in its stream. `timestamp` is RFC 3339, UTC. An event with
+    a `first_offset` stands for all from there to `offset`: pieces of one answer, joined.
     """
 
     type: str
@@ -62,10 +65,16 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: str
     offset: int
     timestamp: str
+    first_offset: int | None = None
     run_id: str | None = None
     thread_id: str | None = None
     agent: str | None = None
     payload: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """The first offset that this event stands for."""
+        return self.offset if self.first_offset is None else self.first_offset
 
 
 def thread_stream(thread_id: str) -> str:

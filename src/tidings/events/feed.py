@@ -7,7 +7,8 @@ from collections.abc import Callable
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unavailable
 from tidings.events import log
-from tidings.events.log import Appended, Entry, Place
+from tidings.events.log import Appended, Place
+from tidings.events.ranges import Entry, joined
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database
 
@@ -30,16 +31,16 @@ class Tail:
     def add(self, entries: list[Entry]) -> None:
         """Take entries from a hint; one that does not continue the tail starts it anew."""
         for entry in entries:
-            if self._entries and entry[0] <= self._entries[-1][0]:
+            if self._entries and entry.offset <= self._entries[-1].offset:
                 continue
-            if self._entries and entry[0] != self._entries[-1][0] + 1:
+            if self._entries and entry.first != self._entries[-1].offset + 1:
                 self._entries.clear()
                 self._bytes = 0
             self._entries.append(entry)
-            self._bytes += len(entry[1])
+            self._bytes += len(entry.frame)
         while self._bytes > TAIL_BYTES_MAX or len(self._entries) > TAIL_ENTRIES_MAX:
-            self._bytes -= len(self._entries.popleft()[1])
-        self.saw(entries[-1][0])
+            self._bytes -= len(self._entries.popleft().frame)
+        self.saw(entries[-1].offset)
 
     def saw(self, head: int) -> None:
         """Wake the followers when the stream has grown."""
@@ -48,13 +49,18 @@ class Tail:
             for follower in self.followers:
                 follower.wake()
 
+    @property
+    def newest(self) -> int:
+        """The last offset that is here, 0 when nothing is."""
+        return self._entries[-1].offset if self._entries else 0
+
     def after(self, offset: int, limit: int) -> list[Entry] | None:
         """Return what follows `offset`, or None when only the log has it."""
         if offset >= self.head:
             return []
-        if not self._entries or not self._entries[0][0] <= offset + 1 <= self._entries[-1][0]:
+        if not self._entries or not self._entries[0].first <= offset + 1 <= self.newest:
             return None
-        start = offset + 1 - self._entries[0][0]
+        start = offset + 1 - self._entries[0].offset
         return [self._entries[i] for i in range(start, min(start + limit, len(self._entries)))]
 
 
@@ -86,9 +92,9 @@ class Follower:
         limit = min(limit, READ_ENTRIES_MAX)
         entries = await self._feed.read(self.context, self.stream, self.after, limit)
         if entries:
-            if entries[0][0] != self.after + 1:
+            if entries[0].first != self.after + 1:
                 raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")
-            self.after = entries[-1][0]
+            self.after = entries[-1].offset
         return entries
 
     def close(self) -> None:
@@ -102,6 +108,7 @@ class Feed:
     def __init__(self, database: Database, hints: Hints) -> None:
         self._database = database
         self._tails: defaultdict[str, Tail] = defaultdict(Tail)
+        self._reading: dict[tuple[str, str, int, int], asyncio.Future[list[Entry]]] = {}
         hints.listen(Appended, self._on_appended)
 
     async def follow(
@@ -124,14 +131,31 @@ class Feed:
         return waiting
 
     async def read(self, context: UserContext, stream: str, after: int, limit: int) -> list[Entry]:
-        """Return entries after an offset: from memory when they are there, else from the log."""
+        """Return entries after an offset: from memory when they are there, else from the log.
+
+        Readers of the same page of the log at the same time share one reading of it. Pieces of an
+        answer that come from the log are joined.
+        """
         tail = self._tails.get(stream)
         entries = tail.after(after, limit) if tail else None
         if entries is not None:
             return entries
-        return await self._database.read(
-            lambda tx: log.read_after(tx, context, stream, after, limit)
-        )
+        page = (context.user_id, stream, after, limit)
+        while (reading := self._reading.get(page)) is not None:
+            await asyncio.wait({reading})
+            if not reading.cancelled():
+                return reading.result()
+        reading = self._reading[page] = asyncio.get_running_loop().create_future()
+        try:
+            rows = await self._database.read(
+                lambda tx: log.read_after(tx, context, stream, after, limit)
+            )
+            entries = list(joined(rows))
+            reading.set_result(entries)
+            return entries
+        finally:
+            reading.cancel()  # after a failure: those who waited read for themselves
+            del self._reading[page]
 
     def head(self, stream: str) -> int:
         """Return the newest offset heard of."""

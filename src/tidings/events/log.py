@@ -9,6 +9,9 @@ from tidings.domain.context import UserContext
 from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, Event, thread_stream
+from tidings.domain.proof import Proof
+from tidings.events import ranges
+from tidings.events.ranges import Entry
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Transaction
 
@@ -16,9 +19,6 @@ FROM_START = "0"
 FROM_HEAD = "live"
 OFFSET_DIGITS_MAX = 18
 EPOCH_CHARACTERS = 6
-
-Entry = tuple[int, bytes]
-"""An offset and the event's frame, encoded once when it was appended."""
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -40,7 +40,10 @@ async def open_store(tx: Transaction, store_id: str, now: float) -> None:
     """Begin the store's lineage, if it is new; the epoch names it in every cursor."""
     if not await tx.execute("select 1 from store"):
         epoch = store_id[-EPOCH_CHARACTERS:].lower()
-        await tx.execute("insert into store values (?, ?, ?)", store_id, epoch, now)
+        await tx.execute(
+            "insert into store (store_id, epoch, created_at) values (?, ?, ?)", store_id, epoch, now
+        )
+        await tx.execute("insert into epochs values (?, ?, 'created', 0)", epoch, now)
 
 
 async def open_stream(tx: Transaction, context: UserContext, stream: str) -> None:
@@ -78,15 +81,15 @@ async def append(
         _event(draft, stream, epoch, offset, timestamp)
         for offset, draft in enumerate(drafts, start=head + 1)
     ]
-    entries = [(event.offset, msgspec.json.encode(event)) for event in events]
+    entries = [Entry(e.offset, msgspec.json.encode(e), e.offset) for e in events]
     head += len(drafts)
     await tx.execute("update streams set head = ? where stream = ?", head, stream)
     await tx.execute_many(
-        'insert into events (stream, "offset", event_id, type, run_id, frame)'
-        " values (?, ?, ?, ?, ?, ?)",
+        'insert into events (stream, "offset", event_id, type, run_id, frame, appended_at)'
+        " values (?, ?, ?, ?, ?, ?, ?)",
         [
-            (stream, event.offset, event.event_id, event.type, event.run_id, frame)
-            for event, (_, frame) in zip(events, entries, strict=True)
+            (stream, event.offset, event.event_id, event.type, event.run_id, entry.frame, now)
+            for event, entry in zip(events, entries, strict=True)
         ],
     )
     tx.announce(Appended(stream, entries))
@@ -96,20 +99,37 @@ async def append(
 async def read_after(
     tx: Transaction, context: UserContext, stream: str, after: int, limit: int
 ) -> list[Entry]:
-    """Return up to `limit` entries that follow `after`, oldest first.
+    """Return up to `limit` entries that follow `after`, oldest first, without a gap.
 
     Raises:
         NotFound: the user has no such stream.
+        Conflict: `cursor_trimmed`: what follows is no longer kept.
     """
-    await fetch_owned(tx, context, Kind.STREAM, stream, "1")
+    (first,) = await fetch_owned(tx, context, Kind.STREAM, stream, "first_offset")
+    if after < first - 1:
+        raise _trimmed()
     rows = await tx.execute(
-        'select "offset", frame from events where stream = ? and "offset" > ?'
-        ' order by "offset" limit ?',
+        'select "offset", frame, joined from events'
+        ' where stream = ? and "offset" > ? and length(frame) > 0 order by "offset" limit ?',
         stream,
         after,
         limit,
     )
-    return [(offset, bytes(frame)) for offset, frame in rows]
+    entries = [Entry(offset, bytes(frame), offset - joined) for offset, frame, joined in rows]
+    if entries:
+        entries[0] = ranges.after(entries[0], after)
+    return entries
+
+
+async def proof_of(tx: Transaction, run_id: str) -> Proof:
+    """Return the proof of completeness of what a run has told so far."""
+    rows = await tx.execute(
+        'select "offset", event_id, type from events where run_id = ? order by "offset"', run_id
+    )
+    proof = Proof()
+    for offset, event_id, type_ in rows:
+        proof = proof.with_event(offset, event_id, type_)
+    return proof
 
 
 async def locate(tx: Transaction, context: UserContext, stream: str, position: str) -> Place:
@@ -133,7 +153,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
         return Place(epoch, first - 1, head)
     cursor = Cursor(epoch, int(position), "") if _is_offset(position) else parse_cursor(position)
     if 0 < cursor.offset < first:
-        raise Conflict("cursor_trimmed", "The events after this cursor are no longer kept.")
+        raise _trimmed()
     await _check_lineage(tx, stream, cursor, head)
     return Place(epoch, cursor.offset, head)
 
@@ -161,7 +181,8 @@ async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:
 async def stored_events(tx: Transaction, object_id: str) -> list[bytes]:
     """Return the frames of a run or a thread, oldest first, whoever's it is: for the operator."""
     rows = await tx.execute(
-        'select frame from events where run_id = ? or stream = ? order by stream, "offset"',
+        "select frame from events where (run_id = ? or stream = ?) and length(frame) > 0"
+        ' order by stream, "offset"',
         object_id,
         thread_stream(object_id),
     )
@@ -198,6 +219,10 @@ def _event(draft: Draft, stream: str, epoch: str, offset: int, timestamp: str) -
         agent=draft.agent,
         payload=draft.payload,
     )
+
+
+def _trimmed() -> Conflict:
+    return Conflict("cursor_trimmed", "The events after this cursor are no longer kept.")
 
 
 def _is_offset(position: str) -> bool:

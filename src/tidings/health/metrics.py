@@ -18,6 +18,9 @@ class Metrics:
         self.limit_hits = self._counter("limit_hits", "Limits that were reached.", "limit")
         self.sockets = Gauge("tidings_sockets", "Open WebSockets.", registry=self._registry)
         self.events = self._counter("events_appended", "Events in the log.")
+        self.delivery_mismatches = self._counter(
+            "delivery_mismatches", "Runs of which a client says that they did not reach it whole."
+        )
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
 

@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from tidings.domain.commands import Command, Receipt
-from tidings.domain.cursors import Cursor, cursor_of
-from tidings.domain.events import Event
+from tidings.domain.cursors import Cursor, cursor_of, parse_cursor
+from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
+from tidings.domain.proof import Proof
 from tidings.protocol import frames
 
 ACK_EVENTS = 64
 ACK_BYTES = 32 * 1024
+FROM_START = "0"
+FROM_HEAD = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,22 @@ class Greeted:
 
 
 @dataclass(frozen=True, slots=True)
+class Anew:
+    """A stream cannot go on and is not followed any more: `why`, and where its state is."""
+
+    stream: str
+    why: str
+    snapshot: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The server stops: connect anew after a random time within this many milliseconds."""
+
+    within_ms: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Send this message to the server."""
 
@@ -57,17 +76,34 @@ class Told:
     frame: dict[str, Any]
 
 
-Happening = Apply | Answered | Greeted | Reply | Told
+Happening = Apply | Answered | Greeted | Anew | Draining | Reply | Told
 
 
 @dataclass(slots=True)
 class Reading:
-    """A stream as this client has it."""
+    """A stream as this client has it: how far, and the open runs that it has seen begin.
+
+    Before the first event there is no cursor, but a `start`, and perhaps it is known after which
+    offset that is.
+    """
 
     cursor: Cursor | None = None
+    start: str = FROM_START
+    after: int | None = None
     resubscribed: bool = False
     unacked_events: int = 0
     unacked_bytes: int = 0
+    proofs: dict[str, Proof] = field(default_factory=dict)
+
+    @property
+    def position(self) -> str:
+        """Where to resume."""
+        return self.start if self.cursor is None else str(self.cursor)
+
+    @property
+    def last(self) -> int | None:
+        """The last offset that is here, if that is known."""
+        return self.after if self.cursor is None else self.cursor.offset
 
 
 @dataclass(slots=True)
@@ -78,6 +114,7 @@ class ClientCore:
     streams: dict[str, Reading] = field(default_factory=dict)
     outbox: dict[str, Command] = field(default_factory=dict)
     duplicates: int = 0
+    mismatches: int = 0
 
     def hello(self, token: str | None = None, ticket: str | None = None) -> bytes:
         """Return the first message of a connection: who we are and what we have."""
@@ -86,7 +123,8 @@ class ClientCore:
             ticket=ticket,
             device=self.device,
             subscribe=tuple(
-                frames.Subscription(stream, self.cursor(stream)) for stream in self.streams
+                frames.Subscription(stream, reading.position)
+                for stream, reading in self.streams.items()
             ),
         )
         for reading in self.streams.values():
@@ -94,10 +132,11 @@ class ClientCore:
             reading.unacked_events = reading.unacked_bytes = 0
         return msgspec.json.encode(hello)
 
-    def cursor(self, stream: str) -> str:
-        """Return where to resume a stream."""
-        cursor = self.streams[stream].cursor
-        return "0" if cursor is None else str(cursor)
+    def follow(self, stream: str, position: str = FROM_START) -> bytes:
+        """Begin a stream at a position, a snapshot's cursor for one; return the message for it."""
+        started = position in {FROM_START, FROM_HEAD}
+        self.streams[stream] = Reading(None if started else parse_cursor(position), position)
+        return msgspec.json.encode(frames.Subscribe(stream=stream, cursor=position))
 
     def command(self, command: Command) -> bytes:
         """Return the message that carries a command; it is repeated until it is answered."""
@@ -109,7 +148,11 @@ class ClientCore:
         return [msgspec.json.encode(command) for command in self.outbox.values()]
 
     def receive(self, message: str | bytes) -> list[Happening]:
-        """Take a message of the server."""
+        """Take a message of the server.
+
+        Raises:
+            GapError: a stream came with a gap twice; close with 4109 and connect anew.
+        """
         happenings: list[Happening] = []
         for raw in _split(message):
             happenings += self._receive_one(bytes(raw))
@@ -117,13 +160,12 @@ class ClientCore:
 
     def acknowledgement(self) -> bytes | None:
         """Return the acknowledgement of everything applied, if there is any to give."""
-        due = {s: r for s, r in self.streams.items() if r.unacked_events and r.cursor}
-        if not due:
-            return None
-        for reading in due.values():
-            reading.unacked_events = reading.unacked_bytes = 0
-        positions = {s: r.cursor.offset for s, r in due.items() if r.cursor}
-        return msgspec.json.encode(frames.Ack(positions=positions))
+        positions: dict[str, int] = {}
+        for stream, reading in self.streams.items():
+            if reading.unacked_events and reading.cursor:
+                positions[stream] = reading.cursor.offset
+                reading.unacked_events = reading.unacked_bytes = 0
+        return msgspec.json.encode(frames.Ack(positions=positions)) if positions else None
 
     def _receive_one(self, raw: bytes) -> list[Happening]:
         frame: dict[str, Any] = msgspec.json.decode(raw)
@@ -131,45 +173,84 @@ class ClientCore:
             return self._event(raw)
         match frame.get("type"):
             case "connection_established":
-                refused = tuple(s for s in frame.get("streams", ()) if not s["ok"])
-                return [Greeted(frame, refused)]
+                return [self._greeted(frame)]
             case "ping":
                 return [Reply(msgspec.json.encode(frames.Pong(n=frame["n"])))]
             case "accepted":
-                receipt = msgspec.convert(frame, Receipt)
-                self.outbox.pop(receipt.ref, None)
-                return [Answered(receipt.ref, receipt, None)]
+                return [self._accepted(msgspec.convert(frame, Receipt))]
             case "error" if frame.get("ref") in self.outbox:
                 del self.outbox[frame["ref"]]
                 return [Answered(frame["ref"], None, frame)]
+            case "reset":
+                self.streams.pop(frame["stream"], None)
+                return [Anew(frame["stream"], frame["why"], frame.get("snapshot"))]
+            case "drain":
+                low, high = frame["reconnect_within_ms"]
+                return [Draining((low, high))]
             case _:
                 return [Told(frame)]
+
+    def _greeted(self, frame: dict[str, Any]) -> Greeted:
+        statuses = frame.get("streams", ())
+        for status in statuses:
+            if not status["ok"]:
+                self.streams.pop(status["stream"], None)
+            elif reading := self.streams.get(status["stream"]):
+                reading.after = status["from"] - 1
+        return Greeted(frame, tuple(status for status in statuses if not status["ok"]))
+
+    def _accepted(self, receipt: Receipt) -> Answered:
+        """Take a receipt; from now on the command's thread is followed, over cuts as well."""
+        self.outbox.pop(receipt.ref, None)
+        after = receipt.offset - 1
+        begun = Reading(start=str(after), after=after)
+        self.streams.setdefault(thread_stream(receipt.thread_id), begun)
+        return Answered(receipt.ref, receipt, None)
 
     def _event(self, raw: bytes) -> list[Happening]:
         event = msgspec.json.decode(raw, type=Event)
         reading = self.streams.setdefault(event.stream, Reading())
-        last = reading.cursor.offset if reading.cursor else None
+        last = reading.last
         if last is not None and event.offset <= last:
             self.duplicates += 1
             return []
-        if last is not None and event.offset > last + 1:
+        if last is not None and event.first != last + 1:
             return self._gap(event.stream, reading)
         reading.cursor = cursor_of(event.epoch, event.offset, event.event_id)
         reading.resubscribed = False
         reading.unacked_events += 1
         reading.unacked_bytes += len(raw)
-        happenings: list[Happening] = [Apply(event, raw)]
+        happenings: list[Happening] = [Apply(event, raw), *self._proven(event, reading)]
         if reading.unacked_events >= ACK_EVENTS or reading.unacked_bytes >= ACK_BYTES:
             acknowledgement = self.acknowledgement()
             happenings += [Reply(acknowledgement)] if acknowledgement else []
         return happenings
+
+    def _proven(self, event: Event, reading: Reading) -> list[Happening]:
+        """Check at a run's end, if its beginning was seen, that all of it has been applied."""
+        run_id = event.run_id or ""
+        if event.type == EventType.MESSAGE_RECEIVED:
+            reading.proofs[run_id] = Proof()
+        got = reading.proofs.get(run_id)
+        if got is None:
+            return []
+        if event.type not in TERMINAL:
+            reading.proofs[run_id] = got.with_event(event.offset, event.event_id, event.type)
+            return []
+        del reading.proofs[run_id]
+        expected = msgspec.convert(event.payload.get("proof", got), Proof)
+        if got == expected:
+            return []
+        self.mismatches += 1
+        report = frames.Mismatch(event.stream, run_id, expected, got)
+        return [Reply(msgspec.json.encode(report))]
 
     def _gap(self, stream: str, reading: Reading) -> list[Happening]:
         """Ask once for what is missing; if that brings another gap, start the connection anew."""
         if reading.resubscribed:
             raise GapError(stream)
         reading.resubscribed = True
-        again = frames.Subscribe(stream=stream, cursor=self.cursor(stream))
+        again = frames.Subscribe(stream=stream, cursor=reading.position)
         return [Reply(msgspec.json.encode(again))]
 
 

@@ -1,6 +1,6 @@
 """The close codes: their range says what a client does next."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class Close(IntEnum):
@@ -15,16 +15,28 @@ class Close(IntEnum):
     INTERNAL = 4106
     OVERLOADED = 4107
     STORE_UNAVAILABLE = 4108
+    GAP = 4109
     TOKEN_EXPIRED = 4201
     BAD_FRAME = 4400
     AUTH_FAILED = 4401
     FORBIDDEN = 4403
     HELLO_TIMEOUT = 4408
+    REPLACED = 4409
     NO_COMMON_VERSION = 4418
     PROTOCOL_VIOLATION = 4422
     ABUSE = 4429
 
-    @property
-    def may_resume(self) -> bool:
-        """Whether a client comes back by itself."""
-        return self < Close.BAD_FRAME and self != Close.NORMAL
+
+class Verdict(StrEnum):
+    """What a client does after a close."""
+
+    RESUME = "resume"
+    ACT = "act"
+    STOP = "stop"
+
+
+def verdict(code: int) -> Verdict:
+    """Return what a client does after a close with this code, known to it or not."""
+    if code in {Close.NORMAL, 1003, 1007, 1009} or 4400 <= code < 4500:  # noqa: PLR2004
+        return Verdict.STOP
+    return Verdict.ACT if 4200 <= code < 4300 else Verdict.RESUME  # noqa: PLR2004

@@ -1,12 +1,13 @@
-"""The frames of `tidings.v1`: typed values, and their one codec. See docs/protocol.md."""
+"""What clients say in `tidings.v1`: typed values, and how they are read. See docs/protocol.md."""
 
 import difflib
 from typing import Any
 
 import msgspec
 
-from tidings.domain.commands import Chat, Command, Receipt, StartAgent, StopAgent, UserMessage
-from tidings.domain.errors import InvalidInput, TidingsError
+from tidings.domain.commands import Chat, Command, StartAgent, StopAgent, UserMessage
+from tidings.domain.errors import InvalidInput
+from tidings.domain.proof import Proof
 
 VERSION = 1
 SUBPROTOCOL = "tidings.v1"
@@ -74,6 +75,15 @@ class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong"):
     n: int = 0
 
 
+class Mismatch(msgspec.Struct, frozen=True, tag_field="type", tag="mismatch"):
+    """A run's proof of completeness does not fit what has been applied."""
+
+    stream: str
+    run_id: str
+    expected: Proof
+    got: Proof
+
+
 ClientFrame = (
     Hello
     | Ack
@@ -81,6 +91,7 @@ ClientFrame = (
     | Unsubscribe
     | Auth
     | Pong
+    | Mismatch
     | StartAgent
     | UserMessage
     | Chat
@@ -97,6 +108,7 @@ TYPES = (
     "unsubscribe",
     "auth",
     "pong",
+    "mismatch",
 )
 SYNONYMS = {
     "agent_execute": "start_agent",
@@ -209,42 +221,3 @@ def _decoded(decoder: msgspec.json.Decoder[Any], text: Any) -> Any:
         return decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadFrame("A frame is a JSON object, or an array of them.") from error
-
-
-def encode(frame: dict[str, Any]) -> bytes:
-    """Write a frame of the server; fields that are None are left out."""
-    return msgspec.json.encode({k: v for k, v in frame.items() if v is not None})
-
-
-def accepted(receipt: Receipt) -> bytes:
-    """Write the answer to a command that is durable now."""
-    return encode(
-        {
-            "type": "accepted",
-            "ref": receipt.ref,
-            "run_id": receipt.run_id,
-            "thread_id": receipt.thread_id,
-            "offset": receipt.offset,
-            "duplicate": receipt.duplicate,
-        }
-    )
-
-
-def error_frame(error: TidingsError, ref: str | None = None) -> bytes:
-    """Write an error; it is never an acknowledgement."""
-    return encode(
-        {
-            "type": "error",
-            "ref": ref,
-            "code": error.code,
-            "message": error.message,
-            "retryable": error.retryable,
-            "got": getattr(error, "got", None),
-            "did_you_mean": getattr(error, "did_you_mean", None),
-        }
-    )
-
-
-def batch(frames: list[bytes]) -> bytes:
-    """Join frames into one message: an object alone, several as an array."""
-    return frames[0] if len(frames) == 1 else b"[" + b",".join(frames) + b"]"

@@ -18,8 +18,8 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
-from tidings.domain.runs import Run, RunRequest
-from tidings.events import log
+from tidings.domain.runs import Run, RunRequest, RunState
+from tidings.events import activity, log
 from tidings.router import threads
 from tidings.runs import queue
 from tidings.storage.warm.objects import Kind, fetch_owned
@@ -71,7 +71,7 @@ class Router:
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
-        created_id, *event_ids = (self._ids.new("e") for _ in range(3))
+        created_id, moved_id, *event_ids = (self._ids.new("e") for _ in range(4))
 
         async def work(tx: Transaction) -> Receipt:
             known = await _known_receipt(tx, context, command.id, digest)
@@ -81,6 +81,7 @@ class Router:
             place = await queue.add(tx, run, self._limits)
             drafts = _first_events(run, event_ids, place)
             head = await log.append(tx, context, thread_stream(run.thread_id), drafts, now)
+            await activity.tell(tx, run, RunState.QUEUED, head, moved_id, now=now)
             offset = head - len(drafts) + 1
             receipt = Receipt(command.id, run.run_id, run.thread_id, offset)
             await _remember(tx, context, receipt, digest, now)

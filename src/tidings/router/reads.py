@@ -10,6 +10,7 @@ from tidings.domain.events import Event, thread_stream
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
 from tidings.events.log import rfc3339
+from tidings.events.ranges import Entry, joined
 from tidings.router import threads
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Database, Row, Transaction
@@ -87,9 +88,9 @@ class Reads:
         async def work(tx: Transaction) -> dict[str, Any]:
             place = await log.locate(tx, context, stream, after)
             entries = await log.read_after(tx, context, stream, place.after, limit)
-            reached = entries[-1][0] if entries else place.after
+            reached = entries[-1].offset if entries else place.after
             return {
-                "events": [msgspec.Raw(frame) for _, frame in entries],
+                "events": [msgspec.Raw(entry.frame) for entry in joined(entries)],
                 "head": place.head,
                 "cursor": await log.cursor_at(tx, stream, place.epoch, reached),
             }
@@ -99,9 +100,9 @@ class Reads:
     async def snapshot(self, context: UserContext, thread_id: str) -> dict[str, Any]:
         """Return a thread's state and the cursor it stands at, read together.
 
-        The state is what a client needs to show the thread without its history: messages, and for
-        each run its state and its end. Following from the cursor misses nothing and repeats
-        nothing.
+        The state is what a client needs to show the thread without its history: messages, for each
+        run its state and its end, and of runs that have not ended what they have told so far.
+        Following from the cursor misses nothing and repeats nothing.
         """
         stream = thread_stream(thread_id)
 
@@ -112,6 +113,7 @@ class Reads:
                 "thread": thread,
                 "runs": await _runs(tx, thread_id),
                 "messages": await _messages(tx, stream),
+                "open_events": await _open_events(tx, thread_id),
                 "cursor": await log.cursor_at(tx, stream, place.epoch, place.head),
             }
 
@@ -127,19 +129,30 @@ async def _runs(tx: Transaction, thread_id: str) -> list[dict[str, Any]]:
 
 
 async def _messages(tx: Transaction, stream: str) -> list[dict[str, Any]]:
-    """Return who said what: messages of the user and ends of runs, oldest first."""
+    """Return who said what: messages of the user and ends of runs, the newest, oldest first."""
     rows = await tx.execute(
         "select frame from events where stream = ? and type in"
         " ('message_received', 'agent_completed', 'agent_failed', 'agent_cancelled')"
-        ' order by "offset" limit ?',
+        ' order by "offset" desc limit ?',
         stream,
         SNAPSHOT_EVENTS_MAX,
     )
-    events = [msgspec.json.decode(frame, type=Event) for (frame,) in rows]
+    events = [msgspec.json.decode(frame, type=Event) for (frame,) in reversed(rows)]
     return [
         {"type": e.type, "run_id": e.run_id, "timestamp": e.timestamp, "payload": e.payload}
         for e in events
     ]
+
+
+async def _open_events(tx: Transaction, thread_id: str) -> list[msgspec.Raw]:
+    """Return what the thread's open runs have told, as on the wire; pieces of answers joined."""
+    rows = await tx.execute(
+        'select e."offset", e.frame from events e join runs r on r.run_id = e.run_id'
+        " where r.thread_id = ? and r.state <> 'ended' order by e.\"offset\"",
+        thread_id,
+    )
+    entries = [Entry(offset, bytes(frame), offset) for offset, frame in rows]
+    return [msgspec.Raw(entry.frame) for entry in joined(entries)]
 
 
 def _run(row: Row) -> dict[str, Any]:

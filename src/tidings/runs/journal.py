@@ -9,8 +9,8 @@ import msgspec
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
-from tidings.domain.runs import Run
-from tidings.events import log
+from tidings.domain.runs import Run, RunState
+from tidings.events import activity, log
 from tidings.runs import queue
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
@@ -119,12 +119,17 @@ class Journal:
         Raises:
             Interrupted: it was not recorded, here and now.
         """
-        drafts = [pending.draft for pending in self._take()] + [terminal]
-        now = self._clock.now()
+        drafts = [pending.draft for pending in self._take()]
+        now, moved_id = self._clock.now(), self.new_event_id()
 
         async def work(tx: Transaction) -> None:
             await queue.end(tx, self.run, status, now, report_id)
-            await self._append(tx, drafts, now)
+            if drafts:
+                await self._append(tx, drafts, now)
+            proof = await log.proof_of(tx, self.run.run_id)
+            proven = msgspec.structs.replace(terminal, payload=terminal.payload | {"proof": proof})
+            head = await self._append(tx, [proven], now)
+            await activity.tell(tx, self.run, RunState.ENDED, head, moved_id, now=now)
 
         await self._write(work)
 
@@ -137,7 +142,8 @@ class Journal:
             await queue.held(tx, self.run)
             if kind != "told" or emitted != "[]":
                 await _write_step(tx, self.run.run_id, key, kind, emitted, result)
-            await self._append(tx, [p.draft for p in pending], now)
+            if pending:
+                await self._append(tx, [p.draft for p in pending], now)
 
         await self._write(work)
 
@@ -161,10 +167,9 @@ class Journal:
         pending, self._pending = self._pending, []
         return pending
 
-    async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> None:
-        if drafts:
-            stream = thread_stream(self.run.thread_id)
-            await log.append(tx, self.run.context, stream, drafts, now)
+    async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> int:
+        stream = thread_stream(self.run.thread_id)
+        return await log.append(tx, self.run.context, stream, drafts, now)
 
 
 def _continues(last: Draft, draft: Draft) -> bool:

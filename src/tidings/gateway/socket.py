@@ -1,36 +1,29 @@
-"""The WebSocket edge: carries frames in and events out; `protocol.connection` decides."""
+"""One WebSocket: carries frames in and events out; `protocol.connection` decides."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from tidings.domain.context import UserContext
-from tidings.domain.errors import InvalidInput, NotFound, TidingsError, Unavailable
-from tidings.domain.ports import Clock, IdSource
+from tidings.domain.errors import Conflict, InvalidInput, NotFound, TidingsError, Unavailable
+from tidings.domain.ports import Clock
 from tidings.events.feed import Feed, Follower
 from tidings.events.positions import Positions
+from tidings.events.ranges import Entry
+from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import Authenticate, Carry, Connection, Effect, Follow
-from tidings.protocol.frames import (
-    ECHO_CHARACTERS_MAX,
-    SUBPROTOCOL,
-    SUBSCRIPTIONS_MAX,
-    Subscription,
-)
+from tidings.protocol.connection import Authenticate, Carry, Connection, Effect, Follow, Pace
+from tidings.protocol.frames import ECHO_CHARACTERS_MAX, SUBSCRIPTIONS_MAX, Mismatch, Subscription
+from tidings.protocol.server_frames import StreamStatus, not_followed
 from tidings.router.accept import Router
 
-TICK_SECONDS = 1.0
-SESSION_CHECK_TICKS = 2
-DRAIN_SECONDS = 5.0
 SEND_SECONDS_MAX = 30.0
 READ_EVENTS = 128
-SOCKETS_MAX = 10_000
 SOCKETS_PER_USER_MAX = 100
 
 _log = logging.getLogger(__name__)
@@ -40,116 +33,39 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SendMessage = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class Sockets:
-    """The ASGI application at `/ws`, and the one wheel that tells all sockets the time."""
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What connections work with."""
 
-    def __init__(
-        self,
-        identity: Identity,
-        router: Router,
-        feed: Feed,
-        positions: Positions,
-        metrics: Metrics,
-        clock: Clock,
-        ids: IdSource,
-        *,
-        origins: frozenset[str],
-    ) -> None:
-        self.identity = identity
-        self.router = router
-        self.feed = feed
-        self.positions = positions
-        self.metrics = metrics
-        self.clock = clock
-        self.ids = ids
-        self._origins = origins
-        self._sockets: set[Socket] = set()
-        self._ticks = 0
-        self._left = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
-        """Carry one connection from its upgrade to its close."""
-        await receive()
-        offered = scope.get("subprotocols", [])
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
-        await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        socket = Socket(self, receive, send)
-        if not self._is_welcome(headers):
-            await socket.close(Close.FORBIDDEN, "origin")
-            return
-        if len(self._sockets) >= SOCKETS_MAX:
-            await socket.close(Close.OVERLOADED, "too many connections")
-            return
-        self._sockets.add(socket)
-        self.metrics.sockets.inc()
-        try:
-            await socket.serve(headers, scope.get("query_string", b""))
-        finally:
-            self._sockets.discard(socket)
-            self._left.set()
-            self.metrics.sockets.dec()
-
-    async def run(self) -> None:
-        """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions."""
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            self._ticks += 1
-            if self._ticks % SESSION_CHECK_TICKS == 0:
-                await self._end_dead_sessions()
-            for socket in list(self._sockets):
-                socket.tick()
-            try:
-                await self.positions.store()
-            except Unavailable:
-                _log.warning("positions were not stored; devices will acknowledge again")
-
-    async def drain(self) -> None:
-        """Send every client to the next server, and wait until they have gone, but not for long."""
-        for socket in list(self._sockets):
-            socket.leave(Close.DRAIN, "the server restarts")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while self._sockets:
-                    self._left.clear()
-                    await self._left.wait()
-
-    def count(self, user_id: str) -> int:
-        """Return how many sockets a user has open."""
-        return sum(
-            s.connection.user is not None and s.connection.user.user_id == user_id
-            for s in self._sockets
-        )
-
-    async def _end_dead_sessions(self) -> None:
-        users = {s.connection.user for s in self._sockets if s.connection.user is not None}
-        try:
-            dead = await self.identity.ended(users)
-        except Unavailable:
-            return
-        for socket in list(self._sockets):
-            if socket.connection.user in dead:
-                socket.leave(Close.AUTH_FAILED, "session_revoked")
-
-    def _is_welcome(self, headers: dict[str, str]) -> bool:
-        """Check the page's origin: our own, or one of the allow-list; programs send none."""
-        origin = headers.get("origin")
-        if origin is None or origin in self._origins:
-            return True
-        return urlsplit(origin).netloc == headers.get("host") and "://" in origin
+    identity: Identity
+    router: Router
+    feed: Feed
+    positions: Positions
+    metrics: Metrics
+    clock: Clock
+    pace: Pace
 
 
 class Socket:
     """One connection: a reader, a pump, and the rules between them."""
 
-    def __init__(self, sockets: Sockets, receive: Receive, send: SendMessage) -> None:
-        self.connection = Connection(sockets.ids.new("k"), sockets.clock.monotonic())
-        self._sockets = sockets
+    def __init__(
+        self,
+        backend: Backend,
+        presence: Presence,
+        connection_id: str,
+        receive: Receive,
+        send: SendMessage,
+    ) -> None:
+        self.connection = Connection(connection_id, backend.clock.monotonic(), backend.pace)
+        self._backend = backend
+        self._presence = presence
         self._receive = receive
         self._send = send
         self._followers: dict[str, Follower] = {}
         self._catching_up: dict[str, int] = {}
         self._wake = asyncio.Event()
+        self._draining: int | None = None
         self._leaving: tuple[Close, str] | None = None
         self._ticked = asyncio.Event()
         self._sending_since: float | None = None
@@ -174,11 +90,26 @@ class Socket:
             for follower in self._followers.values():
                 follower.close()
 
+    @property
+    def user(self) -> UserContext | None:
+        """Whose it is, once that is known."""
+        return self.connection.user
+
+    @property
+    def device(self) -> str | None:
+        """The device that it says it is, if it says."""
+        return self.connection.device
+
     def tick(self) -> None:
         """Hear that about a second has passed."""
         since = self._sending_since
         if since is not None and self._now() - since > SEND_SECONDS_MAX:
             self.leave(Close.SLOW, "the client does not read")
+        self._ticked.set()
+
+    def drain(self, within_ms: int) -> None:
+        """Tell the client to go elsewhere."""
+        self._draining = within_ms
         self._ticked.set()
 
     def leave(self, code: Close, reason: str) -> None:
@@ -198,7 +129,9 @@ class Socket:
                 case rules.Leave(stream):
                     self._unfollow(stream)
                 case rules.Remember(device, positions):
-                    self._sockets.positions.acknowledge(self._user, device, positions)
+                    self._backend.positions.acknowledge(self._user, device, positions)
+                case rules.Report(mismatch):
+                    self._count(mismatch)
                 case _:
                     await self.carry(await self._report(effect))
 
@@ -242,7 +175,7 @@ class Socket:
     async def _authenticate(
         self, ticket: str | None, token: str | None, *, greet: bool = False
     ) -> list[Effect]:
-        identity = self._sockets.identity
+        identity = self._backend.identity
         try:
             if ticket is not None:
                 user, expires_at = await identity.redeem(ticket), float("inf")
@@ -253,7 +186,7 @@ class Socket:
             return self.connection.refused(error)
         if (
             self.connection.user is None
-            and self._sockets.count(user.user_id) >= SOCKETS_PER_USER_MAX
+            and self._presence.count(user.user_id) >= SOCKETS_PER_USER_MAX
         ):
             return self.connection.close(Close.ABUSE, "too many connections of one user")
         if greet:
@@ -262,8 +195,8 @@ class Socket:
 
     async def _accept(self, command: Any) -> list[Effect]:
         try:
-            await self._sockets.identity.check(self._user)
-            receipt = await self._sockets.router.accept(self._user, command)
+            await self._backend.identity.check(self._user)
+            receipt = await self._backend.router.accept(self._user, command)
         except TidingsError as error:
             return self._failed(error, command.id)
         return self.connection.accepted(receipt)
@@ -271,33 +204,45 @@ class Socket:
     async def _follow(
         self, subscriptions: tuple[Subscription, ...], *, greeting: bool
     ) -> list[Effect]:
+        if greeting:
+            self._presence.replace(self)
         effects: list[Effect] = []
-        results: list[dict[str, Any]] = []
+        statuses: list[StreamStatus] = []
         for wanted in subscriptions:
             try:
-                results.append(await self._follow_one(wanted))
+                statuses.append(await self._follow_one(wanted))
             except TidingsError as error:
-                results.append(_refusal(wanted.stream, error))
+                self._backend.metrics.refusals.labels(error.code).inc()
+                statuses.append(not_followed(wanted.stream, error))
                 if not greeting:
-                    effects += self._failed(error, wanted.stream)
+                    effects += self.connection.not_followed(wanted.stream, error, self._now())
         self._wake.set()
-        return self.connection.greeted(results) if greeting else effects
+        return self.connection.greeted(statuses) if greeting else effects
 
-    async def _follow_one(self, wanted: Subscription) -> dict[str, Any]:
+    async def _follow_one(self, wanted: Subscription) -> StreamStatus:
         if len(self._followers) >= SUBSCRIPTIONS_MAX and wanted.stream not in self._followers:
             raise rules.too_many_streams()
-        follower = await self._sockets.feed.follow(
+        follower = await self._backend.feed.follow(
             self._user, wanted.stream, wanted.cursor, self._wake.set
         )
         self._unfollow(wanted.stream)
-        head = self._sockets.feed.head(wanted.stream)
+        head = self._backend.feed.head(wanted.stream)
         self._followers[wanted.stream] = follower
         self._catching_up[wanted.stream] = head
-        self.connection.followed(wanted.stream, follower.after)
-        return {"stream": wanted.stream, "ok": True, "from": follower.after + 1, "head": head}
+        self.connection.flow.follow(wanted.stream, follower.after)
+        return StreamStatus(wanted.stream, ok=True, start=follower.after + 1, head=head)
+
+    def _count(self, mismatch: Mismatch) -> None:
+        self._backend.metrics.delivery_mismatches.inc()
+        _log.error(
+            "run %s did not reach a client whole: expected %s, got %s",
+            mismatch.run_id[:ECHO_CHARACTERS_MAX],
+            mismatch.expected,
+            mismatch.got,
+        )
 
     def _failed(self, error: TidingsError, ref: str) -> list[Effect]:
-        self._sockets.metrics.refusals.labels(error.code).inc()
+        self._backend.metrics.refusals.labels(error.code).inc()
         return self.connection.failed(error, ref[:ECHO_CHARACTERS_MAX], self._now())
 
     def _unfollow(self, stream: str) -> None:
@@ -323,14 +268,15 @@ class Socket:
         return sent
 
     async def _pump_stream(self, stream: str, follower: Follower) -> bool:
-        credit = self.connection.credit()
-        entries: list[tuple[int, bytes]] = []
+        credit = self.connection.flow.credit()
+        entries: list[Entry] = []
         if credit > 0 and follower.behind:
             try:
                 entries = await follower.read(min(credit, READ_EVENTS))
-            except NotFound:
+            except (Conflict, NotFound) as error:
                 self._unfollow(stream)
-                return False
+                await self.carry(self.connection.ended(stream, error))
+                return True
         if self._followers.get(stream) is not follower:
             return True  # subscribed anew meanwhile, from another place
         if entries:
@@ -345,9 +291,12 @@ class Socket:
         while True:
             await self._ticked.wait()
             self._ticked.clear()
+            if self._draining is not None:
+                within_ms, self._draining = self._draining, None
+                await self.carry(self.connection.drain(within_ms))
             if self._leaving is not None:
                 await self.carry(self.connection.close(*self._leaving))
-            await self.carry(self.connection.tick(self._now(), self._sockets.clock.now()))
+            await self.carry(self.connection.tick(self._now(), self._backend.clock.now()))
 
     async def _write(self, message: bytes) -> None:
         self._sending_since = self._now()
@@ -367,15 +316,8 @@ class Socket:
         return self.connection.user
 
     def _now(self) -> float:
-        return self._sockets.clock.monotonic()
+        return self._backend.clock.monotonic()
 
 
 class _Ended(Exception):
     """The connection was closed by the rules."""
-
-
-def _refusal(stream: str, error: TidingsError) -> dict[str, Any]:
-    refusal = {"stream": stream, "ok": False, "code": error.code, "message": error.message}
-    if error.code in {"cursor_diverged", "cursor_trimmed"} and stream.startswith("thread:"):
-        refusal["snapshot"] = f"/api/threads/{stream.removeprefix('thread:')}/snapshot"
-    return refusal

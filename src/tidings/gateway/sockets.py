@@ -1,0 +1,64 @@
+"""The ASGI application at `/ws`: whom to let in."""
+
+from urllib.parse import urlsplit
+
+from tidings.domain.ports import IdSource
+from tidings.gateway.presence import ADMISSIONS_AT_ONCE, ADMISSIONS_PER_SECOND, Presence
+from tidings.gateway.socket import Backend, Receive, Scope, SendMessage, Socket
+from tidings.identity.rates import RateLimit
+from tidings.protocol.closing import Close
+from tidings.protocol.frames import SUBPROTOCOL
+
+SOCKETS_MAX = 12_000
+
+
+class Sockets:
+    """Accepts every upgrade, for a browser cannot read a refused one, and closes what it must."""
+
+    def __init__(
+        self, backend: Backend, presence: Presence, ids: IdSource, *, origins: frozenset[str]
+    ) -> None:
+        self._backend = backend
+        self._presence = presence
+        self._ids = ids
+        self._origins = origins
+        seconds = ADMISSIONS_AT_ONCE / ADMISSIONS_PER_SECOND
+        self._admissions = RateLimit(ADMISSIONS_AT_ONCE, seconds, backend.clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
+        """Carry one connection from its upgrade to its close."""
+        await receive()
+        offered = scope.get("subprotocols", [])
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        socket = Socket(self._backend, self._presence, self._ids.new("k"), receive, send)
+        if refused := self._refusal(headers):
+            await socket.close(*refused)
+            return
+        self._presence.enter(socket)
+        self._backend.metrics.sockets.inc()
+        try:
+            await socket.serve(headers, scope.get("query_string", b""))
+        finally:
+            self._presence.leave(socket)
+            self._backend.metrics.sockets.dec()
+
+    def _refusal(self, headers: dict[str, str]) -> tuple[Close, str] | None:
+        """Return why a connection may not stay, before it has said anything."""
+        if not self._is_welcome(headers):
+            return Close.FORBIDDEN, "origin"
+        if self._presence.draining:
+            return Close.DRAIN, "the server stops"
+        if len(self._presence) >= SOCKETS_MAX:
+            return Close.OVERLOADED, "retry_after_ms=5000"
+        if wait := self._admissions.take(""):
+            return Close.OVERLOADED, f"retry_after_ms={round(wait * 1000)}"
+        return None
+
+    def _is_welcome(self, headers: dict[str, str]) -> bool:
+        """Check the page's origin: our own, or one of the allow-list; programs send none."""
+        origin = headers.get("origin")
+        if origin is None or origin in self._origins:
+            return True
+        return urlsplit(origin).netloc == headers.get("host") and "://" in origin
