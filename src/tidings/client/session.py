@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,9 +22,9 @@ from tidings.protocol.client import (
     Apply,
     ClientCore,
     Draining,
-    GapError,
     Greeted,
     Happening,
+    Reconnect,
     Reply,
     Told,
 )
@@ -194,8 +194,6 @@ class Session:
             while True:
                 for happening in self.core.receive(await socket.recv()):
                     await self._take(socket, happening)
-        except GapError:
-            await socket.close(Close.GAP)
         finally:
             self._socket = None
             acking.cancel()
@@ -215,8 +213,8 @@ class Session:
                 self._tasks.create_task(self._move(socket, within_ms))
             case Greeted():
                 await self._begin(socket, happening)
-            case Told(frame):
-                await self._hear(socket, frame)
+            case Reconnect() | Told():
+                await self._hear(socket, happening)
 
     async def _begin(self, socket: ClientConnection, greeted: Greeted) -> None:
         """Go on where the last connection ended: with what the server has not answered."""
@@ -226,8 +224,10 @@ class Session:
         for message in self.core.unanswered():
             await _try_send(socket, message)
 
-    async def _hear(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
-        if frame.get("type") == "auth_expiring":
+    async def _hear(self, socket: ClientConnection, happening: Reconnect | Told) -> None:
+        if isinstance(happening, Reconnect):
+            await socket.close(happening.code)
+        elif happening.frame.get("type") == "auth_expiring":
             renewed = Auth(token=await self._token())
             await _try_send(socket, msgspec.json.encode(renewed))
 
@@ -250,7 +250,7 @@ class Session:
     async def _acknowledge(self, socket: ClientConnection) -> None:
         while True:
             await asyncio.sleep(ACK_SECONDS)
-            message = self.core.acknowledgement()
+            message = self.core.acknowledgement() if self._socket is socket else None
             if message is not None:
                 await _try_send(socket, message)
 
@@ -279,7 +279,7 @@ def _final(closed: ConnectionClosed) -> TidingsError | None:
     code = closed.rcvd.code if closed.rcvd else 0
     if code == Close.AUTH_FAILED:
         return Unauthenticated("auth_failed", "The server does not know you; get a fresh token.")
-    if code != Close.NORMAL and verdict(code) is Verdict.STOP:
+    if code != Close.NORMAL and verdict(code) in {Verdict.STOP, Verdict.UPGRADE}:
         return Forbidden("closed_by_server", f"The server closed the connection for good ({code}).")
     return None
 

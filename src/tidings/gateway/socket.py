@@ -211,6 +211,8 @@ class Socket:
         for wanted in subscriptions:
             try:
                 statuses.append(await self._follow_one(wanted))
+            except Unavailable:
+                raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:
                 self._backend.metrics.refusals.labels(error.code).inc()
                 statuses.append(not_followed(wanted.stream, error))

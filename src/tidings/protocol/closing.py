@@ -28,15 +28,29 @@ class Close(IntEnum):
 
 
 class Verdict(StrEnum):
-    """What a client does after a close."""
+    """What a client does after a close: come back, perhaps with something else first, or not."""
 
     RESUME = "resume"
-    ACT = "act"
+    TOKEN = "token"  # noqa: S105 - a word: with fresh credentials
+    SNAPSHOT = "snapshot"
+    UPGRADE = "upgrade"
     STOP = "stop"
 
 
+_VERDICTS = {
+    1000: Verdict.STOP,
+    1003: Verdict.STOP,
+    1007: Verdict.STOP,
+    1009: Verdict.STOP,
+    4202: Verdict.SNAPSHOT,
+    4203: Verdict.UPGRADE,
+}
+
+
 def verdict(code: int) -> Verdict:
-    """Return what a client does after a close with this code, known to it or not."""
-    if code in {Close.NORMAL, 1003, 1007, 1009} or 4400 <= code < 4500:  # noqa: PLR2004
+    """Return what a close code asks for; one that is not known by the range it is in."""
+    if code in _VERDICTS:
+        return _VERDICTS[code]
+    if 4400 <= code < 4500:  # noqa: PLR2004 - the range
         return Verdict.STOP
-    return Verdict.ACT if 4200 <= code < 4300 else Verdict.RESUME  # noqa: PLR2004
+    return Verdict.TOKEN if 4200 <= code < 4300 else Verdict.RESUME  # noqa: PLR2004
