@@ -151,7 +151,8 @@ class Shelf:
 
     def __init__(self, log: LoggedStreams) -> None:
         self.log = log
-        self.heads: defaultdict[str, int] = defaultdict(int)
+        self.heads = defaultdict(int, {stream: first - 1 for stream, first in log.firsts.items()})
+        self.lost = {_wire.decode(frame).event_id for frame in log.lost}
         self._at: dict[tuple[str, int], tuple[LoggedEvent, Wire]] = {}
         self._rows: defaultdict[str, list[Wire]] = defaultdict(list)
         for row in log.events:
@@ -235,7 +236,7 @@ def _stretch(shelf: Shelf, stretch: Stretch) -> Iterator[str]:
         if applied.cursor not in {None, event.cursor}:
             yield f"{where}: the cursor is {applied.cursor}, must be {event.cursor}"
         last = max(last, event.offset)
-        if applied.frame in shelf.log.lost:
+        if event.event_id in shelf.lost:
             astray = True
             continue
         if astray:

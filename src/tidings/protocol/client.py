@@ -144,8 +144,7 @@ class ClientCore:
 
     def follow(self, stream: str, position: str = FROM_START) -> bytes:
         """Begin a stream at a position, a snapshot's cursor for one; return the message for it."""
-        started = position in {FROM_START, FROM_HEAD}
-        self.streams[stream] = Reading(None if started else parse_cursor(position), position)
+        self.streams[stream] = _reading(position)
         return msgspec.json.encode(frames.Subscribe(stream=stream, cursor=position))
 
     def leave(self, stream: str) -> bytes:
@@ -306,6 +305,14 @@ class ClientCore:
         reading.resubscribed = True
         again = frames.Subscribe(stream=stream, cursor=reading.position)
         return [Reply(msgspec.json.encode(again))]
+
+
+def _reading(position: str) -> Reading:
+    if position in {FROM_START, FROM_HEAD}:
+        return Reading(start=position)
+    if position.isdecimal():
+        return Reading(start=position, after=int(position))
+    return Reading(parse_cursor(position), position)
 
 
 def _split(message: str | bytes) -> list[msgspec.Raw]:
