@@ -210,7 +210,10 @@ class Socket:
         statuses: list[StreamStatus] = []
         for wanted in subscriptions:
             try:
-                statuses.append(await self._follow_one(wanted))
+                followed = await self._follow_one(wanted)
+                statuses.append(followed)
+                if not greeting:
+                    effects += self.connection.followed(wanted.cursor, followed)
             except Unavailable:
                 raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:
@@ -265,6 +268,8 @@ class Socket:
 
     async def _pump_once(self) -> bool:
         sent = False
+        if not self.connection.welcomed:
+            return False
         for stream, follower in list(self._followers.items()):
             sent |= await self._pump_stream(stream, follower)
         return sent

@@ -131,6 +131,7 @@ class Connection:
         self.user: UserContext | None = None
         self.device: str | None = None
         self.closed = False
+        self.welcomed = False
         self.flow = Flow(now)
         self._id = connection_id
         self._pace = pace
@@ -235,6 +236,7 @@ class Connection:
             return self.close(Close.NO_COMMON_VERSION, "this server speaks version 1")
         if len(frame.subscribe) > frames.SUBSCRIPTIONS_MAX:
             return self.close(Close.PROTOCOL_VIOLATION, "too many streams")
+        self.welcomed = False  # nothing of the streams before they are told of
         self._greeted = self.flow.acknowledged = True
         self.device = frame.device and frame.device[: frames.ECHO_CHARACTERS_MAX]
         self.flow.open(frame.window)
@@ -269,6 +271,11 @@ class Connection:
         if len(self._errors) > ERRORS_PER_MINUTE_MAX:
             effects += self.close(Close.ABUSE, "too many errors")
         return effects
+
+    def followed(self, cursor: str, status: StreamStatus) -> list[Effect]:
+        """Answer a subscription: what comes of the stream from now on belongs to it."""
+        start, head = status.start or 1, status.head or 0
+        return [_say(server_frames.Subscribed(status.stream, cursor, start, head))]
 
     def not_followed(self, stream: str, error: TidingsError, now: float) -> list[Effect]:
         """Answer a subscription that cannot be; the connection and its other streams go on."""
@@ -352,6 +359,7 @@ class Connection:
 
     def _greeting(self, streams: list[StreamStatus]) -> Send:
         assert self.user is not None  # noqa: S101 - nobody is greeted before they are known
+        self.welcomed = True
         window = self.flow.window
         return _say(
             server_frames.ConnectionEstablished(
