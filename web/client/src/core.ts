@@ -237,7 +237,7 @@ export class ClientCore {
       return [{ kind: "answered", ref: frame.ref, answer: frame }];
     }
     if (frame.ref !== undefined && this.#streams.has(frame.ref)) {
-      return frame.retryable ? [{ kind: "close", code: GAP }] : this.#lose(frame.ref, frame.code);
+      return this.#lose(frame.ref, frame.code);
     }
     return [{ kind: "told", frame }];
   }

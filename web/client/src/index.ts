@@ -3,4 +3,13 @@
 export * from "./frames.js";
 export { afterClose, delay, type Verdict } from "./closing.js";
 export { ClientCore, type Happening, type Lost } from "./core.js";
-export { Refused, Session, type Ending, type Listener, type Options, type State } from "./session.js";
+export {
+  Refused,
+  Session,
+  newId,
+  type Ending,
+  type Listener,
+  type Options,
+  type Socket,
+  type State,
+} from "./session.js";

@@ -216,6 +216,7 @@ export class Session {
             reject(new Refused("session_ended", `The session is over (${ending.code}).`, false));
         }
         this.#answers.clear();
+        this.core.outbox.clear();
         this.#on.state?.("stopped");
         this.#on.ended?.(ending);
     }
@@ -299,7 +300,8 @@ function told(tell) {
         });
     }
 }
-function newId() {
+/** Return an id for a command or a device: 32 hexadecimal digits. */
+export function newId() {
     const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
