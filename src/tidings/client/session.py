@@ -28,7 +28,7 @@ from tidings.protocol.client import (
     Reply,
     Told,
 )
-from tidings.protocol.closing import Close, Verdict, verdict
+from tidings.protocol.closing import Close, Next, after_close
 from tidings.protocol.frames import Auth
 
 ACK_SECONDS = 0.2
@@ -279,7 +279,7 @@ def _final(closed: ConnectionClosed) -> TidingsError | None:
     code = closed.rcvd.code if closed.rcvd else 0
     if code == Close.AUTH_FAILED:
         return Unauthenticated("auth_failed", "The server does not know you; get a fresh token.")
-    if code != Close.NORMAL and verdict(code) in {Verdict.STOP, Verdict.UPGRADE}:
+    if code != Close.NORMAL and after_close(code) in {Next.STOP, Next.UPGRADE}:
         return Forbidden("closed_by_server", f"The server closed the connection for good ({code}).")
     return None
 

@@ -28,6 +28,12 @@ class Appended(msgspec.Struct, frozen=True):
     entries: list[Entry]
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """A note for followers: this stream is no more."""
+
+    stream: str
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where a reader stands: it has everything up to `after`; `head` is the newest offset."""
 
@@ -164,6 +170,14 @@ async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> st
         'select event_id from events where stream = ? and "offset" = ?', stream, offset
     )
     return str(cursor_of(epoch, offset, rows[0][0])) if rows else FROM_START
+
+
+async def remove_stream(tx: Transaction, stream: str) -> None:
+    """Remove a stream with everything in it; who may do that, the caller has made sure."""
+    await tx.execute("delete from events where stream = ?", stream)
+    await tx.execute("delete from positions where stream = ?", stream)
+    await tx.execute("delete from streams where stream = ?", stream)
+    tx.announce(Removed(stream))
 
 
 async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:

@@ -130,7 +130,7 @@ class Socket:
                     self._unfollow(stream)
                 case rules.Remember(device, positions):
                     self._backend.positions.acknowledge(self._user, device, positions)
-                case rules.Report(mismatch):
+                case rules.Miscounted(mismatch):
                     self._count(mismatch)
                 case _:
                     await self.carry(await self._report(effect))

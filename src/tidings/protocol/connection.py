@@ -115,13 +115,13 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Miscounted:
     """Count and log that a run did not reach this client whole."""
 
     mismatch: Mismatch
 
 
-Effect = Send | CloseWith | Authenticate | Carry | Follow | Leave | Remember | Report
+Effect = Send | CloseWith | Authenticate | Carry | Follow | Leave | Remember | Miscounted
 
 
 class Connection:
@@ -222,7 +222,7 @@ class Connection:
             case Auth():
                 return [Authenticate(frame.ticket, frame.token)]
             case Mismatch():
-                return [Report(frame)]
+                return [Miscounted(frame)]
             case Pong():
                 return []
             case _:

@@ -1,7 +1,7 @@
 // A client of tidings.v1: `Session` stays connected; `ClientCore` is its rules, without a socket.
 
 export * from "./frames.js";
-export { afterClose, delay, type Verdict } from "./closing.js";
+export { afterClose, delay, type Next } from "./closing.js";
 export { ClientCore, type Happening, type Lost } from "./core.js";
 export {
   Refused,

@@ -95,7 +95,7 @@ export class Session {
         if (attempt !== this.#attempt)
             return;
         if (credentials === null)
-            return this.#end({ code: 4401, reason: "signed out", verdict: "stop" });
+            return this.#end({ code: 4401, reason: "signed out", next: "stop" });
         this.#connect(credentials);
     }
     #connect(credentials) {
@@ -193,10 +193,10 @@ export class Session {
         clearTimeout(this.#dialling);
         this.#current?.close(1000);
         this.#current = null;
-        const verdict = afterClose(code);
-        if (verdict === "stop" || verdict === "upgrade")
-            return this.#end({ code, reason, verdict });
-        if (verdict === "snapshot")
+        const next = afterClose(code);
+        if (next === "stop" || next === "upgrade")
+            return this.#end({ code, reason, next });
+        if (next === "snapshot")
             this.#loseAll();
         this.#on.state?.("offline");
         const pause = retryAfter(reason) + delay(this.#failures, this.#random);
@@ -295,9 +295,12 @@ function told(tell) {
         tell();
     }
     catch (error) {
-        queueMicrotask(() => {
-            throw error;
-        });
+        if (typeof reportError === "function")
+            reportError(error);
+        else
+            queueMicrotask(() => {
+                throw error;
+            });
     }
 }
 /** Return an id for a command or a device: 32 hexadecimal digits. */
