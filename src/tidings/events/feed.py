@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
+from itertools import accumulate
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound, Unavailable
@@ -15,6 +16,7 @@ from tidings.storage.warm.port import Database
 TAIL_ENTRIES_MAX = 512
 TAIL_BYTES_MAX = 1024 * 1024
 READ_ENTRIES_MAX = 256
+READ_BYTES_MAX = 1024 * 1024
 POLL_SECONDS = 1.0
 POLL_STREAMS_MAX = 500
 
@@ -94,10 +96,17 @@ class Follower:
         """Whether a read has something to tell: more entries, or that the stream is no more."""
         return self._feed.has_news(self.stream, self.after)
 
-    async def read(self, limit: int = READ_ENTRIES_MAX) -> list[Entry]:
-        """Return the entries that follow the place and move it behind them."""
+    async def read(
+        self, limit: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
+    ) -> list[Entry]:
+        """Return the entries that follow the place and move it behind them.
+
+        One entry comes however long it is; what would go beyond `bytes_max` comes the next time.
+        """
         limit = min(limit, READ_ENTRIES_MAX)
         entries = await self._feed.read(self.context, self.stream, self.after, limit)
+        sizes = accumulate(len(entry.frame) for entry in entries)
+        entries = entries[: max(1, sum(size <= bytes_max for size in sizes))]
         if entries:
             if entries[0].first != self.after + 1:
                 raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")

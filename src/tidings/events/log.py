@@ -7,8 +7,8 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
-from tidings.domain.errors import Conflict
-from tidings.domain.events import Draft, Event, thread_stream
+from tidings.domain.errors import Conflict, NotFound
+from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
 from tidings.events import ranges
 from tidings.events.ranges import Entry
@@ -111,7 +111,7 @@ async def read_after(
         NotFound: the user has no such stream.
         Conflict: `cursor_trimmed`: what follows is no longer kept.
     """
-    (first,) = await fetch_owned(tx, context, Kind.STREAM, stream, "first_offset")
+    _, _, first = await _bounds(tx, context, stream)
     if after < first - 1:
         raise _trimmed()
     rows = await tx.execute(
@@ -150,9 +150,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
         Conflict: `cursor_diverged`: the store's history differs from what the client has seen;
             `cursor_trimmed`: the client is older than what is retained. Take a snapshot.
     """
-    epoch, head, first = await fetch_owned(
-        tx, context, Kind.STREAM, stream, "epoch, head, first_offset"
-    )
+    epoch, head, first = await _bounds(tx, context, stream)
     if position == FROM_HEAD:
         return Place(epoch, head, head)
     if position == FROM_START:
@@ -162,6 +160,20 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
         raise _trimmed()
     await _check_lineage(tx, stream, cursor, head)
     return Place(epoch, cursor.offset, head)
+
+
+async def _bounds(tx: Transaction, context: UserContext, stream: str) -> tuple[str, int, int]:
+    """Return a stream's epoch, head and first offset; a user's own stream is always there."""
+    try:
+        epoch, head, first = await fetch_owned(
+            tx, context, Kind.STREAM, stream, "epoch, head, first_offset"
+        )
+    except NotFound:
+        if stream != user_stream(context.user_id):
+            raise
+        ((epoch,),) = await tx.execute("select epoch from store")
+        return epoch, 0, 1
+    return epoch, head, first
 
 
 async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> str:

@@ -51,8 +51,13 @@ export function network() {
       for (const frame of frames) this.#listeners.get("message")({ data: JSON.stringify(frame) });
     }
 
-    greets(streams = []) {
+    /** Greet; by default every stream goes on from where the hello says. */
+    greets(streams) {
       if (this.readyState === 0) this.opened();
+      streams ??= this.sent[0].subscribe.map(({ stream, cursor }) => {
+        const from = cursor === "0" ? 1 : Number(cursor.split(".")[1]) + 1;
+        return { stream, ok: true, from, head: from };
+      });
       this.says({
         type: "connection_established",
         version: 1,
