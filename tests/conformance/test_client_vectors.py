@@ -19,7 +19,7 @@ from tidings.protocol.client import (
     Reconnect,
     Reply,
 )
-from tidings.protocol.closing import verdict
+from tidings.protocol.closing import after_close
 
 VECTORS = load("client")
 
@@ -56,7 +56,7 @@ def check(core: ClientCore, step: dict[str, Any], place: str) -> None:
     counted = (core.duplicates - before[0], core.verified - before[1])
     assert counted == (step.get("drop", 0), step.get("verified", 0)), place
     if "closed" in step:
-        assert verdict(step["closed"]) == step["verdict"], step
+        assert after_close(step["closed"]) == step["next"], step
 
 
 def do(core: ClientCore, step: dict[str, Any]) -> Done:

@@ -1,5 +1,6 @@
 """The conformance vectors as data, with their shorthand written out; see README.md."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import yaml
 
 HERE = Path(__file__).parent
 EVENT_ID_DIGITS = 20
+ANY, ABSENT, SAME = "$any", "$absent", "$same"
+MISSING = object()
 
 
 def load(kind: str) -> list[dict[str, Any]]:
@@ -23,11 +26,16 @@ def name_of(vector: dict[str, Any]) -> str:
 
 
 def differs(got: Any, pattern: Any) -> bool:
-    """Return whether something does not match a pattern: objects by the fields that are named."""
+    """Return whether something does not match a pattern: objects by the fields that are named.
+
+    `$any` and `$same` match whatever is there, `$absent` only what is not.
+    """
+    if pattern in (ANY, ABSENT, SAME):
+        return bool((got is MISSING) == (pattern != ABSENT))
     if isinstance(pattern, dict):
         if not isinstance(got, dict):
             return True
-        return any(name not in got or differs(got[name], p) for name, p in pattern.items())
+        return any(differs(got.get(name, MISSING), p) for name, p in pattern.items())
     if isinstance(pattern, list):
         if not isinstance(got, list) or len(got) != len(pattern):
             return True
@@ -35,12 +43,23 @@ def differs(got: Any, pattern: Any) -> bool:
     return bool(got != pattern)
 
 
+def same(got: Any, pattern: Any) -> Iterator[Any]:
+    """Yield what stands where a matching pattern says `$same`: it must be one value everywhere."""
+    if pattern == SAME:
+        yield got
+    elif isinstance(pattern, dict):
+        for name, part in pattern.items():
+            yield from same(got.get(name), part)
+    elif isinstance(pattern, list):
+        for one, part in zip(got, pattern, strict=True):
+            yield from same(one, part)
+
+
 def _step(step: dict[str, Any]) -> dict[str, Any]:
     """Write out a step of a client's vector: every step that brings something has `messages`."""
     step = dict(step)
     if "greeted" in step:
-        streams = step.pop("greeted")
-        step["messages"] = [greeting([] if streams is True else streams)]
+        step["messages"] = [greeting(step.pop("greeted"))]
     elif "events" in step:
         first, last = step.pop("events")
         step["messages"] = [event({"event": offset}) for offset in range(first, last + 1)]

@@ -185,7 +185,7 @@ class ClientCore:
             return self._event(raw)
         match frame.get("type"):
             case "connection_established":
-                return [self._greeted(frame)]
+                return self._greeted(frame)
             case "ping":
                 return [Reply(msgspec.json.encode(frames.Pong(n=frame["n"])))]
             case "accepted":
@@ -221,18 +221,26 @@ class ClientCore:
                 pass
         return Told(frame)
 
-    def _greeted(self, frame: dict[str, Any]) -> Greeted:
-        """Begin a connection: what came on the last one is not acknowledged on this one."""
+    def _greeted(self, frame: dict[str, Any]) -> list[Happening]:
+        """Begin a connection: what came on the last one is not acknowledged on this one.
+
+        What was followed or left since the hello is subscribed or unsubscribed now.
+        """
         for reading in self.streams.values():
             reading.resubscribed = False
             reading.received = reading.unacked_events = reading.unacked_bytes = 0
         statuses = frame.get("streams", ())
+        later = self.streams.keys() - {status["stream"] for status in statuses}
+        changes = [self._subscribe(stream) for stream in self.streams if stream in later]
         for status in statuses:
             if not status["ok"]:
                 self.streams.pop(status["stream"], None)
             elif begun := self.streams.get(status["stream"]):
                 begun.after = status["from"] - 1
-        return Greeted(frame, tuple(status for status in statuses if not status["ok"]))
+            else:
+                changes.append(self.leave(status["stream"]))
+        refused = tuple(status for status in statuses if not status["ok"])
+        return [Greeted(frame, refused), *map(Reply, changes)]
 
     def _lost(self, stream: str, why: str, snapshot: str | None = None) -> Anew:
         self.streams.pop(stream, None)
@@ -303,8 +311,11 @@ class ClientCore:
         if reading.resubscribed:
             return [Reconnect(Close.GAP)]
         reading.resubscribed = True
-        again = frames.Subscribe(stream=stream, cursor=reading.position)
-        return [Reply(msgspec.json.encode(again))]
+        return [Reply(self._subscribe(stream))]
+
+    def _subscribe(self, stream: str) -> bytes:
+        again = frames.Subscribe(stream=stream, cursor=self.streams[stream].position)
+        return msgspec.json.encode(again)
 
 
 def _reading(position: str) -> Reading:

@@ -27,7 +27,7 @@ class Close(IntEnum):
     ABUSE = 4429
 
 
-class Verdict(StrEnum):
+class Next(StrEnum):
     """What a client does after a close: come back, perhaps with something else first, or not."""
 
     RESUME = "resume"
@@ -37,20 +37,20 @@ class Verdict(StrEnum):
     STOP = "stop"
 
 
-_VERDICTS = {
-    1000: Verdict.STOP,
-    1003: Verdict.STOP,
-    1007: Verdict.STOP,
-    1009: Verdict.STOP,
-    4202: Verdict.SNAPSHOT,
-    4203: Verdict.UPGRADE,
+_NEXT = {
+    1000: Next.STOP,
+    1003: Next.STOP,
+    1007: Next.STOP,
+    1009: Next.STOP,
+    4202: Next.SNAPSHOT,
+    4203: Next.UPGRADE,
 }
 
 
-def verdict(code: int) -> Verdict:
+def after_close(code: int) -> Next:
     """Return what a close code asks for; one that is not known by the range it is in."""
-    if code in _VERDICTS:
-        return _VERDICTS[code]
+    if code in _NEXT:
+        return _NEXT[code]
     if 4400 <= code < 4500:  # noqa: PLR2004 - the range
-        return Verdict.STOP
-    return Verdict.TOKEN if 4200 <= code < 4300 else Verdict.RESUME  # noqa: PLR2004
+        return Next.STOP
+    return Next.TOKEN if 4200 <= code < 4300 else Next.RESUME  # noqa: PLR2004

@@ -5,9 +5,9 @@ export const BACKOFF_MS_MAX = 30_000;
 
 /** `resume`: come back. `token`: come back with fresh credentials. `snapshot`: take snapshots, then
  * come back. `upgrade`: this client is too old. `stop`: do not come back like this. */
-export type Verdict = "resume" | "token" | "snapshot" | "upgrade" | "stop";
+export type Next = "resume" | "token" | "snapshot" | "upgrade" | "stop";
 
-const CODES: { readonly [code: number]: Verdict } = {
+const CODES: { readonly [code: number]: Next } = {
   1000: "stop",
   1003: "stop",
   1007: "stop",
@@ -18,9 +18,9 @@ const CODES: { readonly [code: number]: Verdict } = {
 };
 
 /** Return what a close code asks for; one that is not known by the range it is in. */
-export function afterClose(code: number): Verdict {
-  const verdict = CODES[code];
-  if (verdict !== undefined) return verdict;
+export function afterClose(code: number): Next {
+  const next = CODES[code];
+  if (next !== undefined) return next;
   if (code >= 4400 && code < 4500) return "stop";
   return code >= 4200 && code < 4300 ? "token" : "resume";
 }

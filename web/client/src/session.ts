@@ -3,7 +3,7 @@
 // The rules are in core.ts; this carries them out over sockets.
 
 import { ClientCore, type Happening, type Lost } from "./core.js";
-import { afterClose, delay, retryAfter, type Verdict } from "./closing.js";
+import { afterClose, delay, retryAfter, type Next } from "./closing.js";
 import {
   SUBPROTOCOL,
   type Accepted,
@@ -31,7 +31,7 @@ export type State = "connecting" | "live" | "moving" | "offline" | "stopped";
 export interface Ending {
   readonly code: number;
   readonly reason: string;
-  readonly verdict: Verdict;
+  readonly next: Next;
 }
 
 /** What the session tells. Every function is called at once, in the order of what happened. */
@@ -160,7 +160,7 @@ export class Session {
       return;
     }
     if (attempt !== this.#attempt) return;
-    if (credentials === null) return this.#end({ code: 4401, reason: "signed out", verdict: "stop" });
+    if (credentials === null) return this.#end({ code: 4401, reason: "signed out", next: "stop" });
     this.#connect(credentials);
   }
 
@@ -256,9 +256,9 @@ export class Session {
     clearTimeout(this.#dialling);
     this.#current?.close(1000);
     this.#current = null;
-    const verdict = afterClose(code);
-    if (verdict === "stop" || verdict === "upgrade") return this.#end({ code, reason, verdict });
-    if (verdict === "snapshot") this.#loseAll();
+    const next = afterClose(code);
+    if (next === "stop" || next === "upgrade") return this.#end({ code, reason, next });
+    if (next === "snapshot") this.#loseAll();
     this.#on.state?.("offline");
     const pause = retryAfter(reason) + delay(this.#failures, this.#random);
     this.#failures += 1;
@@ -279,6 +279,7 @@ export class Session {
       reject(new Refused("session_ended", `The session is over (${ending.code}).`, false));
     }
     this.#answers.clear();
+    this.core.outbox.clear();
     this.#on.state?.("stopped");
     this.#on.ended?.(ending);
   }
@@ -356,13 +357,16 @@ function told(tell: () => void): void {
   try {
     tell();
   } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
+    if (typeof reportError === "function") reportError(error);
+    else
+      queueMicrotask(() => {
+        throw error;
+      });
   }
 }
 
-function newId(): string {
+/** Return an id for a command or a device: 32 hexadecimal digits. */
+export function newId(): string {
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -14,9 +14,9 @@ const CODES = {
 };
 /** Return what a close code asks for; one that is not known by the range it is in. */
 export function afterClose(code) {
-    const verdict = CODES[code];
-    if (verdict !== undefined)
-        return verdict;
+    const next = CODES[code];
+    if (next !== undefined)
+        return next;
     if (code >= 4400 && code < 4500)
         return "stop";
     return code >= 4200 && code < 4300 ? "token" : "resume";

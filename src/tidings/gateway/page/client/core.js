@@ -143,26 +143,34 @@ export class ClientCore {
         if (reading.resubscribed)
             return [{ kind: "close", code: GAP }];
         reading.resubscribed = true;
-        const frame = { type: "subscribe", stream, cursor: reading.cursor };
-        return [{ kind: "reply", frame }];
+        return [this.#subscribe(stream)];
     }
-    /** What was received before came on another connection: nothing of it is acknowledged on this. */
+    /** What was received before came on another connection: nothing of it is acknowledged on this.
+     * What was followed or left since the hello is subscribed or unsubscribed now. */
     #greeted(frame) {
         for (const reading of this.#streams.values()) {
             reading.received = reading.unackedEvents = reading.unackedBytes = 0;
             reading.resubscribed = false;
         }
-        const happenings = [{ kind: "greeted", frame }];
-        for (const followed of frame.streams)
-            happenings.push(...this.#followed(followed));
-        return happenings;
+        const named = new Set(frame.streams.map(({ stream }) => stream));
+        const later = this.streams.filter((stream) => !named.has(stream));
+        return [
+            { kind: "greeted", frame },
+            ...later.map((stream) => this.#subscribe(stream)),
+            ...frame.streams.flatMap((followed) => this.#followed(followed)),
+        ];
     }
     #followed(followed) {
-        if (followed.ok) {
-            this.#begin(followed.stream, followed.from - 1);
-            return [];
-        }
-        return this.#lose(followed.stream, followed.code, followed.snapshot);
+        const { stream } = followed;
+        if (!followed.ok)
+            return this.#lose(stream, followed.code, followed.snapshot);
+        if (!this.#streams.has(stream))
+            return [{ kind: "reply", frame: this.leave(stream) }];
+        this.#begin(stream, followed.from - 1);
+        return [];
+    }
+    #subscribe(stream) {
+        return { kind: "reply", frame: { type: "subscribe", stream, cursor: this.cursor(stream) } };
     }
     #accepted(frame) {
         this.outbox.delete(frame.ref);
@@ -178,7 +186,7 @@ export class ClientCore {
             return [{ kind: "answered", ref: frame.ref, answer: frame }];
         }
         if (frame.ref !== undefined && this.#streams.has(frame.ref)) {
-            return frame.retryable ? [{ kind: "close", code: GAP }] : this.#lose(frame.ref, frame.code);
+            return this.#lose(frame.ref, frame.code);
         }
         return [{ kind: "told", frame }];
     }

@@ -4,4 +4,4 @@
 export * from "./frames.js";
 export { afterClose, delay } from "./closing.js";
 export { ClientCore } from "./core.js";
-export { Refused, Session } from "./session.js";
+export { Refused, Session, newId, } from "./session.js";

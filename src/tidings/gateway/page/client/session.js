@@ -95,7 +95,7 @@ export class Session {
         if (attempt !== this.#attempt)
             return;
         if (credentials === null)
-            return this.#end({ code: 4401, reason: "signed out", verdict: "stop" });
+            return this.#end({ code: 4401, reason: "signed out", next: "stop" });
         this.#connect(credentials);
     }
     #connect(credentials) {
@@ -193,10 +193,10 @@ export class Session {
         clearTimeout(this.#dialling);
         this.#current?.close(1000);
         this.#current = null;
-        const verdict = afterClose(code);
-        if (verdict === "stop" || verdict === "upgrade")
-            return this.#end({ code, reason, verdict });
-        if (verdict === "snapshot")
+        const next = afterClose(code);
+        if (next === "stop" || next === "upgrade")
+            return this.#end({ code, reason, next });
+        if (next === "snapshot")
             this.#loseAll();
         this.#on.state?.("offline");
         const pause = retryAfter(reason) + delay(this.#failures, this.#random);
@@ -216,6 +216,7 @@ export class Session {
             reject(new Refused("session_ended", `The session is over (${ending.code}).`, false));
         }
         this.#answers.clear();
+        this.core.outbox.clear();
         this.#on.state?.("stopped");
         this.#on.ended?.(ending);
     }
@@ -294,12 +295,16 @@ function told(tell) {
         tell();
     }
     catch (error) {
-        queueMicrotask(() => {
-            throw error;
-        });
+        if (typeof reportError === "function")
+            reportError(error);
+        else
+            queueMicrotask(() => {
+                throw error;
+            });
     }
 }
-function newId() {
+/** Return an id for a command or a device: 32 hexadecimal digits. */
+export function newId() {
     const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
