@@ -216,8 +216,10 @@ class Device:
         if frame["type"] == "auth_expiring":
             self.say(msgspec.json.encode(Auth(token=self._token())))
         shown = self.shown.get(frame.get("stream", ""))
-        if frame["type"] == "live" and shown is not None and shown.after is None:
-            self._begin(frame["stream"], shown, frame["offset"])
+        if frame["type"] in {"live", "subscribed"} and shown is not None and shown.after is None:
+            last = self.core.streams[frame["stream"]].last
+            if last is not None:
+                self._begin(frame["stream"], shown, last)
 
     def _notice_gap(self, reply: bytes) -> None:
         """Count a gap, which no connection has; but a command's thread may have lost its start."""
@@ -251,13 +253,14 @@ class Device:
             "diverged": diverged,
             "cursor_diverged": diverged,
             "not_found": stream not in self.books.heads,
+            "deleted": stream not in self.books.heads,
         }
         assert caused.get(why), f"{self.name} {stream}: told {why} at {shown}, without a cause"
         if stream in self.books.heads:
             self.reload(stream)
         else:
             self.shown.pop(stream, None)
-            self.history.began(stream, 0)
+            self.history.left(stream)
 
     def _apply(self, event: Event, raw: bytes) -> None:
         shown = self.shown.get(event.stream)
@@ -269,8 +272,8 @@ class Device:
             self._begin(event.stream, shown, event.first - 1)
         assert event.first == (shown.after or 0) + 1, f"{place}: applied after {shown.after}"
         kept = self.books.committed.get(event.event_id)
-        if kept is None and self.link is not None and self.link.born < self.books.rewinds:
-            kept = self.books.lost.get(event.event_id)  # was on its way when the store lost it
+        if kept is None and self._may_be_late(event.stream):
+            kept = self.books.lost.get(event.event_id)  # was on its way when it was lost
         assert kept is not None, f"{place}: applied and not in the store"
         assert (kept.stream, kept.offset) == (event.stream, event.offset), place
         shown.after = event.offset
@@ -282,6 +285,11 @@ class Device:
         """Take note where a stream, followed from its start, began."""
         shown.after = after
         self.history.began(stream, after)
+
+    def _may_be_late(self, stream: str) -> bool:
+        """Tell whether what arrives may have been sent before the store lost it."""
+        older = self.link is not None and self.link.born < self.books.rewinds
+        return older or stream in self.books.removed
 
     def _is_ours(self, stream: str, shown: Shown) -> bool:
         """Tell whether the store still has the event that the device stands at."""

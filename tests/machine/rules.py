@@ -6,12 +6,15 @@ One class for two drivers: a long seeded walk (walk.py) and Hypothesis, which sh
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from tests.machine import upkeep
 from tests.machine.scene import Scene
 from tidings.domain.commands import Chat, ChatPayload
+from tidings.domain.context import UserContext
+from tidings.domain.errors import TidingsError
 
 STEP_SECONDS = 0.02
 
@@ -192,6 +195,18 @@ class Rules:
             floor, head = self.scene.database.floor(stream), heads[stream]
             first = head + 1 if rng.random() < 0.2 else rng.randint(floor, max(floor, head))
             self.scene.database.at_once(lambda tx: upkeep.trim(tx, stream, first))
+
+    def remove(self, rng: random.Random) -> None:
+        """A user removes a thread, if nothing is done in it."""
+        device = rng.choice(self.scene.devices)
+        threads = [s for s in self.scene.streams_of(device.user) if s.startswith("thread:")]
+        if threads:
+            thread_id = rng.choice(threads).partition(":")[2]
+            self.scene.server.run(self._removed(device.user, thread_id))
+
+    async def _removed(self, user: UserContext, thread_id: str) -> None:
+        with suppress(TidingsError):  # busy, or gone already
+            await self.scene.server.reads.delete_thread(user, thread_id)
 
     def compact(self, rng: random.Random) -> None:
         """The pieces of an ended run's answers are joined in the store."""

@@ -12,7 +12,7 @@ from tests.invariants import LoggedEvent, LoggedStreams
 from tests.machine.stepping import SteppingLoop, tick
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Event
-from tidings.events.log import Appended
+from tidings.events.log import Appended, Removed
 from tidings.storage.warm.port import T, Work
 from tidings.storage.warm.sqlite import SqliteTransaction, _finish, _migrate
 
@@ -37,13 +37,40 @@ class Backup:
 
 @dataclass(slots=True)
 class Books:
-    """What the machine knows of the store without asking it: every event ever, by its id."""
+    """What the machine knows of the store without asking it: every event ever, by its id.
+
+    `lost` is what a rewind took away, or went with its thread.
+    """
 
     committed: dict[str, Committed] = field(default_factory=dict)
     lost: dict[str, Committed] = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     rewinds: int = 0
+    removed: set[str] = field(default_factory=set)
+
+    def note(self, note: Appended | Removed, step: int) -> None:
+        """Take note of what was committed."""
+        if isinstance(note, Appended):
+            for entry in note.entries:
+                id_ = msgspec.json.decode(entry.frame, type=Event).event_id
+                self.committed[id_] = Committed(note.stream, entry.offset, entry.frame, step)
+                self.heads[note.stream] = entry.offset
+        else:
+            gone = [id_ for id_, kept in self.committed.items() if kept.stream == note.stream]
+            self.lost.update({id_: self.committed.pop(id_) for id_ in gone})
+            self.heads.pop(note.stream, None)
+            self.removed.add(note.stream)
+
+    def went_back(self, backup: Backup, heads: dict[str, int]) -> None:
+        """Take note that an older copy is in the place of the store."""
+        self.rewinds += 1
+        gone = self.committed.keys() - backup.committed.keys()
+        self.lost.update({key: self.committed[key] for key in gone})
+        for key in self.lost.keys() & backup.committed.keys():
+            del self.lost[key]
+        self.committed, self.heads = dict(backup.committed), heads
+        self.removed -= heads.keys()
 
 
 def _template() -> bytes:
@@ -119,16 +146,10 @@ class SteppedDatabase:
 
     def restore(self, backup: Backup) -> None:
         """Put an older copy in the place of the store."""
-        self.logged()  # notes who had the streams that are lost
         self.connection.close()
         self.connection = _opened(backup.data)
-        self.books.rewinds += 1
-        gone = self.books.committed.keys() - backup.committed.keys()
-        self.books.lost.update({key: self.books.committed[key] for key in gone})
-        self.books.committed = dict(backup.committed)
-        for key in self.books.lost.keys() & backup.committed.keys():
-            del self.books.lost[key]
-        self.books.heads = dict(self.connection.execute("select stream, head from streams"))
+        heads = dict(self.connection.execute("select stream, head from streams"))
+        self.books.went_back(backup, heads)
 
     def floor(self, stream: str) -> int:
         """Return the first offset that is kept."""
@@ -140,15 +161,15 @@ class SteppedDatabase:
     def logged(self) -> LoggedStreams:
         """Return everything, as the checker wants it."""
         rows = self.connection.execute(
-            'select frame, event_id from events where length(frame) > 0 order by stream, "offset"'
+            'select stream, "offset" - joined, frame from events where length(frame) > 0'
+            ' order by stream, "offset"'
         ).fetchall()
-        streams = self.connection.execute("select stream, user_id, first_offset from streams")
-        firsts = {}
-        for stream, owner, first in streams:
-            self.books.owners[stream], firsts[stream] = owner, first
+        steps = {(c.stream, c.offset): c.step for c in self.books.committed.values()}
+        owners = dict(self.connection.execute("select stream, user_id from streams"))
+        firsts = dict(self.connection.execute("select stream, first_offset from streams"))
         return LoggedStreams(
-            [LoggedEvent(frame, self.books.committed[id_].step) for frame, id_ in rows],
-            self.books.owners,
+            [LoggedEvent(frame, steps[stream, first]) for stream, first, frame in rows],
+            self.books.owners | owners,
             firsts,
             frozenset(lost.frame for lost in self.books.lost.values()),
         )
@@ -173,12 +194,12 @@ class SteppedDatabase:
 
     def _note(self, notes: list[object]) -> None:
         for note in notes:
-            if isinstance(note, Appended):
-                for entry in note.entries:
-                    id_ = msgspec.json.decode(entry.frame, type=Event).event_id
-                    kept = Committed(note.stream, entry.offset, entry.frame, self.step)
-                    self.books.committed[id_] = kept
-                    self.books.heads[note.stream] = entry.offset
+            if isinstance(note, Appended) and note.stream not in self.books.owners:
+                owner = "select user_id from streams where stream = ?"
+                ((user_id,),) = self.connection.execute(owner, (note.stream,))
+                self.books.owners[note.stream] = user_id
+            if isinstance(note, Appended | Removed):
+                self.books.note(note, self.step)
 
 
 def _opened(data: bytes) -> sqlite3.Connection:

@@ -34,6 +34,7 @@ WEIGHTS = {
     "expire": 0.3,
     "trim": 2,
     "compact": 4,
+    "remove": 1,
     "back_up": 2,
     "rewind": 1,
 }

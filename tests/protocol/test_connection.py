@@ -345,7 +345,9 @@ def test_a_stream_subscribed_anew_owes_nothing_of_its_earlier_reading() -> None:
     connection.events(STREAM, entries(1, 10), 1.0)
     connection.flow.follow(STREAM, 3)
     assert connection.flow.credit() == 16
-    ack = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    on_its_way = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    assert closed_with(connection.receive(on_its_way, 2.0)) is None
+    ack = json.dumps({"type": "ack", "positions": {STREAM: 11}})
     assert closed_with(connection.receive(ack, 2.0)) == Close.PROTOCOL_VIOLATION
 
 

@@ -142,8 +142,8 @@ class Socket:
                 return await self._authenticate(ticket, token)
             case Carry(command):
                 return await self._accept(command)
-            case Follow(subscriptions, greeting):
-                return await self._follow(subscriptions, greeting=greeting)
+            case Follow():
+                return await self._follow(question)
 
     # -- in ----------------------------------------------------------------------------------
 
@@ -201,28 +201,26 @@ class Socket:
             return self._failed(error, command.id)
         return self.connection.accepted(receipt)
 
-    async def _follow(
-        self, subscriptions: tuple[Subscription, ...], *, greeting: bool
-    ) -> list[Effect]:
-        if greeting:
+    async def _follow(self, question: Follow) -> list[Effect]:
+        if question.greeting:
             self._presence.replace(self)
         effects: list[Effect] = []
         statuses: list[StreamStatus] = []
-        for wanted in subscriptions:
+        for wanted in question.subscriptions:
             try:
                 followed = await self._follow_one(wanted)
                 statuses.append(followed)
-                if not greeting:
+                if question.asked:
                     effects += self.connection.followed(wanted.cursor, followed)
             except Unavailable:
                 raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:
                 self._backend.metrics.refusals.labels(error.code).inc()
                 statuses.append(not_followed(wanted.stream, error))
-                if not greeting:
+                if not question.greeting:
                     effects += self.connection.not_followed(wanted.stream, error, self._now())
         self._wake.set()
-        return self.connection.greeted(statuses) if greeting else effects
+        return self.connection.greeted(statuses) if question.greeting else effects
 
     async def _follow_one(self, wanted: Subscription) -> StreamStatus:
         if len(self._followers) >= SUBSCRIPTIONS_MAX and wanted.stream not in self._followers:

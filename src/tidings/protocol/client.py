@@ -92,7 +92,7 @@ class Reading:
     """A stream as this client has it: how far, and the open runs that it has seen begin.
 
     Before the first event there is no cursor, but a `start`, and perhaps it is known after which
-    offset that is. `received` is the last offset that came on this connection: no more than that
+    offset that is; while it is `asked`, what comes belongs to an older subscription. `received` is the last offset that came on this connection: no more than that
     may be acknowledged on it.
     """
 
@@ -100,6 +100,7 @@ class Reading:
     start: str = FROM_START
     after: int | None = None
     received: int = 0
+    asked: bool = False
     resubscribed: bool = False
     unacked_events: int = 0
     unacked_bytes: int = 0
@@ -128,9 +129,11 @@ class ClientCore:
     duplicates: int = 0
     verified: int = 0
     mismatches: int = 0
+    connected: bool = False
 
     def hello(self, token: str | None = None, ticket: str | None = None) -> bytes:
         """Return the first message of a connection: who we are and what we have."""
+        self.connected = False
         hello = frames.Hello(
             token=token,
             ticket=ticket,
@@ -144,7 +147,8 @@ class ClientCore:
 
     def follow(self, stream: str, position: str = FROM_START) -> bytes:
         """Begin a stream at a position, a snapshot's cursor for one; return the message for it."""
-        self.streams[stream] = _reading(position)
+        self.streams[stream] = begun = _reading(position)
+        begun.asked = self.connected and begun.last is None
         return msgspec.json.encode(frames.Subscribe(stream=stream, cursor=position))
 
     def leave(self, stream: str) -> bytes:
@@ -215,8 +219,12 @@ class ClientCore:
                 return self._lost(frame["stream"], "revoked")
             case "live":
                 reading = self.streams.get(frame["stream"])
-                if reading is not None and reading.last is None:
+                if reading is not None and reading.last is None and not reading.asked:
                     reading.after = frame["offset"]
+            case "subscribed":
+                reading = self.streams.get(frame["stream"])
+                if reading is not None and reading.asked and reading.start == frame["cursor"]:
+                    reading.after, reading.asked = frame["from"] - 1, False
             case _:
                 pass
         return Told(frame)
@@ -227,8 +235,9 @@ class ClientCore:
         What was followed or left since the hello is subscribed or unsubscribed now.
         """
         for reading in self.streams.values():
-            reading.resubscribed = False
+            reading.resubscribed = reading.asked = False
             reading.received = reading.unacked_events = reading.unacked_bytes = 0
+        self.connected = True
         statuses = frame.get("streams", ())
         later = self.streams.keys() - {status["stream"] for status in statuses}
         changes = [self._subscribe(stream) for stream in self.streams if stream in later]
@@ -257,8 +266,8 @@ class ClientCore:
     def _event(self, raw: bytes) -> list[Happening]:
         event = msgspec.json.decode(raw, type=Event)
         reading = self.streams.get(event.stream)
-        if reading is None:
-            self.duplicates += 1  # left while it was on its way
+        if reading is None or reading.asked:
+            self.duplicates += 1  # left, or begun anew, while it was on its way
             return []
         last = reading.last
         if last is not None and event.offset <= last:

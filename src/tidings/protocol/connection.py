@@ -95,10 +95,11 @@ class Carry:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Follow these streams; report by `followed` or, when it greets, `greeted`."""
+    """Follow these streams; report by `greeted` when it greets, by `followed` when it was asked."""
 
     subscriptions: tuple[Subscription, ...]
-    greeting: bool
+    greeting: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Connection:
             case Ack():
                 return self._ack(frame, now)
             case Subscribe():
-                return [Follow((Subscription(frame.stream, frame.cursor),), greeting=False)]
+                return [Follow((Subscription(frame.stream, frame.cursor),))]
             case Unsubscribe():
                 self.flow.forget(frame.stream)
                 return [Leave(frame.stream)]
@@ -261,7 +262,7 @@ class Connection:
         stream = thread_stream(receipt.thread_id)
         if not self.flow.follows(stream):
             place = Subscription(stream, str(receipt.offset - 1))
-            effects.append(Follow((place,), greeting=False))
+            effects.append(Follow((place,), asked=False))
         return effects
 
     def failed(self, error: TidingsError, ref: str | None, now: float) -> list[Effect]:
