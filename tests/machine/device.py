@@ -73,7 +73,6 @@ class Device:
     greeted: bool = False
     token_ends: float = 0.0
     stalled: bool = False
-    moving: bool = False
     receipts: dict[str, Receipt] = field(default_factory=dict)
     nonsense: set[str] = field(default_factory=set)
     resets: int = 0
@@ -88,7 +87,7 @@ class Device:
 
     def connect(self) -> None:
         """Open a link and say hello, from what the core has."""
-        self.link, self.greeted, self.moving = self.server.connect(), False, False
+        self.link, self.greeted = self.server.connect(), False
         self.link.born = self.books.rewinds
         self.link.up.append(self.core.hello(token=self._token()).decode())
 
@@ -206,7 +205,7 @@ class Device:
             case Greeted():
                 self._greet(happening)
             case Draining():
-                self.moving = True
+                pass  # there is no other server: this one closes it at its deadline
             case Reconnect():
                 self.disconnect()
             case Told(frame):
@@ -224,16 +223,17 @@ class Device:
     def _notice_gap(self, reply: bytes) -> None:
         """Count a gap, which no connection has; but a command's thread may have lost its start."""
         asked = msgspec.json.decode(reply)
-        if asked["type"] == "subscribe":
+        if asked["type"] == "subscribe" and self.core.streams[asked["stream"]].resubscribed:
             started = asked["cursor"] == FROM_START and self.database.floor(asked["stream"]) > 1
             self.gaps += not started
 
     def _greet(self, greeted: Greeted) -> None:
         self.greeted = True
-        for status in greeted.frame["streams"]:
-            shown = self.shown.get(status["stream"])
-            if status["ok"] and shown is not None and shown.cursor in {None, FROM_START}:
-                self._begin(status["stream"], shown, status["from"] - 1)
+        for stream, shown in self.shown.items():
+            reading = self.core.streams.get(stream)
+            if reading is not None and reading.last not in {None, shown.after}:
+                assert shown.cursor in {None, FROM_START}, "only a start may move"
+                self._begin(stream, shown, reading.last or 0)
         for status in greeted.refused:
             self._begin_anew(status["stream"], status["code"])
         for message in self.core.unanswered():

@@ -121,7 +121,7 @@ class Rules:
         """A stream is followed from its start or its snapshot, on an open connection as well."""
         device = rng.choice(self.scene.devices)
         streams = self.scene.streams_of(device.user)
-        if streams and (device.greeted or device.link is None):
+        if streams:
             stream = rng.choice(streams)
             rng.choice((device.follow, device.reload))(stream)
 

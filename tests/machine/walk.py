@@ -14,13 +14,13 @@ STEPS = 250
 WEIGHTS = {
     "talk": 60,
     "tell": 30,
-    "ask": 10,
+    "ask": 12,
     "end": 8,
     "connect": 14,
     "cut": 6,
     "crash_program": 3,
     "reload": 1,
-    "follow": 2,
+    "follow": 6,
     "take_over": 1,
     "stall": 3,
     "repeat": 2,
@@ -42,11 +42,14 @@ WEIGHTS = {
 
 @dataclass
 class Walk:
-    """What a walk did, for whoever has to find out."""
+    """What a walk did: its steps, and what every device applied, in its order."""
 
-    seed: int
-    scene: Scene
-    trace: list[str] = field(default_factory=list)
+    steps: int
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def applied(self) -> int:
+        return len(self.heard)
 
 
 def walk(
@@ -60,21 +63,22 @@ def walk(
     Raises:
         AssertionError: a promise is broken; its notes tell the seed and the last steps.
     """
-    walked = Walk(seed, Scene(seed, database, core))
-    rules, rng = Rules(walked.scene), random.Random(f"walk {seed}")
+    scene = Scene(seed, database, core)
+    rules, rng = Rules(scene), random.Random(f"walk {seed}")
     chosen = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=steps)
     try:
         for name in chosen:
-            walked.trace.append(name)
             rules.step(getattr(rules, name), rng)
-        walked.trace.append("settle")
-        walked.scene.settle()
+        scene.settle()
     except AssertionError as error:
-        error.add_note(f"seed {seed}, step {len(walked.trace)}: ...{walked.trace[-12:]}")
+        last = chosen[max(0, rules.steps - 12) : rules.steps]
+        error.add_note(f"seed {seed}, step {rules.steps}: {last}")
         raise
     finally:
-        walked.scene.server.crash()
-    return walked
+        scene.close()
+    histories = [device.history for device in scene.devices]
+    stretches = [(h.device, s) for h in histories for s in h.stretches]
+    return Walk(rules.steps, [(who, a.frame) for who, s in stretches for a in s.applied])
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ class Workers:
         for _ in range(rng.randrange(1, 4)):
             match rng.randrange(4):
                 case 0:
-                    told = {"reasoning": "x" * rng.choice((1, 50, 3_000)), "progress": 0.5}
+                    told = {"reasoning": "x" * rng.choice((1, 50, 30_000)), "progress": 0.5}
                     drafts.append(self._draft(run, EventType.AGENT_THINKING, told))
                 case 1:
                     call = {"call_id": self._ids.new("c")}

@@ -92,7 +92,8 @@ class Reading:
     """A stream as this client has it: how far, and the open runs that it has seen begin.
 
     Before the first event there is no cursor, but a `start`, and perhaps it is known after which
-    offset that is; while it is `asked`, what comes belongs to an older subscription. `received` is the last offset that came on this connection: no more than that
+    offset that is. What was `offered` in a hello gets its answer in the greeting. While it is
+    `asked`, what comes belongs to an older subscription. `received` is the last offset that came on this connection: no more than that
     may be acknowledged on it.
     """
 
@@ -100,6 +101,7 @@ class Reading:
     start: str = FROM_START
     after: int | None = None
     received: int = 0
+    offered: bool = False
     asked: bool = False
     resubscribed: bool = False
     unacked_events: int = 0
@@ -134,6 +136,8 @@ class ClientCore:
     def hello(self, token: str | None = None, ticket: str | None = None) -> bytes:
         """Return the first message of a connection: who we are and what we have."""
         self.connected = False
+        for reading in self.streams.values():
+            reading.offered = True
         hello = frames.Hello(
             token=token,
             ticket=ticket,
@@ -234,22 +238,27 @@ class ClientCore:
 
         What was followed or left since the hello is subscribed or unsubscribed now.
         """
-        for reading in self.streams.values():
-            reading.resubscribed = reading.asked = False
-            reading.received = reading.unacked_events = reading.unacked_bytes = 0
         self.connected = True
-        statuses = frame.get("streams", ())
-        later = self.streams.keys() - {status["stream"] for status in statuses}
-        changes = [self._subscribe(stream) for stream in self.streams if stream in later]
-        for status in statuses:
-            if not status["ok"]:
-                self.streams.pop(status["stream"], None)
-            elif begun := self.streams.get(status["stream"]):
+        changes: list[bytes] = []
+        for stream, reading in self.streams.items():
+            reading.resubscribed = False
+            reading.received = reading.unacked_events = reading.unacked_bytes = 0
+            reading.asked = not reading.offered and reading.last is None
+            if not reading.offered:
+                changes.append(self._subscribe(stream))
+        refused: list[dict[str, Any]] = []
+        for status in frame.get("streams", ()):
+            begun = self.streams.get(status["stream"])
+            if begun is None and status["ok"]:
+                changes.append(self.leave(status["stream"]))
+            elif begun is None or not begun.offered:
+                continue  # what was offered is not wanted any more
+            elif status["ok"]:
                 begun.after = status["from"] - 1
             else:
-                changes.append(self.leave(status["stream"]))
-        refused = tuple(status for status in statuses if not status["ok"])
-        return [Greeted(frame, refused), *map(Reply, changes)]
+                refused.append(status)
+                del self.streams[status["stream"]]
+        return [Greeted(frame, tuple(refused)), *map(Reply, changes)]
 
     def _lost(self, stream: str, why: str, snapshot: str | None = None) -> Anew:
         self.streams.pop(stream, None)
