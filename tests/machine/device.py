@@ -25,6 +25,7 @@ from tidings.protocol.client import (
     Reply,
     Told,
 )
+from tidings.protocol.closing import Close
 from tidings.protocol.frames import Auth
 from tidings.router.reads import Reads
 from tidings.storage.warm.port import T, Work
@@ -88,7 +89,7 @@ class Device:
     def connect(self) -> None:
         """Open a link and say hello, from what the core has."""
         self.link, self.greeted = self.server.connect(), False
-        self.link.born = self.books.rewinds
+        self.link.born, self.link.failed = self.books.rewinds, self.database.failed
         self.link.up.append(self.core.hello(token=self._token()).decode())
 
     def disconnect(self, down: int = 0, up: int = 0) -> None:
@@ -115,7 +116,7 @@ class Device:
                 return self._ended(link) or took
             took = True
             last = number == count - 1 and happenings is not None
-            self._hear(link.take(), happenings if last else None)
+            self._hear(self.core.receive(link.take()), happenings if last else None)
         return took
 
     def acknowledge(self) -> None:
@@ -139,6 +140,8 @@ class Device:
             return False
         code = link.closed[0]
         assert code in EXPECTED_CLOSES, f"{self.name}: closed with {link.closed}"
+        spurious = code == Close.STORE_UNAVAILABLE and self.database.failed == link.failed
+        assert not spurious, f"{self.name}: {link.closed}, and the store is well"
         self.closes.append(code)
         self.link = None
         return True
@@ -182,8 +185,8 @@ class Device:
 
     # -- what happens ------------------------------------------------------------------------
 
-    def _hear(self, message: str, most: int | None) -> None:
-        for number, happening in enumerate(self.core.receive(message)):
+    def _hear(self, happenings: list[Happening], most: int | None) -> None:
+        for number, happening in enumerate(happenings):
             if number == most:
                 self.restart(reload=False)
                 return
@@ -232,7 +235,8 @@ class Device:
         for stream, shown in self.shown.items():
             reading = self.core.streams.get(stream)
             if reading is not None and reading.last not in {None, shown.after}:
-                assert shown.cursor in {None, FROM_START}, "only a start may move"
+                place = f"{self.name} {stream}: goes on after {reading.last}"
+                assert shown.cursor in {None, FROM_START}, f"{place}, shown up to {shown.after}"
                 self._begin(stream, shown, reading.last or 0)
         for status in greeted.refused:
             self._begin_anew(status["stream"], status["code"])

@@ -78,6 +78,7 @@ class Link:
         self.stalled = False
         self.unread = 0
         self.born = 0
+        self.failed = 0
         self._loop = loop
         self._arrived: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
         self._waiting: asyncio.Future[None] | None = None

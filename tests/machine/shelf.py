@@ -95,6 +95,7 @@ class SteppedDatabase:
         self.step = 0
         self.slow = False
         self.failures: list[str] = []
+        self.failed = 0
         self.hints: list[object] = []
         self._announce = announce
         self._loop = loop
@@ -103,7 +104,7 @@ class SteppedDatabase:
         self.connection = _opened(EMPTY)
 
     async def write(self, work: Work[T]) -> T:
-        failure = self.failures.pop() if self.failures else ""
+        failure = self._next_failure()
         await self._pause()
         if failure == "before":
             raise Unavailable("storage_unavailable", "Injected: not written.")
@@ -118,7 +119,7 @@ class SteppedDatabase:
         return result
 
     async def read(self, work: Work[T]) -> T:
-        failure = self.failures.pop() if self.failures else ""
+        failure = self._next_failure()
         await self._pause()
         if failure:
             raise Unavailable("storage_unavailable", "Injected: not read.")
@@ -173,6 +174,12 @@ class SteppedDatabase:
             firsts,
             frozenset(lost.frame for lost in self.books.lost.values()),
         )
+
+    def _next_failure(self) -> str:
+        if not self.failures:
+            return ""
+        self.failed += 1
+        return self.failures.pop()
 
     async def _pause(self) -> None:
         if not self.slow:
