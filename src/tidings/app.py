@@ -14,9 +14,12 @@ from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
+from tidings.events.compaction import Compacted
 from tidings.events.feed import Feed
+from tidings.events.lineage import Epochs, Lineage
 from tidings.events.log import Appended
 from tidings.events.positions import Positions
+from tidings.events.retention import Trimmed
 from tidings.gateway.http.app import create_app
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
@@ -35,13 +38,13 @@ from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
+from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs import queue
 from tidings.runs.context import Engine
 from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
-from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -67,24 +70,27 @@ class App:
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
+    _lineage: Lineage
+    _upkeep: Upkeep
     _clock: Clock
-    _ids: IdSource
 
     async def begin(self) -> None:
-        """Take over what an earlier process left: nobody else works on this store."""
+        """Take over what an earlier process left: nobody else works on this store.
 
-        async def work(tx: Transaction) -> None:
-            await log.open_store(tx, self._ids.new("s"), self._clock.now())
-            await queue.release_all(tx)
-
-        await self._database.write(work)
+        Raises:
+            Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
+        """
+        if not self._lineage.was_closed():
+            await self._database.check()
+        await self._lineage.begin()
+        await self._database.write(queue.release_all)
         await self._library.sweep(self._clock.now())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            parts = (self._worker.run(), self._feed.run(), self.presence.run())
+            parts = (self._worker.run(), self._feed.run(), self.presence.run(), self._upkeep.run())
             running = [tasks.create_task(part) for part in parts]
             try:
                 yield
@@ -104,6 +110,7 @@ class App:
         """Let go of processes, threads and files."""
         await self._sandbox.close()
         self._passwords.close()
+        await self._lineage.end()
         await self._database.close()
 
 
@@ -127,6 +134,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     metrics, passwords = Metrics(), Passwords()
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
+    hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
@@ -145,6 +155,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
+    lineage = Lineage(database, clock, ids, folder)
+    policy = Policy(settings.compact_after_seconds, settings.keep_seconds)
+    upkeep = Upkeep(database, lineage, clock, policy)
     positions = Positions(database, clock)
     presence = Presence(identity, positions)
     backend = Backend(identity, router, feed, positions, metrics, clock, pace)
@@ -176,8 +189,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         library,
         sandbox,
         passwords,
+        lineage,
+        upkeep,
         clock,
-        ids,
     )
 
 

@@ -6,6 +6,7 @@ and under load one fsync carries many units of work.
 
 import asyncio
 import fcntl
+import logging
 import queue
 import sqlite3
 import threading
@@ -28,6 +29,9 @@ BUSY_TIMEOUT_MS = 10_000
 STATEMENTS_CACHED = 512
 CACHE_KIB = 16 * 1024
 WAL_AUTOCHECKPOINT_PAGES = 4_000
+CHECKED_BYTES_MAX = 1024**3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -83,6 +87,20 @@ class SqliteDatabase:
 
     async def read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+
+    async def check(self) -> None:
+        """Look whether the file is sound, unless it has more than CHECKED_BYTES_MAX.
+
+        Raises:
+            Unavailable: `store_damaged`.
+        """
+        size = self._path.stat().st_size
+        if size > CHECKED_BYTES_MAX:
+            _log.warning("the last stop was none; %s bytes are too many to check at start", size)
+            return
+        rows = await self.read(lambda tx: tx.execute("pragma quick_check(1)"))
+        if rows != [("ok",)]:
+            raise damaged(str(rows[0][0]))
 
     async def close(self) -> None:
         """Finish what was submitted, then close the file."""
@@ -201,7 +219,14 @@ def _as_unavailable() -> Iterator[None]:
     """Tell the engine's operational faults apart by what the caller can do."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.IntegrityError:  # wrong data are a defect, or the caller's to understand
+        raise
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # misuse of the module has none
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise damaged(str(error)) from error
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
             raise Unavailable("storage_full", "The server's disk is full.", status=507) from error
         if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
@@ -209,6 +234,14 @@ def _as_unavailable() -> Iterator[None]:
         if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
             raise
         raise Unavailable("storage_unavailable", "The store cannot be used now.") from error
+
+
+def damaged(finding: str) -> Unavailable:
+    """Return the refusal to work with a file that is not sound."""
+    return Unavailable(
+        "store_damaged",
+        f"The database is damaged: {finding}. Put back a backup with `tidings restore`.",
+    )
 
 
 def _connect(path: Path) -> sqlite3.Connection:
