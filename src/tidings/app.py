@@ -1,9 +1,10 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -45,6 +46,7 @@ from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.port import Hints
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -65,13 +67,11 @@ class App:
     presence: Presence
     http: ASGIApp
     _database: SqliteDatabase
-    _feed: Feed
-    _worker: Worker
+    _parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
     _lineage: Lineage
-    _upkeep: Upkeep
     _clock: Clock
 
     async def begin(self) -> None:
@@ -90,8 +90,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            parts = (self._worker.run(), self._feed.run(), self.presence.run(), self._upkeep.run())
-            running = [tasks.create_task(part) for part in parts]
+            running = [tasks.create_task(part()) for part in self._parts]
             try:
                 yield
             finally:
@@ -131,12 +130,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids, hints = SystemClock(), UlidSource(), LocalHints()
     database = SqliteDatabase.open(folder / DATABASE_FILE, hints.publish)
-    metrics, passwords = Metrics(), Passwords()
-    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
-    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
-    hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
-    hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
-    hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
+    metrics, passwords = _metrics(hints), Passwords()
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
@@ -171,6 +165,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         reports=reports,
         readiness=readiness,
         sockets=sockets,
+        presence=presence,
+        feed=feed,
+        positions=positions,
         metrics=metrics,
         clock=clock,
         ids=ids,
@@ -184,15 +181,24 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         presence,
         create_app(services),
         database,
-        feed,
-        worker,
+        (worker.run, feed.run, presence.run, upkeep.run),
         library,
         sandbox,
         passwords,
         lineage,
-        upkeep,
         clock,
     )
+
+
+def _metrics(hints: Hints) -> Metrics:
+    """Return metrics that count what is announced."""
+    metrics = Metrics()
+    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
+    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
+    hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
+    return metrics
 
 
 def _model(settings: Settings) -> Model:
