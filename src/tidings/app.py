@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -45,15 +47,15 @@ from tidings.runs.context import Engine
 from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
+from tidings.storage import backups
+from tidings.storage.backups import DATA_SETS, DATABASE_FILE, KEY_FILE, BackedUp, Restored
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
-
-DATABASE_FILE = "tidings.db"
-KEY_FILE = "secrets/signing.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,18 @@ def new_ids() -> IdSource:
     return UlidSource()
 
 
+def back_up(settings: Settings, target: Path) -> BackedUp:
+    """Write a backup of everything into a new folder, also while a server is at work."""
+    return backups.back_up(settings.data_dir, target, SqliteFile)
+
+
+def restore(settings: Settings, source: Path) -> Restored:
+    """Put a backup in the place of everything; the caller makes sure that no server is at work."""
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%SZ}"
+    return backups.restore(source, settings.data_dir, aside, SqliteFile)
+
+
 def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
     """Wire the application; read this function to see the whole system.
 
@@ -139,7 +153,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     limited = LibraryLimits(file_bytes=settings.upload_bytes)
-    library = Library(folder / "files", database, sandbox, clock, ids, limited)
+    library = Library(folder / DATA_SETS, database, sandbox, clock, ids, limited)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     reports = Reports(database, clock)
     agents = AgentRegistry()
