@@ -27,8 +27,8 @@ def restored(settings: Settings, source: Path) -> list[str]:
         done = restore(settings, source)
     lines = [f"restored {settings.data_dir} from {source}; the next start begins a new epoch"]
     if done.loss is not None:
-        lost = f"lost: {done.loss.events} events; {done.loss.threads} threads are gone whole"
-        lines.append(f"{lost}. Whoever has seen them is told")
+        lost = f"lost: {done.loss.events} events, whole threads: {done.loss.threads}"
+        lines.append(f"{lost}; whoever has seen them is told")
     elif done.aside is not None:
         lines.append("what was here cannot be read, so nobody can tell what is lost")
     if done.aside is not None:
