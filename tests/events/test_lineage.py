@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tidings.storage.marks import (
     put_restoration,
     read_mark,
 )
+from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
 
 ANA = UserContext("acme", "ana", "s1")
@@ -65,17 +67,13 @@ class Started:
         for _ in range(count):
             self.clock.time += 1
             drafts = [Draft(self.ids.new("e"), EventType.NOTICE, {})]
-            now = self.clock.now()
-            head = await self.database.write(
-                lambda tx, d=drafts, now=now: log.append(tx, ANA, STREAM, d, now)
-            )
-            place = await self.locate("live")
-            cursors.append(
-                await self.database.read(
-                    lambda tx, head=head, e=place.epoch: log.cursor_at(tx, STREAM, e, head)
-                )
-            )
+            cursors.append(await self.database.write(partial(self._append, drafts=drafts)))
         return cursors
+
+    async def _append(self, tx: Transaction, drafts: list[Draft]) -> str:
+        head = await log.append(tx, ANA, STREAM, drafts, self.clock.now())
+        place = await log.locate(tx, ANA, STREAM, log.FROM_HEAD)
+        return await log.cursor_at(tx, STREAM, place.epoch, head)
 
     async def locate(self, cursor: str) -> log.Place:
         return await self.database.read(lambda tx: log.locate(tx, ANA, STREAM, cursor))

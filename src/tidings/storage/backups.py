@@ -6,6 +6,7 @@ A backup is a folder that is laid out like a data directory. It is complete or i
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,17 +57,20 @@ def back_up(data: Path, target: Path, at: At) -> BackedUp:
         raise InvalidInput("no_store", f"There is no database in {data}.")
     draft = target.with_name(f"{target.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(mode=0o700, parents=True)
-    copied = draft / DATABASE_FILE
-    at(data / DATABASE_FILE).copy_to(copied)
-    wanted = at(copied).data_sets()
-    here = [name for name in wanted if _copy_data_set(data, draft, name)]
-    _copy_key(data, draft)
-    raised = at(data / DATABASE_FILE).raise_generation()
-    if marks.read_mark(data) is not None:  # else the next start has yet to ask where it is from
-        marks.put_mark(data, raised)
-    sync(draft)
-    draft.rename(target)
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, draft, ignore_errors=True)
+        draft.mkdir(mode=0o700, parents=True)
+        copied = draft / DATABASE_FILE
+        at(data / DATABASE_FILE).copy_to(copied)
+        wanted = at(copied).data_sets()
+        here = [name for name in wanted if _copy_data_set(data, draft, name)]
+        _copy_key(data, draft)
+        raised = at(data / DATABASE_FILE).raise_generation()
+        if marks.read_mark(data) is not None:  # else the next start has yet to ask where it is from
+            marks.put_mark(data, raised)
+        sync(draft)
+        draft.rename(target)
+        undo.pop_all()
     sync(target.parent)
     return BackedUp((target / DATABASE_FILE).stat().st_size, len(here), len(wanted) - len(here))
 

@@ -238,9 +238,10 @@ def as_unavailable() -> Iterator[None]:
 
 def damaged(finding: str) -> Unavailable:
     """Return the refusal to work with a file that is not sound."""
+    shown = " ".join(finding.removeprefix("*** in database main ***").split())
     return Unavailable(
         "store_damaged",
-        f"The database is damaged: {finding}. Put back a backup with `tidings restore`.",
+        f"The database is damaged: {shown}. Put back a backup with `tidings restore`.",
     )
 
 

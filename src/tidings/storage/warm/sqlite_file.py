@@ -28,11 +28,12 @@ class SqliteFile:
 
     def raise_generation(self) -> Mark:
         with as_unavailable(), closing(connect(self._path)) as connection:
-            connection.execute("begin immediate")
-            connection.execute("update store set generation = generation + 1")
-            mark = _mark(connection)
-            connection.execute("commit")
-            return mark
+            rows = connection.execute(
+                "update store set generation = generation + 1 returning store_id, generation"
+            ).fetchall()
+            if not rows:
+                raise InvalidInput("no_store", "No server has ever worked here; start one first.")
+            return Mark(*rows[0])
 
     def check(self) -> Mark:
         with self._at_rest() as connection:
@@ -41,8 +42,9 @@ class SqliteFile:
                 raise damaged(finding)
             refuse_newer(connection)
             try:
-                return _mark(connection)
-            except (sqlite3.OperationalError, TypeError):
+                rows = connection.execute("select store_id, generation from store").fetchall()
+                return Mark(*rows[0])
+            except (sqlite3.OperationalError, IndexError):
                 raise InvalidInput("not_a_backup", f"{self._path} is no store.") from None
 
     def lost_by(self, other: Path) -> Loss:
@@ -84,11 +86,6 @@ class SqliteFile:
         uri = _uri(self._path, "immutable=1")
         with as_unavailable(), closing(sqlite3.connect(uri, uri=True)) as connection:
             yield connection
-
-
-def _mark(connection: sqlite3.Connection) -> Mark:
-    store_id, generation = connection.execute("select store_id, generation from store").fetchone()
-    return Mark(store_id, generation)
 
 
 def _uri(path: Path, options: str = "mode=rw") -> str:
