@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -15,9 +17,12 @@ from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
+from tidings.events.compaction import Compacted
 from tidings.events.feed import Feed
+from tidings.events.lineage import Epochs, Lineage
 from tidings.events.log import Appended
 from tidings.events.positions import Positions
+from tidings.events.retention import Trimmed
 from tidings.gateway.http.app import create_app
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
@@ -36,21 +41,21 @@ from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
+from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs import queue
 from tidings.runs.context import Engine
 from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
+from tidings.storage import backups
+from tidings.storage.backups import DATA_SETS, DATABASE_FILE, KEY_FILE, BackedUp, Restored
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.hot.port import Hints
-from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
-
-DATABASE_FILE = "tidings.db"
-KEY_FILE = "secrets/signing.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +73,19 @@ class App:
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
+    _lineage: Lineage
     _clock: Clock
-    _ids: IdSource
 
     async def begin(self) -> None:
-        """Take over what an earlier process left: nobody else works on this store."""
+        """Take over what an earlier process left: nobody else works on this store.
 
-        async def work(tx: Transaction) -> None:
-            await log.open_store(tx, self._ids.new("s"), self._clock.now())
-            await queue.release_all(tx)
-
-        await self._database.write(work)
+        Raises:
+            Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
+        """
+        if not self._lineage.was_closed():
+            await self._database.check()
+        await self._lineage.begin()
+        await self._database.write(queue.release_all)
         await self._library.sweep(self._clock.now())
 
     @asynccontextmanager
@@ -104,12 +111,25 @@ class App:
         """Let go of processes, threads and files."""
         await self._sandbox.close()
         self._passwords.close()
+        await self._lineage.end()
         await self._database.close()
 
 
 def new_ids() -> IdSource:
     """Return a source of ids for clients."""
     return UlidSource()
+
+
+def back_up(settings: Settings, target: Path) -> BackedUp:
+    """Write a backup of everything into a new folder, also while a server is at work."""
+    return backups.back_up(settings.data_dir, target, SqliteFile)
+
+
+def restore(settings: Settings, source: Path) -> Restored:
+    """Put a backup in the place of everything; the caller makes sure that no server is at work."""
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%SZ}"
+    return backups.restore(source, settings.data_dir, aside, SqliteFile)
 
 
 def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
@@ -133,7 +153,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     limited = LibraryLimits(file_bytes=settings.upload_bytes)
-    library = Library(folder / "files", database, sandbox, clock, ids, limited)
+    library = Library(folder / DATA_SETS, database, sandbox, clock, ids, limited)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     reports = Reports(database, clock)
     agents = AgentRegistry()
@@ -143,6 +163,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
+    lineage = Lineage(database, clock, ids, folder)
+    policy = Policy(settings.compact_after_seconds, settings.keep_seconds)
+    upkeep = Upkeep(database, lineage, clock, policy)
     positions = Positions(database, clock)
     presence = Presence(identity, positions)
     backend = Backend(identity, router, feed, positions, metrics, clock, pace)
@@ -172,12 +195,12 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         presence,
         create_app(services),
         database,
-        (worker.run, feed.run, presence.run),
+        (worker.run, feed.run, presence.run, upkeep.run),
         library,
         sandbox,
         passwords,
+        lineage,
         clock,
-        ids,
     )
 
 
@@ -186,6 +209,9 @@ def _metrics(hints: Hints) -> Metrics:
     metrics = Metrics()
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
+    hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
     return metrics
 
 

@@ -156,7 +156,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
     if position == FROM_START:
         return Place(epoch, first - 1, head)
     cursor = Cursor(epoch, int(position), "") if _is_offset(position) else parse_cursor(position)
-    if 0 < cursor.offset < (first if cursor.tail else first - 1):
+    if 0 < cursor.offset < first - 1:
         raise _trimmed()
     await _check_lineage(tx, stream, cursor, head)
     return Place(epoch, cursor.offset, head)
@@ -262,6 +262,8 @@ async def _check_lineage(tx: Transaction, stream: str, cursor: Cursor, head: int
         rows = await tx.execute(
             'select event_id from events where stream = ? and "offset" = ?', stream, cursor.offset
         )
+        if not rows:
+            raise _trimmed()
         if cursor.tail == rows[0][0][-TAIL_LENGTH:]:
             return
     raise Conflict(
