@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tests.invariants import History
-from tests.machine.serving import EXPECTED_CLOSES, Link, SteppedServer, said
+from tests.machine.serving import EXPECTED_CLOSES, SteppedLink, SteppedServer, said
 from tests.machine.shelf import Books, SteppedDatabase
 from tidings.domain.commands import Receipt
 from tidings.domain.context import UserContext
@@ -60,7 +60,7 @@ class Shown:
 
 
 @dataclass(slots=True)
-class Device:
+class SteppedDevice:
     """One device of one user. What is in `shown` and `history` survives a crash of its program."""
 
     user: UserContext
@@ -70,7 +70,7 @@ class Device:
     core: ClientCore
     history: History
     shown: dict[str, Shown] = field(default_factory=dict)
-    link: Link | None = None
+    link: SteppedLink | None = None
     greeted: bool = False
     token_ends: float = 0.0
     stalled: bool = False
@@ -135,7 +135,7 @@ class Device:
         self.nonsense.add(ref)
         self.say(said({"type": "agent_execute", "id": ref, "payload": {}}))
 
-    def _ended(self, link: Link) -> bool:
+    def _ended(self, link: SteppedLink) -> bool:
         if link.closed is None:
             return False
         code = link.closed[0]
@@ -248,7 +248,7 @@ class Device:
         shown, floor = self.shown.get(stream, Shown(None)), self.database.floor(stream)
         self.resets += 1
         after = shown.after or 0
-        trimmed = after + (shown.cursor is None) < floor
+        trimmed = after + 1 < floor
         foreign = shown.cursor is not None and not self._is_ours(stream, shown)
         diverged = foreign or after > self.books.heads.get(stream, 0) or shown.after is None
         caused = {

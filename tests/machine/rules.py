@@ -5,16 +5,16 @@ One class for two drivers: a long seeded walk (walk.py) and Hypothesis, which sh
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import msgspec
 
-from tests.machine import upkeep
 from tests.machine.scene import Scene
 from tidings.domain.commands import Chat, ChatPayload
 from tidings.domain.context import UserContext
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import TidingsError, Unavailable
+from tidings.events import compaction, retention
 
 STEP_SECONDS = 0.02
 
@@ -188,13 +188,9 @@ class Rules:
     # -- the store ---------------------------------------------------------------------------
 
     def trim(self, rng: random.Random) -> None:
-        """Old events are dropped, perhaps all there are."""
-        heads = self.scene.database.books.heads
-        if heads:
-            stream = rng.choice(sorted(heads))
-            floor, head = self.scene.database.floor(stream), heads[stream]
-            first = head + 1 if rng.random() < 0.2 else rng.randint(floor, max(floor, head))
-            self.scene.database.at_once(lambda tx: upkeep.trim(tx, stream, first))
+        """What is older than some seconds leaves the log, perhaps all there is."""
+        before = self.scene.server.clock.now() - rng.choice((0.0, 1.0, 5.0, 60.0))
+        self.scene.server.run(self._kept_up(retention.trim(self.scene.database, before)))
 
     def remove(self, rng: random.Random) -> None:
         """A user removes a thread, if nothing is done in it."""
@@ -209,10 +205,13 @@ class Rules:
             await self.scene.server.reads.delete_thread(user, thread_id)
 
     def compact(self, rng: random.Random) -> None:
-        """The pieces of an ended run's answers are joined in the store."""
-        runs = self.scene.workers.to_compact()
-        if runs:
-            self.scene.database.at_once(lambda tx: upkeep.compact(tx, rng.choice(runs)))
+        """The pieces of ended runs' answers are joined in the store."""
+        now = self.scene.server.clock.now()
+        self.scene.server.run(self._kept_up(compaction.compact(self.scene.database, now, now)))
+
+    async def _kept_up(self, upkeep: Awaitable[object]) -> None:
+        with suppress(Unavailable):
+            await upkeep
 
     def back_up(self, rng: random.Random) -> None:
         """A copy of the store is made."""

@@ -4,10 +4,9 @@ import random
 
 from tests.fakes.ports import CountingIds
 from tests.invariants import History, check
-from tests.machine import upkeep
-from tests.machine.device import Device
-from tests.machine.serving import USERS, Link, SteppedServer
-from tests.machine.shelf import Backup, SteppedDatabase
+from tests.machine.device import SteppedDevice
+from tests.machine.serving import USERS, SteppedLink, SteppedServer
+from tests.machine.shelf import StoreCopy, SteppedDatabase
 from tests.machine.stepping import SteppingLoop, stepping_loop
 from tests.machine.working import Workers
 from tidings.domain.context import UserContext
@@ -39,14 +38,14 @@ class Scene:
         self.honest = True
         self.server = SteppedServer(self.loop, self.database, self.ids)
         self.workers = Workers(self.database, self.ids, self.rng)
-        self.backups: list[Backup] = []
-        self.zombies: list[Link] = []
+        self.backups: list[StoreCopy] = []
+        self.zombies: list[SteppedLink] = []
         self.devices = [
             self._device(user, f"{user}-{number}", core) for user in USERS for number in range(2)
         ]
 
-    def _device(self, user: str, name: str, core: type[ClientCore]) -> Device:
-        made = Device(
+    def _device(self, user: str, name: str, core: type[ClientCore]) -> SteppedDevice:
+        made = SteppedDevice(
             USERS[user], name, self.database, self.server, core(name), History(user, name)
         )
         made.follow(user_stream(user))
@@ -59,7 +58,7 @@ class Scene:
         elif len(self.hints) < HINTS_MAX:
             self.hints.append(note)
 
-    def restart(self, backup: Backup | None = None, epoch: str | None = None) -> None:
+    def restart(self, backup: StoreCopy | None = None, epoch: str | None = None) -> None:
         """Let the process die and another one start, on the store or on an older copy of it."""
         self.server.crash()
         self.hints.clear()
@@ -69,7 +68,7 @@ class Scene:
         if backup is not None:
             self.database.restore(backup)
         if epoch is not None:
-            self.database.at_once(lambda tx: upkeep.begin_epoch(tx, epoch))
+            self.database.begin_epoch(epoch)
         self.server = SteppedServer(self.loop, self.database, self.ids)
         for device in self.devices:
             device.server = self.server

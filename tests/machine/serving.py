@@ -67,7 +67,7 @@ class NamedCallers(Identity):
         return set()
 
 
-class Link:
+class SteppedLink:
     """One connection: two queues. What is in them is on its way, and may be lost by a cut."""
 
     def __init__(self, loop: SteppingLoop) -> None:
@@ -155,7 +155,7 @@ class SteppedServer:
         self.hints = LocalHints()
         self.feed = Feed(database, self.hints)
         self.ids = ids
-        self.links: list[Link] = []
+        self.links: list[SteppedLink] = []
         self._loop = loop
         identity = NamedCallers(
             database,
@@ -181,9 +181,9 @@ class SteppedServer:
     def sockets(self) -> list[Socket]:
         return [s for s in self.presence._listeners if isinstance(s, Socket)]
 
-    def connect(self) -> Link:
+    def connect(self) -> SteppedLink:
         """Open a link to this server."""
-        link = Link(self._loop)
+        link = SteppedLink(self._loop)
         self.links.append(link)
         scope = {"headers": [], "subprotocols": [], "query_string": b""}
         self.run(self._serve(scope, link))
@@ -205,7 +205,7 @@ class SteppedServer:
             task.cancel()
         self._loop.settle()
 
-    async def _serve(self, scope: dict[str, Any], link: Link) -> None:
+    async def _serve(self, scope: dict[str, Any], link: SteppedLink) -> None:
         await self._sockets(scope, link.receive, link.send)
         if link.closed is None:
             link.closed = (1006, "")

@@ -28,7 +28,7 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
+class StoreCopy:
     """A copy of the store, and what had been committed when it was made."""
 
     data: bytes
@@ -62,7 +62,7 @@ class Books:
             self.heads.pop(note.stream, None)
             self.removed.add(note.stream)
 
-    def went_back(self, backup: Backup, heads: dict[str, int]) -> None:
+    def went_back(self, backup: StoreCopy, heads: dict[str, int]) -> None:
         """Take note that an older copy is in the place of the store."""
         self.rewinds += 1
         gone = self.committed.keys() - backup.committed.keys()
@@ -142,15 +142,20 @@ class SteppedDatabase:
             if not waiting.done():
                 waiting.set_result(None)
 
-    def copy(self) -> Backup:
-        return Backup(self.connection.serialize(), dict(self.books.committed))
+    def copy(self) -> StoreCopy:
+        return StoreCopy(self.connection.serialize(), dict(self.books.committed))
 
-    def restore(self, backup: Backup) -> None:
+    def restore(self, backup: StoreCopy) -> None:
         """Put an older copy in the place of the store."""
         self.connection.close()
         self.connection = _opened(backup.data)
         heads = dict(self.connection.execute("select stream, head from streams"))
         self.books.went_back(backup, heads)
+
+    def begin_epoch(self, epoch: str) -> None:
+        """Name a new lineage, as a restore does."""
+        for table in ("store", "streams"):
+            self.connection.execute(f"update {table} set epoch = ?", (epoch,))
 
     def floor(self, stream: str) -> int:
         """Return the first offset that is kept."""
@@ -162,8 +167,9 @@ class SteppedDatabase:
     def logged(self) -> LoggedStreams:
         """Return everything, as the checker wants it."""
         rows = self.connection.execute(
-            'select stream, "offset" - joined, frame from events where length(frame) > 0'
-            ' order by stream, "offset"'
+            'select e.stream, e."offset" - e.joined, e.frame from events e join streams s'
+            ' on s.stream = e.stream and e."offset" >= s.first_offset'
+            ' where length(e.frame) > 0 order by e.stream, e."offset"'
         ).fetchall()
         steps = {(c.stream, c.offset): c.step for c in self.books.committed.values()}
         owners = dict(self.connection.execute("select stream, user_id from streams"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.machine.device import Device
+from tests.machine.device import SteppedDevice
 from tests.machine.shelf import SteppedDatabase
 from tests.machine.walk import walk
 from tidings.domain.commands import Receipt
@@ -118,9 +118,9 @@ def test_an_acknowledged_unknown_type_is_noticed(monkeypatch: pytest.MonkeyPatch
 
 def test_a_cursor_that_moves_before_its_event_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The program dies between the two, and what it had not applied never comes again."""
-    hear = Device._hear
+    hear = SteppedDevice._hear
 
-    def hasty(self: Device, happenings: list[Happening], most: int | None) -> None:
+    def hasty(self: SteppedDevice, happenings: list[Happening], most: int | None) -> None:
         for happening in happenings:
             if isinstance(happening, Apply) and happening.event.stream in self.shown:
                 event = happening.event
@@ -129,7 +129,7 @@ def test_a_cursor_that_moves_before_its_event_is_noticed(monkeypatch: pytest.Mon
         hear(self, happenings, most)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Device, "_hear", hasty)
+        patch.setattr(SteppedDevice, "_hear", hasty)
         seed, told = first_red()
     assert "shown up to" in told
     walk(seed)

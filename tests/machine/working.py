@@ -56,13 +56,6 @@ class Workers:
         except (Unavailable, Interrupted):
             return
 
-    def to_compact(self) -> list[str]:
-        """Return the runs that have ended and were not compacted."""
-        rows = self._database.connection.execute(
-            "select run_id from runs where state = 'ended' and compacted_at is null order by run_id"
-        )
-        return [run_id for (run_id,) in rows]
-
     async def _claim(self, rng: random.Random) -> Run | None:
         async def work(tx: Transaction) -> list[Run]:
             await queue.release_all(tx)
