@@ -76,6 +76,7 @@ class SteppedDevice:
     stalled: bool = False
     receipts: dict[str, Receipt] = field(default_factory=dict)
     nonsense: set[str] = field(default_factory=set)
+    crossed: set[str] = field(default_factory=set)
     resets: int = 0
     gaps: int = 0
     closes: list[int] = field(default_factory=list)
@@ -89,6 +90,7 @@ class SteppedDevice:
     def connect(self) -> None:
         """Open a link and say hello, from what the core has."""
         self.link, self.greeted = self.server.connect(), False
+        self.crossed.clear()
         self.link.born, self.link.failed = self.books.rewinds, self.database.failed
         self.link.up.append(self.core.hello(token=self._token()).decode())
 
@@ -154,11 +156,13 @@ class SteppedDevice:
 
     def follow(self, stream: str) -> None:
         """Follow a stream from the start of what is kept, whatever was shown of it before."""
+        self.crossed.add(stream)
         self.shown[stream] = Shown(None, self.database.floor(stream) - 1)
         self.say(self.core.follow(stream, FROM_START))
 
     def reload(self, stream: str) -> None:
         """Show the stream's snapshot and go on from its cursor."""
+        self.crossed.add(stream)
         kind, _, name = stream.partition(":")
         if kind != "thread" or stream not in self.books.heads:
             self.follow(stream)
@@ -259,6 +263,7 @@ class SteppedDevice:
             "not_found": stream not in self.books.heads,
             "deleted": stream not in self.books.heads,
         }
+        caused["retention"] |= stream in self.crossed  # perhaps it is of what it followed before
         assert caused.get(why), f"{self.name} {stream}: told {why} at {shown}, without a cause"
         if stream in self.books.heads:
             self.reload(stream)
