@@ -2,12 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -34,6 +33,7 @@ from tidings.gateway.services import Services
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
+from tidings.health.parts import Part, Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
@@ -67,9 +67,6 @@ from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
 
-Part = Callable[[], Coroutine[Any, Any, None]]
-"""Something that goes on for as long as the server runs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -93,7 +90,7 @@ class App:
     presence: Presence
     services: Services
     http: ASGIApp
-    _parts: tuple[Part, ...]
+    _parts: Parts
     _kept: Kept
 
     @property
@@ -118,12 +115,11 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part()) for part in self._parts]
+            running = tasks.create_task(self._parts.run())
             try:
                 yield
             finally:
-                for task in running:
-                    task.cancel()
+                running.cancel()
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
@@ -205,6 +201,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    always |= {"upkeep": upkeep.run} | notifying
+    parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(
         identity=identity,
@@ -215,7 +214,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         notifications=notifications,
         files=library,
         reports=reports,
-        readiness=Readiness((database_probe(database), disk_probe(folder)), clock),
+        readiness=Readiness((database_probe(database), disk_probe(folder), parts.probe()), clock),
         sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
         presence=presence,
         feed=feed,
@@ -225,19 +224,19 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    parts = (worker.run, feed.run, presence.run, upkeep.run, *notifying)
     kept = Kept(database, sandbox, passwords, lineage, library, clock)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 
-def _notifications(ground: Ground) -> tuple[Notifications, tuple[Part, ...]]:
+def _notifications(ground: Ground) -> tuple[Notifications, dict[str, Part]]:
     """Wire what tells users of ends that they were not there for: its door and its parts."""
     database, clock, ids = ground.database, ground.clock, ground.ids
     egress = Egress(AllowedHosts(ground.settings.webhook_host_list))
     dispatcher = Dispatcher(database, ground.metrics, clock, ids)
     rng = random.SystemRandom()
     deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
-    return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
+    parts: dict[str, Part] = {"dispatcher": dispatcher.run, "deliverer": deliverer.run}
+    return Notifications(database, egress, clock, ids), parts
 
 
 def _library(ground: Ground) -> tuple[Library, Sandbox]:

@@ -44,10 +44,14 @@ class SubagentCompleted(msgspec.Struct, frozen=True):
 
 
 class AgentThinking(msgspec.Struct, frozen=True):
-    """What is considered; `progress` is the share of the run's work, 0..1."""
+    """What is considered; `progress` is the share of the run's work, 0..1.
+
+    `elapsed` (seconds): the worker says that a step takes its time.
+    """
 
     reasoning: str
     progress: float
+    elapsed: float | None = None
 
 
 class ToolExecuting(msgspec.Struct, frozen=True):

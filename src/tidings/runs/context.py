@@ -111,7 +111,7 @@ class RunContext:
 
     async def think(self, reasoning: str, progress: float) -> None:
         """Say what the agent considers; `progress` is the share of the run's work, 0..1."""
-        progress = round(min(1.0, max(0.0, progress)), 3)
+        self._work.progress = progress = round(min(1.0, max(0.0, progress)), 3)
         self._tell(
             EventType.AGENT_THINKING,
             reasoning=reasoning[:THOUGHT_CHARACTERS_MAX],
@@ -184,7 +184,7 @@ class RunContext:
         `what` is a name in the catalogue, or a tool that the agent brings along.
         """
         self._work.calls += 1
-        self._work.at = (self.agent, what if isinstance(what, str) else what.name)
+        self._enter(what if isinstance(what, str) else what.name)
         self.ensure_started()
         calls = Calls(
             self._engine.catalogue,
@@ -214,7 +214,7 @@ class RunContext:
         """
         check_schema(schema or {})
         self._work.questions += 1
-        self._work.at = (self.agent, "ask")
+        self._enter("ask")
         self.ensure_started()
         request_id = f"q{self._work.questions}"
         asked: dict[str, Any] = {
@@ -262,9 +262,12 @@ class RunContext:
         self._journal.tell("started", self._draft(EventType.AGENT_STARTED, payload))
         self._work.dirty.set()
 
+    def _enter(self, step: str) -> None:
+        self._work.enter(self.agent, step, self._engine.clock.monotonic())
+
     def _next_step(self, kind: str) -> str:
         self._steps += 1
-        self._work.at = (self.agent, kind)
+        self._enter(kind)
         return f"{self._scope}{self._steps}.{kind}"
 
     def _tell(self, event: EventType, **payload: Any) -> None:

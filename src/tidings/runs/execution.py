@@ -18,6 +18,8 @@ UNWIND_SECONDS = 0.5
 """How long a stopped agent may take to let go before its run is ended without it."""
 START_PAUSE_SECONDS = 0.1
 DELTA_PAUSE_SECONDS = 0.025
+PROGRESS_SECONDS = 3.0
+"""After so long without a word the worker says that the agent is still at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Execution:
         self._work = Work(tainted=bool(journal.run.request.files))
         self._stopping = asyncio.Event()
         self._reason = journal.run.cancel_reason
+        self._pulses = 0
         self._begun = engine.clock.monotonic()
         self._context = RunContext(engine, journal, self._work, journal.run.agent)
 
@@ -144,11 +147,36 @@ class Execution:
         await wait_at_most(self._work.dirty, START_PAUSE_SECONDS)
         self._context.ensure_started()
         while True:
-            await self._work.dirty.wait()
+            await wait_at_most(self._work.dirty, PROGRESS_SECONDS)
+            if not self._work.dirty.is_set():
+                self._tell_progress()
             self._work.dirty.clear()
             if self._journal.only_deltas_pending:
                 await asyncio.sleep(DELTA_PAUSE_SECONDS)
             await self._journal.flush()
+
+    def _tell_progress(self) -> None:
+        """Say, for an agent that says nothing, what it has been at and for how long."""
+        self._pulses += 1
+        now = self._engine.clock.monotonic()
+        agent, step = self._work.at or (self.run.agent, "work")
+        elapsed = round(now - (self._work.since or self._begun), 1)
+        payload = {
+            "reasoning": f"Still at it: {step}, for {elapsed:.0f} s.",
+            "progress": self._work.progress,
+            "elapsed": elapsed,
+        }
+        # by the attempt: an agent that runs again numbers what it tells itself as before
+        key = f"pulse.{self.run.attempt}.{self._pulses}"
+        draft = Draft(
+            self._journal.new_event_id(),
+            EventType.AGENT_THINKING,
+            payload,
+            agent,
+            self.run.run_id,
+            self.run.thread_id,
+        )
+        self._journal.tell(key, draft)
 
     def _usage(self) -> dict[str, Any]:
         return {

@@ -14,7 +14,8 @@ class Work(msgspec.Struct):
     """What the agents of one run share: counters, facts and results so far.
 
     `tainted`: it has seen content that somebody else may have written. `at`: the agent and the step
-    that was begun last. `over`: a budget had no room for a step; the run must end.
+    that was begun last, `since` when, by the monotonic clock. `over`: a budget had no room for a
+    step, so the run must end.
     """
 
     calls: int = 0
@@ -27,6 +28,8 @@ class Work(msgspec.Struct):
     tainted: bool = False
     over: BudgetSpent | None = None
     at: tuple[str, str] | None = None
+    since: float = 0.0
+    progress: float = 0.0
     history: tuple[Turn, ...] | None = None
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
@@ -52,6 +55,10 @@ class Work(msgspec.Struct):
         taken = self.input_tokens + self.output_tokens
         price = (self.cost_usd or 0.0) / taken if taken else 0.0
         return Spent(tokens, tokens * price, steps=1)
+
+    def enter(self, agent: str, step: str, now: float) -> None:
+        """Take note that a step begins."""
+        self.at, self.since = (agent, step), now
 
     def stopped_at(self, steps_done: int) -> StoppedAt | None:
         """Return the step that the run is at."""
