@@ -1,4 +1,4 @@
-"""A client of the machine: the real client core, what it has applied, and what it must never see."""
+"""A client of the machine: the real client core, what it applied, and what it must never see."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,21 +204,24 @@ class SteppedDevice:
                 self._notice_gap(reply)
                 self.say(reply)
             case Answered(ref, receipt):
-                assert ref not in self.nonsense, f"{ref} is no command and was accepted"
-                if receipt is not None:
-                    self.receipts[ref] = receipt
+                self._answered(ref, receipt)
             case Anew(stream, why):
                 self._begin_anew(stream, why)
             case Greeted():
                 self._greet(happening)
-            case Draining():
-                pass  # there is no other server: this one closes it at its deadline
             case Reconnect():
                 self.disconnect()
-            case Told(frame):
-                self._hear_of(frame)
+            case Told() | Draining():
+                self._hear_of(happening)
 
-    def _hear_of(self, frame: dict[str, Any]) -> None:
+    def _answered(self, ref: str, receipt: Receipt | None) -> None:
+        assert ref not in self.nonsense, f"{ref} is no command and was accepted"
+        if receipt is not None:
+            self.receipts[ref] = receipt
+
+    def _hear_of(self, told: Told | Draining) -> None:
+        """Take the other frames; to a drain there is no other server, this one's end comes."""
+        frame = told.frame if isinstance(told, Told) else {"type": "drain"}
         if frame["type"] == "auth_expiring":
             self.say(msgspec.json.encode(Auth(token=self._token())))
         shown = self.shown.get(frame.get("stream", ""))
@@ -288,7 +291,6 @@ class SteppedDevice:
         shown.after = event.offset
         shown.cursor = str(cursor_of(event.epoch, event.offset, event.event_id))
         self.history.applied(event.stream, raw, shown.cursor, self.database.step)
-
 
     def _begin(self, stream: str, shown: Shown, after: int) -> None:
         """Take note where a stream, followed from its start, began."""

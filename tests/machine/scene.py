@@ -6,7 +6,7 @@ from tests.fakes.ports import CountingIds
 from tests.invariants import History, check
 from tests.machine.device import SteppedDevice
 from tests.machine.serving import USERS, SteppedLink, SteppedServer
-from tests.machine.shelf import StoreCopy, SteppedDatabase
+from tests.machine.shelf import SteppedDatabase, StoreCopy
 from tests.machine.stepping import SteppingLoop, stepping_loop
 from tests.machine.working import Workers
 from tidings.domain.context import UserContext

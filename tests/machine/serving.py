@@ -1,9 +1,9 @@
-"""The server of the machine: the real sockets, feed, presence and router, on links instead of TCP."""
+"""The server of the machine: real sockets, feed, presence and router, on links instead of TCP."""
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
 from tests.fakes.ports import CountingIds
@@ -110,14 +110,14 @@ class SteppedLink:
         self.up.clear()
         self.down.clear()
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> MutableMapping[str, Any]:
         """Stand for ASGI's `receive`."""
         while not self._arrived:
             self._waiting = self._loop.create_future()
             await self._waiting
         return self._arrived.popleft()
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
         """Stand for ASGI's `send`: waits while the buffer is full, fails when the peer is gone."""
         if self._gone:
             raise OSError("the peer is gone")
@@ -166,9 +166,9 @@ class SteppedServer:
             ids,
         )
         positions = Positions(database, self.clock)
-        router = Router(database, self.clock, ids, {"agent": None}, "agent", LIMITS)
+        self.router = Router(database, self.clock, ids, {"agent": None}, "agent", LIMITS)
         self.presence = Presence(identity, positions)
-        backend = Backend(identity, router, self.feed, positions, METRICS, self.clock, PACE)
+        backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
         self.reads = Reads(database, self.clock, ids)
         self._sockets = Sockets(backend, self.presence, ids, origins=frozenset())
         self._tasks: set[asyncio.Task[None]] = set()

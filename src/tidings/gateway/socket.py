@@ -208,10 +208,10 @@ class Socket:
         statuses: list[StreamStatus] = []
         for wanted in question.subscriptions:
             try:
-                followed = await self._follow_one(wanted)
-                statuses.append(followed)
+                status = await self._follow_one(wanted)
+                statuses.append(status)
                 if question.asked:
-                    effects += self.connection.followed(wanted.cursor, followed)
+                    effects.append(rules.followed(wanted.cursor, status))
             except Unavailable:
                 raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:

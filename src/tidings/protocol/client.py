@@ -93,8 +93,8 @@ class Reading:
 
     Before the first event there is no cursor, but a `start`, and perhaps it is known after which
     offset that is. What was `offered` in a hello gets its answer in the greeting. While it is
-    `asked`, what comes belongs to an older subscription. `received` is the last offset that came on this connection: no more than that
-    may be acknowledged on it.
+    `asked`, what comes belongs to an older subscription. `received` is the last offset that came on
+    this connection: no more than that may be acknowledged on it.
     """
 
     cursor: Cursor | None = None
