@@ -248,3 +248,14 @@ def test_a_place_right_before_the_first_kept_event_needs_no_snapshot(tmp_path: P
         assert [event.offset for event in await store.events(2)] == [3]
 
     run(tmp_path, scenario)
+
+
+def test_a_read_is_bounded_by_bytes_but_one_entry_always_comes(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append(*["x" * 1_000] * 5)
+        follower = await store.feed.follow(ANA, STREAM, "0", lambda: None)
+        sizes = [len(await follower.read(bytes_max=most)) for most in (1, 2_500, 10_000)]
+        assert sizes == [1, 2, 2]
+        follower.close()
+
+    run(tmp_path, scenario)

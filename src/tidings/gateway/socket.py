@@ -165,11 +165,7 @@ class Socket:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return
-            text = message.get("text")
-            if text is None:
-                await self.carry(self.connection.receive_binary())
-            else:
-                await self.carry(self.connection.receive(text, self._now()))
+            await self.carry(self.connection.receive(message.get("text"), self._now()))
             self._wake.set()  # an acknowledgement may have opened the window
 
     async def _authenticate(

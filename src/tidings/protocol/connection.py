@@ -173,8 +173,10 @@ class Connection:
 
     # -- what it says ------------------------------------------------------------------------
 
-    def receive(self, text: str, now: float) -> list[Effect]:
-        """Take a text message from the client."""
+    def receive(self, text: str | None, now: float) -> list[Effect]:
+        """Take a message from the client; None stands for a binary one, which there is none of."""
+        if text is None:
+            return self.close(Close.BINARY, "text frames only")
         self._heard = now
         self._pinged = None
         self._frames.append(now)
@@ -194,10 +196,6 @@ class Connection:
             if self.closed:
                 break
         return effects
-
-    def receive_binary(self) -> list[Effect]:
-        """Take a binary message: this protocol has none."""
-        return self.close(Close.BINARY, "text frames only")
 
     def _receive_one(self, raw: Any, now: float) -> list[Effect]:
         try:
@@ -266,8 +264,13 @@ class Connection:
         return effects
 
     def failed(self, error: TidingsError, ref: str | None, now: float) -> list[Effect]:
-        """Answer a frame that could not be carried out; too many of them end the connection."""
+        """Answer a frame that could not be carried out; too many of them end the connection.
+
+        What may succeed later is not the client's fault and does not count.
+        """
         effects: list[Effect] = [_say(server_frames.refusal(error, ref))]
+        if error.retryable:
+            return effects
         self._errors.append(now)
         while self._errors[0] <= now - 60:
             self._errors.popleft()
