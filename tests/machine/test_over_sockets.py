@@ -46,13 +46,6 @@ class SpoiltHints(LocalHints):
         self._late = self._late[self._rng.randrange(3) :]
 
 
-class Impatient(random.Random):
-    """Comes back soon."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return super().uniform(a, min(b, 0.1))
-
-
 class Play:
     """A server behind a proxy, two devices of each of two users, and what is done to them."""
 
@@ -75,9 +68,7 @@ class Play:
             for name in self._threads:
                 user_id, token = await self._server.user(name)
                 for number in range(2):
-                    opened = device(
-                        self._proxy.url, user_id, token, f"{name}-{number}", Impatient(number)
-                    )
+                    opened = device(self._proxy.url, user_id, token, f"{name}-{number}")
                     made = await devices.enter_async_context(opened)
                     await made.session.follow(user_stream(user_id))
                     self.devices.append(made)
