@@ -11,7 +11,6 @@ from tests.machine.shelf import SteppedDatabase
 from tests.machine.stepping import SteppingLoop
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unauthenticated
-from tidings.domain.events import user_stream
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.positions import Positions
@@ -219,8 +218,6 @@ class SteppedServer:
     async def _begin(self, tx: Transaction) -> None:
         await log.open_store(tx, "s_000k3f9ab", self.clock.now())
         await queue.release_all(tx)
-        for user in USERS.values():
-            await log.open_stream(tx, user, user_stream(user.user_id))
 
 
 def said(frame: dict[str, Any]) -> str:
