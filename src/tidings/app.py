@@ -148,8 +148,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
-    tickets = MemoryTickets(clock)
-    identity = Identity(database, AccessTokens(key), passwords, tickets, clock, ids)
+    identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     limited = LibraryLimits(file_bytes=settings.upload_bytes)
@@ -164,8 +163,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
-    policy = Policy(settings.compact_after_seconds, settings.keep_seconds)
-    upkeep = Upkeep(database, lineage, clock, policy)
+    upkeep = Upkeep(database, lineage, clock, _policy(settings))
     positions = Positions(database, clock)
     presence = Presence(identity, positions)
     backend = Backend(identity, router, feed, positions, metrics, clock, pace)
@@ -213,6 +211,10 @@ def _metrics(hints: Hints) -> Metrics:
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
     return metrics
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(settings.compact_after_seconds, settings.keep_seconds)
 
 
 def _model(settings: Settings) -> Model:
