@@ -79,16 +79,19 @@ class Upkeep:
         self._swept_at = float("-inf")
 
     async def run(self) -> None:
-        """Do what is due, for ever; what fails is tried again in the next turn."""
+        """Take a turn each minute, for ever."""
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                await self.turn()
-            except Unavailable as error:
-                _log.warning("upkeep waits for its next turn: %s", error.message)
+            await self.turn()
 
     async def turn(self) -> None:
-        """Do everything that is due now."""
+        """Do what is due now; what the store or the disk refuses is tried again in the next."""
+        try:
+            await self._do_what_is_due()
+        except (Unavailable, OSError) as error:
+            _log.warning("upkeep waits for its next turn: %s", error)
+
+    async def _do_what_is_due(self) -> None:
         await self._lineage.advance()
         now = self._clock.now()
         await compact(self._database, now - self._policy.compact_after, now)
