@@ -1,6 +1,7 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
 from tidings.events import log
 from tidings.events.compaction import Compacted
 from tidings.events.feed import Feed
@@ -37,6 +40,9 @@ from tidings.identity.tokens import AccessTokens
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.models.providers import provider_model
+from tidings.notifications.deliverer import Deliverer
+from tidings.notifications.dispatcher import Dispatcher
+from tidings.notifications.service import Notifications
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
@@ -57,6 +63,21 @@ from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
 
+Part = Callable[[], Coroutine[Any, Any, None]]
+"""Something that goes on for as long as the server runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the application holds on to, to begin with and to let go of."""
+
+    database: SqliteDatabase
+    sandbox: Sandbox
+    passwords: Passwords
+    lineage: Lineage
+    library: Library
+    clock: Clock
+
 
 @dataclass(frozen=True, slots=True)
 class App:
@@ -65,16 +86,16 @@ class App:
     agents: AgentRegistry
     tools: Catalogue
     identity: Identity
-    readiness: Readiness
     presence: Presence
+    services: Services
     http: ASGIApp
-    _database: SqliteDatabase
-    _parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
-    _library: Library
-    _sandbox: Sandbox
-    _passwords: Passwords
-    _lineage: Lineage
-    _clock: Clock
+    _parts: tuple[Part, ...]
+    _kept: Kept
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether this server should be sent work."""
+        return self.services.readiness
 
     async def begin(self) -> None:
         """Take over what an earlier process left: nobody else works on this store.
@@ -82,11 +103,12 @@ class App:
         Raises:
             Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
         """
-        if not self._lineage.was_closed():
-            await self._database.check()
-        await self._lineage.begin()
-        await self._database.write(queue.release_all)
-        await self._library.sweep(self._clock.now())
+        kept = self._kept
+        if not kept.lineage.was_closed():
+            await kept.database.check()
+        await kept.lineage.begin()
+        await kept.database.write(queue.release_all)
+        await kept.library.sweep(kept.clock.now())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -101,18 +123,19 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._database.read(lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.database.read(lambda tx: log.stored_events(tx, object_id))
 
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
-        return await self._sandbox.capabilities()
+        return await self._kept.sandbox.capabilities()
 
     async def close(self) -> None:
         """Let go of processes, threads and files."""
-        await self._sandbox.close()
-        self._passwords.close()
-        await self._lineage.end()
-        await self._database.close()
+        kept = self._kept
+        await kept.sandbox.close()
+        kept.passwords.close()
+        await kept.lineage.end()
+        await kept.database.close()
 
 
 def new_ids() -> IdSource:
@@ -132,6 +155,18 @@ def restore(settings: Settings, source: Path) -> Restored:
     return backups.restore(source, settings.data_dir, aside, SqliteFile)
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part stands on."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    hints: Hints
+    database: SqliteDatabase
+    metrics: Metrics
+
+
 def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
     """Wire the application; read this function to see the whole system.
 
@@ -144,10 +179,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids, hints = SystemClock(), UlidSource(), LocalHints()
     database = SqliteDatabase.open(folder / DATABASE_FILE, hints.publish)
-    metrics, passwords = _metrics(hints), Passwords()
+    ground = Ground(settings, clock, ids, hints, database, _metrics(hints))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
-    key = load_or_create_key(folder / KEY_FILE)
+    key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
     identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
@@ -158,48 +193,46 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
 
-    feed = Feed(database, hints)
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     upkeep = Upkeep(database, lineage, clock, _policy(settings))
-    positions = Positions(database, clock)
+    notifications, notifying = _notifications(ground)
+
+    feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
-    backend = Backend(identity, router, feed, positions, metrics, clock, pace)
-    sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
-    readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
+        notifications=notifications,
         files=library,
         reports=reports,
-        readiness=readiness,
-        sockets=sockets,
+        readiness=Readiness((database_probe(database), disk_probe(folder)), clock),
+        sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
         presence=presence,
         feed=feed,
         positions=positions,
-        metrics=metrics,
+        metrics=ground.metrics,
         clock=clock,
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    return App(
-        agents,
-        catalogue,
-        identity,
-        readiness,
-        presence,
-        create_app(services),
-        database,
-        (worker.run, feed.run, presence.run, upkeep.run),
-        library,
-        sandbox,
-        passwords,
-        lineage,
-        clock,
-    )
+    parts = (worker.run, feed.run, presence.run, upkeep.run, *notifying)
+    kept = Kept(database, sandbox, passwords, lineage, library, clock)
+    return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
+
+
+def _notifications(ground: Ground) -> tuple[Notifications, tuple[Part, ...]]:
+    """Wire what tells users of ends that they were not there for: its door and its parts."""
+    database, clock, ids = ground.database, ground.clock, ground.ids
+    egress = Egress(AllowedHosts(ground.settings.webhook_host_list))
+    dispatcher = Dispatcher(database, ground.metrics, clock, ids)
+    rng = random.SystemRandom()
+    deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
+    return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
 
 
 def _metrics(hints: Hints) -> Metrics:

@@ -7,7 +7,7 @@ import pytest
 
 from tidings.domain.commands import Receipt
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Conflict, NotFound, Unauthenticated
+from tidings.domain.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import (
@@ -175,7 +175,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 
 def test_binary_messages_end_the_connection() -> None:
-    assert closed_with(plain().receive_binary()) == Close.BINARY
+    assert closed_with(plain().receive(None, 1.0)) == Close.BINARY
 
 
 def test_too_many_errors_end_the_connection() -> None:
@@ -187,6 +187,13 @@ def test_too_many_errors_end_the_connection() -> None:
 def test_errors_are_forgiven_after_a_minute() -> None:
     connection = plain()
     answers = [connection.failed(NotFound(), "1", n * 7.0) for n in range(40)]
+    assert {closed_with(a) for a in answers} == {None}
+
+
+def test_the_servers_own_trouble_is_not_the_clients_error() -> None:
+    connection = plain()
+    busy = Unavailable("storage_full", "Full.")
+    answers = [connection.failed(busy, "1", float(n)) for n in range(40)]
     assert {closed_with(a) for a in answers} == {None}
 
 
@@ -345,7 +352,9 @@ def test_a_stream_subscribed_anew_owes_nothing_of_its_earlier_reading() -> None:
     connection.events(STREAM, entries(1, 10), 1.0)
     connection.flow.follow(STREAM, 3)
     assert connection.flow.credit() == 16
-    ack = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    on_its_way = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    assert closed_with(connection.receive(on_its_way, 2.0)) is None
+    ack = json.dumps({"type": "ack", "positions": {STREAM: 11}})
     assert closed_with(connection.receive(ack, 2.0)) == Close.PROTOCOL_VIOLATION
 
 

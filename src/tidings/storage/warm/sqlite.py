@@ -225,15 +225,17 @@ def as_unavailable() -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # misuse of the module has none
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             raise damaged(str(error)) from error
-        if not isinstance(error, sqlite3.OperationalError):
-            raise
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise Unavailable("storage_full", "The server's disk is full.", status=507) from error
-        if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise Unavailable("storage_busy", "The store is busy; try again.") from error
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
-            raise
-        raise Unavailable("storage_unavailable", "The store cannot be used now.") from error
+        if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
+            raise  # wrong SQL is a defect, not a fault
+        raise _fault(code) from error
+
+
+def _fault(code: int) -> Unavailable:
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable("storage_full", "The server's disk is full.", status=507)
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Unavailable("storage_busy", "The store is busy; try again.")
+    return Unavailable("storage_unavailable", "The store cannot be used now.")
 
 
 def damaged(finding: str) -> Unavailable:
@@ -256,6 +258,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
+    connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
     connection.execute(f"pragma cache_size = -{CACHE_KIB}")
     connection.execute(f"pragma wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
