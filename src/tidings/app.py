@@ -151,7 +151,7 @@ def back_up(settings: Settings, target: Path) -> BackedUp:
 def restore(settings: Settings, source: Path) -> Restored:
     """Put a backup in the place of everything; the caller makes sure that no server is at work."""
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
-    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%SZ}"
+    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%S%fZ}"
     return backups.restore(source, settings.data_dir, aside, SqliteFile)
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.events.past import LONG_AGO, STREAM, THREAD, Past, past
 from tests.fakes.ports import CountingIds, FaultyDatabase, ManualClock
 from tidings.domain.events import EventType
+from tidings.events import compaction
 from tidings.events.lineage import Lineage
 from tidings.router import upkeep
 from tidings.router.upkeep import COMMANDS, POSITIONS, SESSIONS, STEPS, Policy, Upkeep
@@ -82,6 +83,21 @@ def test_answers_are_joined_an_hour_after_the_end(tmp_path: Path) -> None:
         assert len(await kept.store.read(0)) == 4
         await kept.after(3601)
         assert len(await kept.store.read(0)) == 3
+
+    run(tmp_path, scenario)
+
+
+def test_one_turn_joins_all_that_is_due_however_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "RUNS_PER_PASS_MAX", 2)
+    monkeypatch.setattr(compaction, "RUNS_PER_PASS_MAX", 2)
+
+    async def scenario(kept: Kept) -> None:
+        for number in range(5):
+            await kept.store.whole_run(f"r{number + 2}")
+        await kept.after(3601)
+        assert await kept.count("select 1 from runs where compacted_at is null") == 0
 
     run(tmp_path, scenario)
 
