@@ -14,8 +14,10 @@ from tidings.protocol.closing import Close
 from tidings.protocol.frames import TYPES
 from tidings.settings import PREFIX, Settings
 
+BESIDE = ("tests/conformance/README.md", "web/client/README.md")
 DOCS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.as_posix()
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in BESIDE)],
+    key=lambda path: path.as_posix(),
 )
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -113,9 +113,15 @@ export class ClientCore {
     return [...this.outbox.values()];
   }
 
-  /** Take a message of the server: a frame, or an array of them. */
+  /** Take a message of the server: a frame, or an array of them. After a `close` the rest of it is
+   * left unread; one that cannot be read at all is a gap that nothing can be asked about. */
   receive(message: string): Happening[] {
-    const said: unknown = JSON.parse(message);
+    let said: unknown;
+    try {
+      said = JSON.parse(message);
+    } catch {
+      return [{ kind: "close", code: GAP }];
+    }
     const frames = Array.isArray(said) ? said : [said];
     const size = Math.ceil(message.length / Math.max(frames.length, 1));
     const happenings: Happening[] = [];

@@ -98,6 +98,7 @@ export class Session {
   #attempt = 0;
   #failures = 0;
   #isOpen = false;
+  #handingOver = false;
   #heardAt = 0;
   #silenceMs = Infinity;
   #dialling: Timer;
@@ -168,15 +169,23 @@ export class Session {
     const Kind = this.#options.socket ?? (globalThis.WebSocket as NonNullable<Options["socket"]>);
     const socket = new Kind(this.#options.url, SUBPROTOCOL);
     this.#dialled = socket;
-    socket.addEventListener("open", () => socket.send(JSON.stringify(this.core.hello(credentials))));
+    socket.addEventListener("open", () => this.#hello(socket, credentials));
     socket.addEventListener("message", ({ data }) => this.#heard(socket, data));
     socket.addEventListener("close", ({ code, reason }) => this.#closed(socket, code, reason));
     socket.addEventListener("error", () => {}); // a close follows
     this.#dialling = setTimeout(() => this.#closed(socket, 1006, "no greeting"), GREETING_MS);
   }
 
+  /** From its hello on this connection tells what follows; what still comes on one that is about to
+   * be left would only overlap with that. */
+  #hello(socket: Socket, credentials: Credentials): void {
+    if (socket !== this.#dialled) return;
+    this.#handingOver = true;
+    send(socket, this.core.hello(credentials));
+  }
+
   #heard(socket: Socket, data: string): void {
-    if (socket !== this.#current && socket !== this.#dialled) return;
+    if (socket !== (this.#handingOver ? this.#dialled : this.#current)) return;
     this.#heardAt = Date.now();
     for (const happening of this.core.receive(data)) this.#take(socket, happening);
     if (socket === this.#current) this.#acknowledgeSoon();
@@ -210,6 +219,7 @@ export class Session {
     const left = this.#current;
     this.#current = socket;
     this.#dialled = null;
+    this.#handingOver = false;
     left?.close(1000);
     this.#silenceMs = (frame.heartbeat.interval_seconds + frame.heartbeat.timeout_seconds) * 1000;
     clearTimeout(this.#healthy);
@@ -254,6 +264,7 @@ export class Session {
   /** There is no connection, or no next one: act on the code, and come back later if it allows. */
   #failed(code: number, reason: string): void {
     clearTimeout(this.#dialling);
+    this.#handingOver = false;
     this.#current?.close(1000);
     this.#current = null;
     const next = afterClose(code);
@@ -285,7 +296,7 @@ export class Session {
   }
 
   #leave(code: number, reason: string): void {
-    this.#isOpen = false;
+    this.#isOpen = this.#handingOver = false;
     this.#attempt += 1;
     for (const [target, type] of WAKING) target?.removeEventListener(type, this.#wake);
     for (const timer of [this.#dialling, this.#acking, this.#healthy]) clearTimeout(timer);

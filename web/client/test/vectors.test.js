@@ -41,6 +41,7 @@ function check(core, step, place) {
 
 function take(core, step) {
   const sent = (...frames) => frames.filter(Boolean).map((frame) => ({ kind: "reply", frame }));
+  if (step.receive_text) return core.receive(step.receive_text);
   if (step.messages) return step.messages.flatMap((message) => received(core, message));
   if (step.connect) return sent(core.hello({ token: "t" }));
   if (step.command) return sent(core.command(step.command));

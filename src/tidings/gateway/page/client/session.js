@@ -34,6 +34,7 @@ export class Session {
     #attempt = 0;
     #failures = 0;
     #isOpen = false;
+    #handingOver = false;
     #heardAt = 0;
     #silenceMs = Infinity;
     #dialling;
@@ -102,14 +103,22 @@ export class Session {
         const Kind = this.#options.socket ?? globalThis.WebSocket;
         const socket = new Kind(this.#options.url, SUBPROTOCOL);
         this.#dialled = socket;
-        socket.addEventListener("open", () => socket.send(JSON.stringify(this.core.hello(credentials))));
+        socket.addEventListener("open", () => this.#hello(socket, credentials));
         socket.addEventListener("message", ({ data }) => this.#heard(socket, data));
         socket.addEventListener("close", ({ code, reason }) => this.#closed(socket, code, reason));
         socket.addEventListener("error", () => { }); // a close follows
         this.#dialling = setTimeout(() => this.#closed(socket, 1006, "no greeting"), GREETING_MS);
     }
+    /** From its hello on this connection tells what follows; what still comes on one that is about to
+     * be left would only overlap with that. */
+    #hello(socket, credentials) {
+        if (socket !== this.#dialled)
+            return;
+        this.#handingOver = true;
+        send(socket, this.core.hello(credentials));
+    }
     #heard(socket, data) {
-        if (socket !== this.#current && socket !== this.#dialled)
+        if (socket !== (this.#handingOver ? this.#dialled : this.#current))
             return;
         this.#heardAt = Date.now();
         for (const happening of this.core.receive(data))
@@ -145,6 +154,7 @@ export class Session {
         const left = this.#current;
         this.#current = socket;
         this.#dialled = null;
+        this.#handingOver = false;
         left?.close(1000);
         this.#silenceMs = (frame.heartbeat.interval_seconds + frame.heartbeat.timeout_seconds) * 1000;
         clearTimeout(this.#healthy);
@@ -191,6 +201,7 @@ export class Session {
     /** There is no connection, or no next one: act on the code, and come back later if it allows. */
     #failed(code, reason) {
         clearTimeout(this.#dialling);
+        this.#handingOver = false;
         this.#current?.close(1000);
         this.#current = null;
         const next = afterClose(code);
@@ -221,7 +232,7 @@ export class Session {
         this.#on.ended?.(ending);
     }
     #leave(code, reason) {
-        this.#isOpen = false;
+        this.#isOpen = this.#handingOver = false;
         this.#attempt += 1;
         for (const [target, type] of WAKING)
             target?.removeEventListener(type, this.#wake);
