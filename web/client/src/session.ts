@@ -98,7 +98,6 @@ export class Session {
   #attempt = 0;
   #failures = 0;
   #isOpen = false;
-  #handingOver = false;
   #heardAt = 0;
   #silenceMs = Infinity;
   #dialling: Timer;
@@ -176,16 +175,17 @@ export class Session {
     this.#dialling = setTimeout(() => this.#closed(socket, 1006, "no greeting"), GREETING_MS);
   }
 
-  /** From its hello on this connection tells what follows; what still comes on one that is about to
-   * be left would only overlap with that. */
+  /** Now that this connection is open, and not before, another one is left: it ends where this one
+   * begins, so that they do not overlap. */
   #hello(socket: Socket, credentials: Credentials): void {
     if (socket !== this.#dialled) return;
-    this.#handingOver = true;
+    this.#current?.close(1000);
+    this.#current = null;
     send(socket, this.core.hello(credentials));
   }
 
   #heard(socket: Socket, data: string): void {
-    if (socket !== (this.#handingOver ? this.#dialled : this.#current)) return;
+    if (socket !== this.#current && socket !== this.#dialled) return;
     this.#heardAt = Date.now();
     for (const happening of this.core.receive(data)) this.#take(socket, happening);
     if (socket === this.#current) this.#acknowledgeSoon();
@@ -213,14 +213,11 @@ export class Session {
     }
   }
 
-  /** The new connection stands: now, not before, the old one is left. */
+  /** The connection stands: what the last one left open is sent again. */
   #greeted(socket: Socket, frame: ConnectionEstablished): void {
     clearTimeout(this.#dialling);
-    const left = this.#current;
     this.#current = socket;
     this.#dialled = null;
-    this.#handingOver = false;
-    left?.close(1000);
     this.#silenceMs = (frame.heartbeat.interval_seconds + frame.heartbeat.timeout_seconds) * 1000;
     clearTimeout(this.#healthy);
     this.#healthy = setTimeout(() => (this.#failures = 0), HEALTHY_MS);
@@ -235,7 +232,7 @@ export class Session {
     this.#on.told?.(frame);
   }
 
-  /** The server stops: open the next connection at a random time in its window, then leave. */
+  /** The server stops: open the next connection at a random time in its window. */
   #move([from, to]: readonly [number, number]): void {
     if (this.#dialled !== null) return;
     this.#on.state?.("moving");
@@ -264,7 +261,7 @@ export class Session {
   /** There is no connection, or no next one: act on the code, and come back later if it allows. */
   #failed(code: number, reason: string): void {
     clearTimeout(this.#dialling);
-    this.#handingOver = false;
+    this.#attempt += 1;
     this.#current?.close(1000);
     this.#current = null;
     const next = afterClose(code);
@@ -296,7 +293,7 @@ export class Session {
   }
 
   #leave(code: number, reason: string): void {
-    this.#isOpen = this.#handingOver = false;
+    this.#isOpen = false;
     this.#attempt += 1;
     for (const [target, type] of WAKING) target?.removeEventListener(type, this.#wake);
     for (const timer of [this.#dialling, this.#acking, this.#healthy]) clearTimeout(timer);

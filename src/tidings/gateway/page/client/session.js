@@ -34,7 +34,6 @@ export class Session {
     #attempt = 0;
     #failures = 0;
     #isOpen = false;
-    #handingOver = false;
     #heardAt = 0;
     #silenceMs = Infinity;
     #dialling;
@@ -109,16 +108,17 @@ export class Session {
         socket.addEventListener("error", () => { }); // a close follows
         this.#dialling = setTimeout(() => this.#closed(socket, 1006, "no greeting"), GREETING_MS);
     }
-    /** From its hello on this connection tells what follows; what still comes on one that is about to
-     * be left would only overlap with that. */
+    /** Now that this connection is open, and not before, another one is left: it ends where this one
+     * begins, so that they do not overlap. */
     #hello(socket, credentials) {
         if (socket !== this.#dialled)
             return;
-        this.#handingOver = true;
+        this.#current?.close(1000);
+        this.#current = null;
         send(socket, this.core.hello(credentials));
     }
     #heard(socket, data) {
-        if (socket !== (this.#handingOver ? this.#dialled : this.#current))
+        if (socket !== this.#current && socket !== this.#dialled)
             return;
         this.#heardAt = Date.now();
         for (const happening of this.core.receive(data))
@@ -148,14 +148,11 @@ export class Session {
                 return this.#told(happening.frame);
         }
     }
-    /** The new connection stands: now, not before, the old one is left. */
+    /** The connection stands: what the last one left open is sent again. */
     #greeted(socket, frame) {
         clearTimeout(this.#dialling);
-        const left = this.#current;
         this.#current = socket;
         this.#dialled = null;
-        this.#handingOver = false;
-        left?.close(1000);
         this.#silenceMs = (frame.heartbeat.interval_seconds + frame.heartbeat.timeout_seconds) * 1000;
         clearTimeout(this.#healthy);
         this.#healthy = setTimeout(() => (this.#failures = 0), HEALTHY_MS);
@@ -171,7 +168,7 @@ export class Session {
             void this.#renew();
         this.#on.told?.(frame);
     }
-    /** The server stops: open the next connection at a random time in its window, then leave. */
+    /** The server stops: open the next connection at a random time in its window. */
     #move([from, to]) {
         if (this.#dialled !== null)
             return;
@@ -201,7 +198,7 @@ export class Session {
     /** There is no connection, or no next one: act on the code, and come back later if it allows. */
     #failed(code, reason) {
         clearTimeout(this.#dialling);
-        this.#handingOver = false;
+        this.#attempt += 1;
         this.#current?.close(1000);
         this.#current = null;
         const next = afterClose(code);
@@ -232,7 +229,7 @@ export class Session {
         this.#on.ended?.(ending);
     }
     #leave(code, reason) {
-        this.#isOpen = this.#handingOver = false;
+        this.#isOpen = false;
         this.#attempt += 1;
         for (const [target, type] of WAKING)
             target?.removeEventListener(type, this.#wake);
