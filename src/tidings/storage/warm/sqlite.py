@@ -209,6 +209,10 @@ def _as_unavailable() -> Iterator[None]:
         if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
             raise
         raise Unavailable("storage_unavailable", "The store cannot be used now.") from error
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise
+        raise Unavailable("store_damaged", "The store's file is damaged; restore it.") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -221,6 +225,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
+    connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
     connection.execute(f"pragma cache_size = -{CACHE_KIB}")
     connection.execute(f"pragma wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
