@@ -92,14 +92,17 @@ class Reading:
     """A stream as this client has it: how far, and the open runs that it has seen begin.
 
     Before the first event there is no cursor, but a `start`, and perhaps it is known after which
-    offset that is. `received` is the last offset that came on this connection: no more than that
-    may be acknowledged on it.
+    offset that is. What was `offered` in a hello gets its answer in the greeting. While it is
+    `asked`, what comes belongs to an older subscription. `received` is the last offset that came on
+    this connection: no more than that may be acknowledged on it.
     """
 
     cursor: Cursor | None = None
     start: str = FROM_START
     after: int | None = None
     received: int = 0
+    offered: bool = False
+    asked: bool = False
     resubscribed: bool = False
     unacked_events: int = 0
     unacked_bytes: int = 0
@@ -128,9 +131,13 @@ class ClientCore:
     duplicates: int = 0
     verified: int = 0
     mismatches: int = 0
+    connected: bool = False
 
     def hello(self, token: str | None = None, ticket: str | None = None) -> bytes:
         """Return the first message of a connection: who we are and what we have."""
+        self.connected = False
+        for reading in self.streams.values():
+            reading.offered = True
         hello = frames.Hello(
             token=token,
             ticket=ticket,
@@ -144,8 +151,8 @@ class ClientCore:
 
     def follow(self, stream: str, position: str = FROM_START) -> bytes:
         """Begin a stream at a position, a snapshot's cursor for one; return the message for it."""
-        started = position in {FROM_START, FROM_HEAD}
-        self.streams[stream] = Reading(None if started else parse_cursor(position), position)
+        self.streams[stream] = begun = _reading(position)
+        begun.asked = self.connected and begun.last is None
         return msgspec.json.encode(frames.Subscribe(stream=stream, cursor=position))
 
     def leave(self, stream: str) -> bytes:
@@ -222,8 +229,12 @@ class ClientCore:
                 return self._lost(frame["stream"], "revoked")
             case "live":
                 reading = self.streams.get(frame["stream"])
-                if reading is not None and reading.last is None:
+                if reading is not None and reading.last is None and not reading.asked:
                     reading.after = frame["offset"]
+            case "subscribed":
+                reading = self.streams.get(frame["stream"])
+                if reading is not None and reading.asked and reading.start == frame["cursor"]:
+                    reading.after, reading.asked = frame["from"] - 1, False
             case _:
                 pass
         return Told(frame)
@@ -233,21 +244,27 @@ class ClientCore:
 
         What was followed or left since the hello is subscribed or unsubscribed now.
         """
-        for reading in self.streams.values():
+        self.connected = True
+        changes: list[bytes] = []
+        for stream, reading in self.streams.items():
             reading.resubscribed = False
             reading.received = reading.unacked_events = reading.unacked_bytes = 0
-        statuses = frame.get("streams", ())
-        later = self.streams.keys() - {status["stream"] for status in statuses}
-        changes = [self._subscribe(stream) for stream in self.streams if stream in later]
-        for status in statuses:
-            if not status["ok"]:
-                self.streams.pop(status["stream"], None)
-            elif begun := self.streams.get(status["stream"]):
+            reading.asked = not reading.offered and reading.last is None
+            if not reading.offered:
+                changes.append(self._subscribe(stream))
+        refused: list[dict[str, Any]] = []
+        for status in frame.get("streams", ()):
+            begun = self.streams.get(status["stream"])
+            if begun is None and status["ok"]:
+                changes.append(self.leave(status["stream"]))
+            elif begun is None or not begun.offered:
+                continue  # what was offered is not wanted any more
+            elif status["ok"]:
                 begun.after = status["from"] - 1
             else:
-                changes.append(self.leave(status["stream"]))
-        refused = tuple(status for status in statuses if not status["ok"])
-        return [Greeted(frame, refused), *map(Reply, changes)]
+                refused.append(status)
+                del self.streams[status["stream"]]
+        return [Greeted(frame, tuple(refused)), *map(Reply, changes)]
 
     def _lost(self, stream: str, why: str, snapshot: str | None = None) -> Anew:
         self.streams.pop(stream, None)
@@ -264,8 +281,8 @@ class ClientCore:
     def _event(self, raw: bytes) -> list[Happening]:
         event = msgspec.json.decode(raw, type=Event)
         reading = self.streams.get(event.stream)
-        if reading is None:
-            self.duplicates += 1  # left while it was on its way
+        if reading is None or reading.asked:
+            self.duplicates += 1  # left, or begun anew, while it was on its way
             return []
         last = reading.last
         if last is not None and event.offset <= last:
@@ -323,6 +340,14 @@ class ClientCore:
     def _subscribe(self, stream: str) -> bytes:
         again = frames.Subscribe(stream=stream, cursor=self.streams[stream].position)
         return msgspec.json.encode(again)
+
+
+def _reading(position: str) -> Reading:
+    if position in {FROM_START, FROM_HEAD}:
+        return Reading(start=position)
+    if position.isdecimal():
+        return Reading(start=position, after=int(position))
+    return Reading(parse_cursor(position), position)
 
 
 def _split(message: str | bytes) -> list[msgspec.Raw]:

@@ -95,10 +95,11 @@ class Carry:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Follow these streams; report by `followed` or, when it greets, `greeted`."""
+    """Follow these streams; report by `greeted` when it greets, by `followed` when it was asked."""
 
     subscriptions: tuple[Subscription, ...]
-    greeting: bool
+    greeting: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class Connection:
         self.user: UserContext | None = None
         self.device: str | None = None
         self.closed = False
+        self.welcomed = False
         self.flow = Flow(now)
         self._id = connection_id
         self._pace = pace
@@ -171,8 +173,10 @@ class Connection:
 
     # -- what it says ------------------------------------------------------------------------
 
-    def receive(self, text: str, now: float) -> list[Effect]:
-        """Take a text message from the client."""
+    def receive(self, text: str | None, now: float) -> list[Effect]:
+        """Take a message from the client; None stands for a binary one, which there is none of."""
+        if text is None:
+            return self.close(Close.BINARY, "text frames only")
         self._heard = now
         self._pinged = None
         self._frames.append(now)
@@ -192,10 +196,6 @@ class Connection:
             if self.closed:
                 break
         return effects
-
-    def receive_binary(self) -> list[Effect]:
-        """Take a binary message: this protocol has none."""
-        return self.close(Close.BINARY, "text frames only")
 
     def _receive_one(self, raw: Any, now: float) -> list[Effect]:
         try:
@@ -217,7 +217,7 @@ class Connection:
             case Ack():
                 return self._ack(frame, now)
             case Subscribe():
-                return [Follow((Subscription(frame.stream, frame.cursor),), greeting=False)]
+                return [Follow((Subscription(frame.stream, frame.cursor),))]
             case Unsubscribe():
                 self.flow.forget(frame.stream)
                 return [Leave(frame.stream)]
@@ -237,6 +237,7 @@ class Connection:
             return self.close(Close.NO_COMMON_VERSION, "this server speaks version 1")
         if len(frame.subscribe) > frames.SUBSCRIPTIONS_MAX:
             return self.close(Close.PROTOCOL_VIOLATION, "too many streams")
+        self.welcomed = False  # nothing of the streams before they are told of
         self._greeted = self.flow.acknowledged = True
         self.device = frame.device and frame.device[: frames.ECHO_CHARACTERS_MAX]
         self.flow.open(frame.window)
@@ -259,7 +260,7 @@ class Connection:
         stream = thread_stream(receipt.thread_id)
         if not self.flow.follows(stream):
             place = Subscription(stream, str(receipt.offset - 1))
-            effects.append(Follow((place,), greeting=False))
+            effects.append(Follow((place,), asked=False))
         return effects
 
     def failed(self, error: TidingsError, ref: str | None, now: float) -> list[Effect]:
@@ -276,6 +277,11 @@ class Connection:
         if len(self._errors) > ERRORS_PER_MINUTE_MAX:
             effects += self.close(Close.ABUSE, "too many errors")
         return effects
+
+    def followed(self, cursor: str, status: StreamStatus) -> list[Effect]:
+        """Answer a subscription: what comes of the stream from now on belongs to it."""
+        start, head = status.start or 1, status.head or 0
+        return [_say(server_frames.Subscribed(status.stream, cursor, start, head))]
 
     def not_followed(self, stream: str, error: TidingsError, now: float) -> list[Effect]:
         """Answer a subscription that cannot be; the connection and its other streams go on."""
@@ -359,6 +365,7 @@ class Connection:
 
     def _greeting(self, streams: list[StreamStatus]) -> Send:
         assert self.user is not None  # noqa: S101 - nobody is greeted before they are known
+        self.welcomed = True
         window = self.flow.window
         return _say(
             server_frames.ConnectionEstablished(
