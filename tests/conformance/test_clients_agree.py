@@ -114,7 +114,16 @@ class Storyteller:
         }
         error = {"type": "error", "ref": ref, "code": "not_found", "message": "No."}
         live = {"type": "live", "stream": "thread:t1", "offset": self._rng.randrange(9)}
-        return self._rng.choice([accepted, error, live, {"type": "ping", "n": 3}, {"type": "new"}])
+        subscribed = {
+            "type": "subscribed",
+            "stream": self._rng.choice(STREAMS),
+            "cursor": self._rng.choice(["0", "live"]),
+            "from": self._rng.randrange(1, 9),
+            "head": 9,
+        }
+        return self._rng.choice(
+            [accepted, error, live, subscribed, {"type": "ping", "n": 3}, {"type": "new"}]
+        )
 
 
 def _compared(frame: dict[str, Any]) -> dict[str, Any]:
