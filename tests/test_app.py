@@ -22,7 +22,7 @@ def test_a_start_removes_what_uploads_cut_off_by_a_crash_have_left(tmp_path: Pat
         again = build(load({"data_dir": tmp_path}, {}))
         await again.begin()
         assert not left.exists()
-        assert await again._library.sweep(float("inf")) == 0
+        assert await again._kept.library.sweep(float("inf")) == 0
         await again.close()
 
     asyncio.run(scenario())

@@ -17,7 +17,8 @@ from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.ranges import Entry
 from tidings.protocol.client import Apply, Happening
-from tidings.protocol.connection import Connection, Effect
+from tidings.protocol.connection import Connection
+from tidings.protocol.effects import Effect
 from tidings.protocol.frames import UnknownType
 from tidings.storage.warm.port import T, Work
 

@@ -10,14 +10,14 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import (
-    PACE,
+from tidings.protocol.connection import PACE, Connection
+from tidings.protocol.effects import (
     Authenticate,
     Carry,
     CloseWith,
-    Connection,
     Effect,
     Follow,
+    Miscounted,
     Remember,
     Send,
 )
@@ -368,5 +368,5 @@ def test_a_reported_mismatch_is_passed_on_and_not_answered() -> None:
     proof = {"count": 1, "digest": "00000000"}
     report = {"type": "mismatch", "stream": STREAM, "run_id": "r1", "expected": proof, "got": proof}
     (effect,) = full().receive(json.dumps(report), 1.0)
-    assert isinstance(effect, rules.Miscounted)
+    assert isinstance(effect, Miscounted)
     assert effect.mismatch.run_id == "r1"

@@ -15,9 +15,19 @@ from tidings.events.ranges import Entry
 from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
-from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import Authenticate, Carry, Connection, Effect, Follow, Pace
+from tidings.protocol.connection import Connection, Pace, too_many_streams
+from tidings.protocol.effects import (
+    Authenticate,
+    Carry,
+    CloseWith,
+    Effect,
+    Follow,
+    Leave,
+    Miscounted,
+    Remember,
+    Send,
+)
 from tidings.protocol.frames import ECHO_CHARACTERS_MAX, SUBSCRIPTIONS_MAX, Mismatch, Subscription
 from tidings.protocol.server_frames import StreamStatus, not_followed
 from tidings.router.accept import Router
@@ -121,16 +131,16 @@ class Socket:
         """Carry out what the rules decided, in order."""
         for effect in effects:
             match effect:
-                case rules.Send(message):
+                case Send(message):
                     await self._write(message)
-                case rules.CloseWith(code, reason):
+                case CloseWith(code, reason):
                     await self.close(code, reason)
                     raise _Ended
-                case rules.Leave(stream):
+                case Leave(stream):
                     self._unfollow(stream)
-                case rules.Remember(device, positions):
+                case Remember(device, positions):
                     self._backend.positions.acknowledge(self._user, device, positions)
-                case rules.Miscounted(mismatch):
+                case Miscounted(mismatch):
                     self._count(mismatch)
                 case _:
                     await self.carry(await self._report(effect))
@@ -220,7 +230,7 @@ class Socket:
 
     async def _follow_one(self, wanted: Subscription) -> StreamStatus:
         if len(self._followers) >= SUBSCRIPTIONS_MAX and wanted.stream not in self._followers:
-            raise rules.too_many_streams()
+            raise too_many_streams()
         follower = await self._backend.feed.follow(
             self._user, wanted.stream, wanted.cursor, self._wake.set
         )

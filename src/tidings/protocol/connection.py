@@ -15,6 +15,17 @@ from tidings.domain.errors import InvalidInput, LimitExceeded, TidingsError, Una
 from tidings.domain.events import thread_stream
 from tidings.protocol import frames, server_frames
 from tidings.protocol.closing import Close
+from tidings.protocol.effects import (
+    Authenticate,
+    Carry,
+    CloseWith,
+    Effect,
+    Follow,
+    Leave,
+    Miscounted,
+    Remember,
+    Send,
+)
 from tidings.protocol.flow import Flow
 from tidings.protocol.frames import (
     Ack,
@@ -61,70 +72,6 @@ PACE = Pace()
 
 Sendable = tuple[int, bytes, *tuple[int, ...]]
 """An offset and the event's frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write this message to the socket."""
-
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CloseWith:
-    """Close the socket; nothing follows."""
-
-    code: Close
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Find out who this is; report by `authenticated` or `refused`."""
-
-    ticket: str | None
-    token: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Carry:
-    """Have this command accepted; report by `accepted` or `failed`."""
-
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """Follow these streams; report by `greeted` when it greets, by `followed` when it was asked."""
-
-    subscriptions: tuple[Subscription, ...]
-    greeting: bool = False
-    asked: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Stop following this stream."""
-
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remember:
-    """Store how far this device has applied the streams."""
-
-    device: str
-    positions: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Miscounted:
-    """Count and log that a run did not reach this client whole."""
-
-    mismatch: Mismatch
-
-
-Effect = Send | CloseWith | Authenticate | Carry | Follow | Leave | Remember | Miscounted
 
 
 class Connection:
@@ -280,8 +227,8 @@ class Connection:
 
     def followed(self, cursor: str, status: StreamStatus) -> list[Effect]:
         """Answer a subscription: what comes of the stream from now on belongs to it."""
-        start, head = status.start or 1, status.head or 0
-        return [_say(server_frames.Subscribed(status.stream, cursor, start, head))]
+        told = server_frames.Subscribed(status.stream, cursor, status.start or 1, status.head or 0)
+        return [_say(told)]
 
     def not_followed(self, stream: str, error: TidingsError, now: float) -> list[Effect]:
         """Answer a subscription that cannot be; the connection and its other streams go on."""
