@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.opened import TIMEOUT_MS, opened
 from tests.harness.server import ServerProcess, add_users, serving
-from tidings.app import DATABASE_FILE
+from tidings.storage.backups import DATABASE_FILE
 
 NAME, PASSWORD = "ana", "the password of ana"
 QUESTION = "What did we spend?"
