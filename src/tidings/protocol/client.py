@@ -170,12 +170,18 @@ class ClientCore:
         return [msgspec.json.encode(command) for command in self.outbox.values()]
 
     def receive(self, message: str | bytes) -> list[Happening]:
-        """Take a message of the server; after a `Reconnect` the rest of it is left unread."""
+        """Take a message of the server. After a `Reconnect` the rest of it is left unread.
+
+        A message that cannot be read is a gap about which nothing can be asked.
+        """
         happenings: list[Happening] = []
-        for raw in _split(message):
-            happenings += self._receive_one(bytes(raw))
-            if happenings and isinstance(happenings[-1], Reconnect):
-                break
+        try:
+            for raw in _split(message):
+                happenings += self._receive_one(bytes(raw))
+                if happenings and isinstance(happenings[-1], Reconnect):
+                    break
+        except msgspec.DecodeError:
+            happenings.append(Reconnect(Close.GAP))
         return happenings
 
     def acknowledgement(self) -> bytes | None:
