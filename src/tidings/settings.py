@@ -45,6 +45,12 @@ class Settings:
         default="",
         metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
     )
+    plugins: str = field(
+        default="",
+        metadata={
+            "meaning": "Agents and tools to add: entry points or `module:function`, by commas."
+        },
+    )
     token: str = field(
         default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
     )
