@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.invariants import LoggedEvent, LoggedStreams
-from tidings.app import DATABASE_FILE
+from tidings.storage.backups import DATABASE_FILE
 
 
 def stored_streams(data_dir: Path, lost: frozenset[bytes] = frozenset()) -> LoggedStreams:
