@@ -257,7 +257,8 @@ class SteppedDevice:
         after = shown.after or 0
         trimmed = after + 1 < floor
         foreign = shown.cursor is not None and not self._is_ours(stream, shown)
-        diverged = foreign or after > self.books.heads.get(stream, 0) or shown.after is None
+        unproven = shown.cursor is None and self.books.rewinds > 0  # it was ahead when it asked
+        diverged = foreign or unproven or after > self.books.heads.get(stream, 0)
         caused = {
             "retention": trimmed,
             "cursor_trimmed": trimmed,
