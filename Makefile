@@ -1,4 +1,4 @@
-# Every target sets itself up: Python 3.11+ and this file are all that is needed.
+# Every target sets itself up: Python 3.11+ and this file are all that is needed. `client` needs npm.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .venv/bin/uv
 BIN := .venv/bin

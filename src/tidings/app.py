@@ -151,7 +151,7 @@ def back_up(settings: Settings, target: Path) -> BackedUp:
 def restore(settings: Settings, source: Path) -> Restored:
     """Put a backup in the place of everything; the caller makes sure that no server is at work."""
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
-    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%SZ}"
+    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%S%fZ}"
     return backups.restore(source, settings.data_dir, aside, SqliteFile)
 
 
@@ -195,8 +195,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     engine = Engine(model or _model(settings), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
-    policy = Policy(settings.compact_after_seconds, settings.keep_seconds)
-    upkeep = Upkeep(database, lineage, clock, policy)
+    upkeep = Upkeep(database, lineage, clock, _policy(settings))
     notifications, notifying = _notifications(ground)
 
     feed, positions = Feed(database, hints), Positions(database, clock)
@@ -267,6 +266,10 @@ def _metrics(hints: Hints) -> Metrics:
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
     return metrics
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(settings.compact_after_seconds, settings.keep_seconds)
 
 
 def _model(settings: Settings) -> Model:

@@ -8,9 +8,12 @@ import pytest
 
 from tests.events.past import ANA, LONG_AGO, MINE, STREAM, THREAD, Past, past
 from tests.fakes.ports import CountingIds, FaultyDatabase, ManualClock
+from tests.harness.stored import stored_streams
+from tests.invariants import check
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.domain.events import EventType
 from tidings.events import log, retention
+from tidings.events.compaction import compact
 from tidings.events.retention import Trimmed, trim
 from tidings.router.reads import Reads
 
@@ -205,6 +208,24 @@ def test_appending_goes_on_while_a_long_history_is_trimmed(tmp_path: Path) -> No
                 committed.append(1)
         assert committed.index(-1) >= 3
         assert await first_offset(store) == 20 * 102 + 1
+
+    run(tmp_path, scenario)
+
+
+def test_what_is_joined_and_trimmed_keeps_every_promise_of_the_log(tmp_path: Path) -> None:
+    async def scenario(store: Past) -> None:
+        await store.append("r0", (EventType.NOTICE, {}))  # of a run that nothing else is known of
+        for number in range(4):
+            await store.open_run(f"r{number + 1}", at=LONG_AGO + number * DAY)
+            pieces = [{"message_id": "m", "text": f"{n}"} for n in range(5)]
+            await store.append(
+                f"r{number + 1}", *((EventType.ANSWER_DELTA, piece) for piece in pieces)
+            )
+            await store.end_run(f"r{number + 1}", at=LONG_AGO + number * DAY)
+        await compact(store.database, LATER, LATER)
+        await trim(store.database, LONG_AGO + 2 * DAY)
+        check(stored_streams(tmp_path), [], ended=True)
+        assert await first_offset(store) == 16
 
     run(tmp_path, scenario)
 

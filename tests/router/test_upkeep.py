@@ -8,11 +8,12 @@ import pytest
 
 from tests.events.past import LONG_AGO, STREAM, THREAD, Past, past
 from tests.fakes.ports import CountingIds, FaultyDatabase, ManualClock
-from tidings.domain.errors import Unavailable
 from tidings.domain.events import EventType
+from tidings.events import compaction
 from tidings.events.lineage import Lineage
 from tidings.router import upkeep
 from tidings.router.upkeep import COMMANDS, POSITIONS, SESSIONS, STEPS, Policy, Upkeep
+from tidings.storage.marks import MARK_FILE
 
 DAY = 86_400.0
 
@@ -82,6 +83,21 @@ def test_answers_are_joined_an_hour_after_the_end(tmp_path: Path) -> None:
         assert len(await kept.store.read(0)) == 4
         await kept.after(3601)
         assert len(await kept.store.read(0)) == 3
+
+    run(tmp_path, scenario)
+
+
+def test_one_turn_joins_all_that_is_due_however_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "RUNS_PER_PASS_MAX", 2)
+    monkeypatch.setattr(compaction, "RUNS_PER_PASS_MAX", 2)
+
+    async def scenario(kept: Kept) -> None:
+        for number in range(5):
+            await kept.store.whole_run(f"r{number + 2}")
+        await kept.after(3601)
+        assert await kept.count("select 1 from runs where compacted_at is null") == 0
 
     run(tmp_path, scenario)
 
@@ -156,11 +172,28 @@ def test_a_turn_that_failed_is_made_up_for_in_the_next(tmp_path: Path) -> None:
     async def scenario(kept: Kept) -> None:
         kept.clock.time = LONG_AGO + 31 * DAY
         failing = FaultyDatabase(kept.store.database, lambda n: n == 3, after=False)
-        careless = Upkeep(failing, kept.lineage, kept.clock, Policy(keep=30 * DAY))
-        with pytest.raises(Unavailable):
-            await careless.turn()
-        await careless.turn()
+        unlucky = Upkeep(failing, kept.lineage, kept.clock, Policy(keep=30 * DAY))
+        await unlucky.turn()
+        assert await kept.count("select 1 from commands") == 1
+        await unlucky.turn()
         assert await kept.kept_from() == 5
         assert await kept.count("select 1 from commands") == 0
+
+    run(tmp_path, scenario)
+
+
+def test_a_disk_that_takes_no_mark_ends_neither_the_upkeep_nor_the_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(kept: Kept) -> None:
+        draft = tmp_path / f"{MARK_FILE}.new"
+        draft.mkdir()  # where the mark is written before it is put in place
+        await kept.store.append(None, (EventType.NOTICE, {}), at=LONG_AGO + 1)
+        await kept.after(1)
+        await kept.lineage.end()
+        assert caplog.text.count("WARNING") == 2
+        draft.rmdir()
+        await kept.lineage.end()
+        assert kept.lineage.was_closed()
 
     run(tmp_path, scenario)

@@ -12,8 +12,10 @@ import pytest
 from tidings.app import back_up, build, restore
 from tidings.domain.errors import TidingsError
 from tidings.settings import Settings, load
+from tidings.storage import backups
 from tidings.storage.backups import DATABASE_FILE, KEY_FILE
 from tidings.storage.marks import read_mark, read_restoration
+from tidings.storage.warm.sqlite_file import SqliteFile
 
 
 def settings_of(folder: Path) -> Settings:
@@ -64,6 +66,11 @@ def anothers(path: Path) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path): path.read_bytes() for path in files if path.suffix != ".lock"}
+
+
+def epochs(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
+        return [why for (why,) in connection.execute("select why from epochs order by began_at")]
 
 
 def users(folder: Path) -> list[str]:
@@ -141,6 +148,31 @@ def test_what_is_replaced_is_kept_and_what_a_crash_left_is_not_mixed_with_the_ba
     restoration = read_restoration(data)
     assert restoration is not None
     assert (restoration.lost_events, restoration.lost_threads) == (0, 0)
+
+
+class CutOff(SqliteFile):
+    """Stands for a process that dies when everything is copied and nothing is replaced."""
+
+    def replace_by(self, newer: Path, aside: Path) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_restore_that_was_cut_off_has_replaced_nothing_and_can_be_repeated(
+    tmp_path: Path,
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    settings = served(data, "ana")
+    back_up(settings, backup)
+    served(data, "bob")
+    with pytest.raises(KeyboardInterrupt):
+        backups.restore(backup, data, data / "replaced-1", CutOff)
+    assert users(data) == ["ana", "bob"]
+    served(data, "eve")
+    assert epochs(data) == ["created"]
+    restore(settings, backup)
+    served(data, "joe")
+    assert users(data) == ["ana", "joe"]
+    assert epochs(data) == ["created", "restored"]
 
 
 def test_a_restore_over_what_cannot_be_read_says_that_the_loss_is_not_known(

@@ -84,7 +84,7 @@ class Lineage:
             return
         try:
             await self._raise(closing=True)
-        except Unavailable:
+        except (Unavailable, OSError):
             _log.warning("the store could not be closed in order; the next start looks at it")
 
     async def _raise(self, *, closing: bool | None) -> None:

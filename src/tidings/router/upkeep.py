@@ -7,7 +7,7 @@ from functools import partial
 
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
-from tidings.events.compaction import compact
+from tidings.events.compaction import RUNS_PER_PASS_MAX, compact
 from tidings.events.lineage import Lineage
 from tidings.events.retention import trim
 from tidings.storage.warm.port import Database, Row, Transaction
@@ -79,22 +79,30 @@ class Upkeep:
         self._swept_at = float("-inf")
 
     async def run(self) -> None:
-        """Do what is due, for ever; what fails is tried again in the next turn."""
+        """Take a turn each minute, for ever."""
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                await self.turn()
-            except Unavailable as error:
-                _log.warning("upkeep waits for its next turn: %s", error.message)
+            await self.turn()
 
     async def turn(self) -> None:
-        """Do everything that is due now."""
+        """Do what is due now; what the store or the disk refuses is tried again in the next."""
+        try:
+            await self._do_what_is_due()
+        except (Unavailable, OSError) as error:
+            _log.warning("upkeep waits for its next turn: %s", error)
+
+    async def _do_what_is_due(self) -> None:
         await self._lineage.advance()
+        while await self._join() == RUNS_PER_PASS_MAX:
+            await self._lineage.advance()  # after a busy hour joining takes long
         now = self._clock.now()
-        await compact(self._database, now - self._policy.compact_after, now)
         if abs(now - self._swept_at) >= SWEEP_SECONDS:
             await self._sweep(now)
             self._swept_at = now
+
+    async def _join(self) -> int:
+        now = self._clock.now()
+        return await compact(self._database, now - self._policy.compact_after, now)
 
     async def _sweep(self, now: float) -> None:
         if self._policy.keep is not None:

@@ -91,6 +91,17 @@ def restore(source: Path, data: Path, aside: Path, at: At) -> Restored:
     at(source / DATABASE_FILE).check()
     aside.mkdir(mode=0o700, parents=True)
     draft = aside / "restored.db"
+    try:
+        loss = _put_back(source, data, aside, draft, at)
+    finally:
+        draft.unlink(missing_ok=True)
+        has_kept = any(aside.iterdir())
+        if not has_kept:
+            aside.rmdir()
+    return Restored(loss, aside if has_kept else None)
+
+
+def _put_back(source: Path, data: Path, aside: Path, draft: Path, at: At) -> Loss | None:
     shutil.copyfile(source / DATABASE_FILE, draft)
     sync(draft)
     mark, known = at(draft).check(), at(draft).data_sets()
@@ -103,10 +114,7 @@ def restore(source: Path, data: Path, aside: Path, at: At) -> Restored:
     marks.put_restoration(data, Restoration(mark.store_id, mark.generation, *lost))
     at(data / DATABASE_FILE).replace_by(draft, aside)
     _move_unknown(data, aside, set(known))
-    if any(aside.iterdir()):
-        return Restored(loss, aside)
-    aside.rmdir()
-    return Restored(loss, None)
+    return loss
 
 
 def _loss(at: At, replaced: Path, draft: Path) -> Loss | None:

@@ -5,6 +5,7 @@
 import * as api from "./api.js";
 import { newId } from "./client/index.js";
 import { connect } from "./connection.js";
+import { Inbox } from "./inbox.js";
 import { RunView, node } from "./runs.js";
 
 const THREAD = "tidings.thread";
@@ -38,6 +39,7 @@ let renewed = false;
 let following = true;
 let seen = 0;
 const doubted = new Set();
+const inbox = new Inbox(turnTo);
 
 function show() {
   const inside = api.signedIn();
@@ -73,6 +75,10 @@ function remember(id) {
 // -- what the server says ---------------------------------------------------------------------
 
 function event(said) {
+  if (said.stream.startsWith("user:")) {
+    if (said.type === "inbox_item") inbox.load();
+    return;
+  }
   if (said.thread_id !== thread) return;
   if (said.type === "message_received") following = true;
   if (said.type === "message_received") heard(said);
@@ -123,8 +129,11 @@ function state(word) {
 }
 
 // What was asked for from its start begins later than that: the rest is in the snapshot.
-function greeted({ streams }) {
+function greeted({ user_id, streams }) {
   renewed = false;
+  const own = `user:${user_id}`;
+  if (!streams.some(({ stream }) => stream === own)) session.follow(own, "live");
+  inbox.load();
   const ours = streams.find(({ stream }) => stream === `thread:${thread}`);
   if (!ours?.ok || ours.from === 1 || byId("log").children.length) return;
   session.leave(ours.stream);
@@ -132,6 +141,7 @@ function greeted({ streams }) {
 }
 
 function lost({ stream, snapshot }) {
+  if (stream.startsWith("user:")) session.follow(stream, "live");
   if (stream !== `thread:${thread}`) return;
   if (snapshot) restore(thread);
   else gone();
@@ -161,7 +171,7 @@ async function restore(id) {
   byId("log").append(node("p", "Earlier steps are no longer kept; what was said is.", "notice"));
   const isOpen = new Set(kept.open_events.map(({ run_id }) => run_id));
   const closed = kept.messages.filter(({ run_id }) => !isOpen.has(run_id));
-  for (const said of [...closed, ...kept.open_events]) event({ ...said, thread_id: id });
+  for (const said of [...closed, ...kept.open_events]) event({ ...said, stream: `thread:${id}`, thread_id: id });
   session.follow(`thread:${id}`, kept.cursor);
 }
 
@@ -212,15 +222,20 @@ byId("leave").onclick = async () => {
   files = [];
   listFiles();
   clear();
+  inbox.clear();
   show();
 };
 
-byId("fresh").onclick = () => {
+byId("fresh").onclick = () => turnTo(null);
+
+// Show another conversation, or an empty page for a new one.
+function turnTo(id) {
   if (thread) session.leave(`thread:${thread}`);
-  remember(null);
+  remember(id);
   clear();
+  if (id) session.follow(`thread:${id}`);
   byId("question").focus();
-};
+}
 
 byId("composer").onsubmit = (submitted) => {
   submitted.preventDefault();
