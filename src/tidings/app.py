@@ -1,9 +1,11 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -29,11 +31,13 @@ from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
+from tidings.models.chain import Chain
 from tidings.models.planner import Planner
 from tidings.models.port import Model
-from tidings.models.providers import provider_model
+from tidings.models.providers import named_models
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
+from tidings.resilience.breaker import BreakerState
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
@@ -141,7 +145,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     feed = Feed(database, hints)
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
-    engine = Engine(model or _model(settings), catalogue, clock)
+    engine = Engine(model or _model(settings, clock, metrics), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
     positions = Positions(database, clock)
     presence = Presence(identity, positions)
@@ -189,7 +193,19 @@ def _metrics(hints: Hints) -> Metrics:
     return metrics
 
 
-def _model(settings: Settings) -> Model:
+def _model(settings: Settings, clock: Clock, metrics: Metrics) -> Model:
+    """Return the chain that the settings name; without one the planner, which cannot fail."""
     if not settings.model:
         return Planner()
-    return provider_model(settings.model, base_url=settings.model_base_url or None)
+    models = named_models(settings.model, settings.model_base_url or None)
+    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
+    chain = Chain(models, clock, chance, metrics)
+    for number, link in enumerate(chain.health()):
+        for state in BreakerState:
+            gauge = metrics.model_breakers.labels(link.model, state)
+            gauge.set_function(partial(_is_in_state, chain, number, state))
+    return chain
+
+
+def _is_in_state(chain: Chain, number: int, state: BreakerState) -> float:
+    return float(chain.health()[number].state is state)

@@ -15,7 +15,17 @@ from tidings.domain.facts import Fact, ToolResult, all_facts
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.events.log import rfc3339
-from tidings.models.port import Model, ModelReply, ModelRequest, OnText
+from tidings.models.faults import ModelFault
+from tidings.models.port import (
+    NOTHING_USED,
+    REQUEST_SECONDS_MAX,
+    Model,
+    ModelReply,
+    ModelRequest,
+    OnText,
+    Usage,
+    unseen,
+)
 from tidings.runs.journal import Journal
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import ToolContext
@@ -25,7 +35,9 @@ T = TypeVar("T")
 RESULT_ROWS_SHOWN_MAX = 20
 RESULT_FACTS_SHOWN_MAX = 40
 THOUGHT_CHARACTERS_MAX = 2_000
-MODEL_SECONDS_MAX = 120.0
+MODEL_OWN_SHARE = 0.95
+"""The share of its time that a model is told of: the chain ends in it, with a fault that says why;
+the rest is for a model that does not keep its time."""
 
 TOOL_FAULTS = (
     ArithmeticError,
@@ -60,10 +72,11 @@ class ToolOutcome(msgspec.Struct, frozen=True):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault."""
+    """How a model request ended: a reply, or a fault and what was taken all the same."""
 
     reply: ModelReply | None
     error: Fault | None = None
+    usage: Usage = NOTHING_USED
 
 
 class Work(msgspec.Struct):
@@ -75,6 +88,7 @@ class Work(msgspec.Struct):
     output_tokens: int = 0
     cost_usd: float | None = 0.0
     started: bool = False
+    fallbacks: set[tuple[str, str]] = msgspec.field(default_factory=set)
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
@@ -131,6 +145,11 @@ class RunContext:
         """The results of the run's successful tool calls, by call id, in order."""
         return MappingProxyType(self._work.results)
 
+    @property
+    def fell_back(self) -> bool:
+        """Return whether a model answered in another one's place in this run."""
+        return bool(self._work.fallbacks)
+
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
         return max(0.0, self.run.deadline_at - self._engine.clock.now())
@@ -171,8 +190,10 @@ class RunContext:
     async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
         """Ask the model; a recorded step, and so is its failure.
 
-        It may take MODEL_SECONDS_MAX, and half of the run's remaining time at most, so that there
-        is time for something else when it does not answer.
+        It may take the request's time, and half of the run's remaining time at most, so that there
+        is time for something else when it does not answer. A reply of another model than the first
+        is told by a notice `model_fallback`, and the run then ends as degraded at best. Text that
+        `on_text` was given is not asked for again; without it a failed request may be.
 
         Raises:
             Failure: the model failed; `code` starts with `model_`.
@@ -182,12 +203,14 @@ class RunContext:
             answer = self._journal.recorded(key, ModelAnswer)
         else:
             await self._journal.flush()
-            answer = await self._respond(request, on_text or _ignore)
+            answer = await self._respond(request, on_text or unseen)
             await self._journal.finish(key, "model", answer)
         if answer.reply is None:
+            self._count(answer.usage)
             fault = answer.error or Fault("model_failed", "The model failed.")
             raise Failure(fault.code, fault.message)
-        self._count(answer.reply)
+        self._count(answer.reply.usage)
+        await self._tell_fallbacks(answer.reply)
         return answer.reply
 
     async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
@@ -266,13 +289,31 @@ class RunContext:
         )
 
     async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+        seconds = min(REQUEST_SECONDS_MAX, request.seconds_max, self.remaining_seconds() / 2)
+        request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
         try:
-            async with asyncio.timeout(min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)):
+            async with asyncio.timeout(seconds):
                 return ModelAnswer(await self._engine.model.respond(request, on_text))
         except Failure as error:
-            return ModelAnswer(None, Fault(error.code, error.message, error.retryable))
+            usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
+            return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)
         except TimeoutError:
             return ModelAnswer(None, Fault("model_timeout", "The model did not answer in time."))
+
+    async def _tell_fallbacks(self, reply: ModelReply) -> None:
+        """Tell, once for each pair, that a model answered in another one's place."""
+        for fallback in reply.fallbacks:
+            pair = (fallback.model, reply.model)
+            if pair in self._work.fallbacks:
+                continue
+            self._work.fallbacks.add(pair)
+            await self.notice(
+                "model_fallback",
+                f"{fallback.message} {reply.model} answers in its place.",
+                cause=fallback.code,
+                model=reply.model,
+                instead_of=fallback.model,
+            )
 
     async def _call(
         self, name: str, call_id: str, arguments: dict[str, Any], purpose: str
@@ -313,9 +354,9 @@ class RunContext:
         async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
             return await tool.call(context, values)
 
-    def _count(self, reply: ModelReply) -> None:
-        work, usage = self._work, reply.usage
-        work.model_requests += 1
+    def _count(self, usage: Usage) -> None:
+        work = self._work
+        work.model_requests += usage.requests
         work.input_tokens += usage.input_tokens
         work.output_tokens += usage.output_tokens
         known = work.cost_usd is not None and usage.cost_usd is not None
@@ -341,10 +382,6 @@ class SubContext(RunContext):
         if self._open:
             self._open = False
             self._tell(EventType.SUBAGENT_COMPLETED, summary=summary, ok=ok)
-
-
-async def _ignore(_text: str) -> None:
-    """Take text that nobody wants to see as it arrives."""
 
 
 def _shown(outcome: ToolOutcome) -> dict[str, Any]:
