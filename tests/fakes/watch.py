@@ -42,7 +42,7 @@ def hasty_chain(
 ) -> Chain:
     """Return a chain that waits for fractions of a second, and whose breakers rarely open."""
     rules = ChainRules(
-        times or TimeLimits(connect=1.0, first_byte=0.3, gap=0.3),
+        times or TimeLimits(connect=2.0, first_byte=2.0, gap=2.0),
         retry or RetryPolicy(base_seconds=0.02),
         breaker or BreakerRules(calls_min=50),
         bulkhead or BulkheadRules(),
