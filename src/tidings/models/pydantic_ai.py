@@ -48,8 +48,12 @@ class PydanticModel:
                 model_settings=_settings(request),
                 model_request_parameters=_parameters(request),
             ) as stream:
+                calls = 0
                 async for event in stream:
                     beat()
+                    calls += _begins_call(event)
+                    if calls > CALLS_PER_REPLY_MAX:
+                        raise faults.bad_reply(self._name, "wants too many calls at once")
                     if text := _text(event):
                         await on_text(clean(text))
                 return self._reply(request, stream.get())
@@ -66,8 +70,6 @@ class PydanticModel:
         ]
         text = clean(response.text or "")
         self._check_whole(response, has_content=bool(text or written))
-        if len(written) > CALLS_PER_REPLY_MAX:
-            raise faults.bad_reply(self._name, f"wants {len(written)} calls at once")
         taken = (call.id for message in request.messages for call in message.calls)
         calls = checked_calls(written, taken)
         return ModelReply(self._name, text=text, calls=calls, usage=self._usage(response))
@@ -117,6 +119,10 @@ def _text(event: ai.ModelResponseStreamEvent) -> str:
     if isinstance(event, ai.PartDeltaEvent) and isinstance(event.delta, ai.TextPartDelta):
         return event.delta.content_delta
     return ""
+
+
+def _begins_call(event: ai.ModelResponseStreamEvent) -> bool:
+    return isinstance(event, ai.PartStartEvent) and isinstance(event.part, ai.ToolCallPart)
 
 
 def _counted(tokens: object) -> int:
