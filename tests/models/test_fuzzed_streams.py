@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx2
 import msgspec
@@ -130,7 +131,7 @@ def twisted(piece: bytes, rng: random.Random) -> bytes:
     return head + mark + json.dumps(value).encode() + b"\n\n"
 
 
-def spots(value: object) -> Iterator[tuple[dict[str, object] | list[object], object]]:
+def spots(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every place in a JSON value that holds another."""
     if isinstance(value, dict | list):
         for key in list(value) if isinstance(value, dict) else range(len(value)):
