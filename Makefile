@@ -1,10 +1,10 @@
-# Every target sets itself up: Python 3.11+ and this file are all that is needed.
+# Every target sets itself up: Python 3.11+ and this file are all that is needed. `client` needs npm.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .venv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.8
 
-.PHONY: demo test check fix serve bench clean
+.PHONY: demo test check fix serve bench client clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -28,6 +28,9 @@ serve: .venv/.ready  ## a server on embedded defaults
 
 bench: .venv/.ready  ## the product against its limit and a peer, as ratios in one run
 	$(BIN)/python -m bench
+
+client:  ## compile web/client and put it where the page has it
+	cd web/client && npm ci --no-audit --no-fund && npm run build
 
 clean:
 	rm -rf .venv

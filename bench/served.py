@@ -182,7 +182,7 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
         await app.identity.add_user(f"user{number}", "correct horse battery")
         tokens.append(await app.identity.issue_token(f"user{number}"))
     contexts = [await app.identity.authenticate(token) for token in tokens]
-    producers = Producers(app._database, contexts)  # noqa: SLF001 - the composition root's own
+    producers = Producers(app._kept.database, contexts)  # noqa: SLF001 - the composition root's own
     commands: dict[str, Command] = {
         "open": producers.open,
         "produce": producers.produce,

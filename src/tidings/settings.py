@@ -41,9 +41,28 @@ class Settings:
     upload_bytes: int = field(
         default=2 * 1024**3, metadata={"meaning": "The largest file that may be uploaded."}
     )
+    retention_days: float = field(
+        default=0.0, metadata={"meaning": "How long events of ended runs are kept; 0 is for ever."}
+    )
+    compact_after_seconds: float = field(
+        default=3600.0,
+        metadata={"meaning": "When, after a run's end, the pieces of its answer are joined."},
+    )
     origins: str = field(
         default="",
         metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
+    )
+    plugins: str = field(
+        default="",
+        metadata={
+            "meaning": "Agents and tools to add: entry points or `module:function`, by commas."
+        },
+    )
+    webhook_hosts: str = field(
+        default="",
+        metadata={
+            "meaning": "Hosts that webhooks may call though they are private, separated by commas."
+        },
     )
     token: str = field(
         default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
@@ -53,9 +72,19 @@ class Settings:
     )
 
     @property
+    def keep_seconds(self) -> float | None:
+        """How long events are kept; None is for ever."""
+        return self.retention_days * 86_400 or None
+
+    @property
     def origin_list(self) -> frozenset[str]:
         """The allowed origins, one by one."""
         return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
+
+    @property
+    def webhook_host_list(self) -> tuple[str, ...]:
+        """The private hosts that webhooks may call, one by one."""
+        return tuple(h.strip() for h in self.webhook_hosts.split(",") if h.strip())
 
 
 def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -93,6 +122,9 @@ def _checked(settings: Settings) -> Settings:
     for name in ("runs", "runs_per_user", "run_seconds", "upload_bytes"):
         if not getattr(settings, name) > 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")
+    for name in ("retention_days", "compact_after_seconds"):
+        if not getattr(settings, name) >= 0:
+            raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must not be below 0.")
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
     if settings.log_level not in {"debug", "info", "warning", "error"}:

@@ -5,17 +5,21 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.invariants import LoggedEvent, LoggedStreams
-from tidings.app import DATABASE_FILE
+from tidings.storage.backups import DATABASE_FILE
 
 
 def stored_streams(data_dir: Path, lost: frozenset[bytes] = frozenset()) -> LoggedStreams:
     """Read the streams of a data directory; a server may be writing to it meanwhile.
 
-    What a joined row stands for is in its frame; the rows that it took in have none.
+    What a joined row stands for is in its frame; the rows that it took in have none. What is kept
+    of a trimmed history, for snapshots, is no part of the streams any more.
     """
     with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
         connection.execute("begin")
-        frames = connection.execute("select frame from events where length(frame) > 0").fetchall()
+        frames = connection.execute(
+            "select frame from events e join streams s on s.stream = e.stream"
+            ' where length(frame) > 0 and e."offset" >= s.first_offset'
+        ).fetchall()
         streams = connection.execute("select stream, user_id, first_offset from streams").fetchall()
     return LoggedStreams(
         events=[LoggedEvent(bytes(frame)) for (frame,) in frames],

@@ -47,7 +47,20 @@ CALLS = (
     Asked("call_1", "weather", '{"town": '),
     Asked("", "", "null"),
 )
-ODD = (None, True, -1, 1e300, "", "x", [], {}, [[]], {"error": {"message": "m"}}, 10**30, "\ud800")
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1e300,
+    "",
+    "x",
+    [],
+    {},
+    [[]],
+    {"error": {"message": "m"}},
+    10**30,
+    "\ud800",
+)
 BYTES = (
     b"\xff",
     b"\x00",

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from tidings.app import App, build
 from tidings.cli import logs
+from tidings.cli.plugins import plugins
 from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.gateway.wire import BoundedHttp, BoundedWebSocket
@@ -49,7 +50,7 @@ def serve_until_stopped(
     logs.configure(settings.log_level)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
-        _only_server(settings.data_dir),
+        only_server(settings.data_dir),
         _listening(settings) as listening,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -74,7 +75,8 @@ async def _serve(
     settings: Settings, listening: socket.socket, prepare: Callable[[App], None]
 ) -> None:
     app = build(settings)
-    prepare(app)
+    for register in (*plugins(settings.plugins), prepare):
+        register(app)
     try:
         await app.begin()
         async with app.running():
@@ -135,7 +137,7 @@ class HttpServer(uvicorn.Server):
 
 
 @contextmanager
-def _only_server(data_dir: Path) -> Iterator[None]:
+def only_server(data_dir: Path) -> Iterator[None]:
     """Hold the data directory: its runs may be taken over because nobody else works on them."""
     with (data_dir / LOCK_FILE).open("w") as lock:
         try:

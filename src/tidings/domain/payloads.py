@@ -73,6 +73,7 @@ class CallResult(msgspec.Struct, frozen=True):
     facts: list[Fact]
     table: Table | None
     notes: list[str]
+    content: str = ""
 
 
 class ToolCompleted(msgspec.Struct, frozen=True):
@@ -170,9 +171,11 @@ class InboxItemAdded(msgspec.Struct, frozen=True):
     """Something waits in the inbox, for no device had it; on the user's stream."""
 
     item_id: str
+    thread_id: str
     run_id: str
     offset: int
     kind: str
+    status: str
     title: str
 
 

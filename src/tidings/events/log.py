@@ -10,7 +10,7 @@ from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict, NotFound
 from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
-from tidings.events import ranges
+from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Transaction
@@ -98,6 +98,7 @@ async def append(
             for event, entry in zip(events, entries, strict=True)
         ],
     )
+    await outbox.note(tx, context, events, now)
     tx.announce(Appended(stream, entries))
     return head
 
@@ -156,7 +157,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
     if position == FROM_START:
         return Place(epoch, first - 1, head)
     cursor = Cursor(epoch, int(position), "") if _is_offset(position) else parse_cursor(position)
-    if 0 < cursor.offset < first:
+    if 0 < cursor.offset < first - 1:
         raise _trimmed()
     await _check_lineage(tx, stream, cursor, head)
     return Place(epoch, cursor.offset, head)
@@ -181,7 +182,7 @@ async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> st
     rows = await tx.execute(
         'select event_id from events where stream = ? and "offset" = ?', stream, offset
     )
-    return str(cursor_of(epoch, offset, rows[0][0])) if rows else FROM_START
+    return str(cursor_of(epoch, offset, rows[0][0])) if rows else str(offset)
 
 
 async def remove_stream(tx: Transaction, stream: str) -> None:
@@ -256,13 +257,15 @@ def _is_offset(position: str) -> bool:
 
 
 async def _check_lineage(tx: Transaction, stream: str, cursor: Cursor, head: int) -> None:
-    if cursor.offset == 0:
+    if cursor.offset <= head and not cursor.tail:
         return
-    if cursor.offset <= head:
+    if 0 < cursor.offset <= head:
         rows = await tx.execute(
             'select event_id from events where stream = ? and "offset" = ?', stream, cursor.offset
         )
-        if cursor.tail in {"", rows[0][0][-TAIL_LENGTH:]}:
+        if not rows:
+            raise _trimmed()
+        if cursor.tail == rows[0][0][-TAIL_LENGTH:]:
             return
     raise Conflict(
         "cursor_diverged", "The server's history differs from what you have seen; take a snapshot."

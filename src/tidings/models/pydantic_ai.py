@@ -86,14 +86,7 @@ class PydanticModel:
             raise faults.bad_reply(self._name, "sent an empty reply")
 
     def _usage(self, response: ai.ModelResponse) -> Usage:
-        usage = response.usage
-        cost: float | None = None
-        if self._priced:
-            try:
-                cost = float(response.cost().total_price)
-            except (LookupError, ValueError):
-                cost = None
-        return Usage(_counted(usage.input_tokens), _counted(usage.output_tokens), cost)
+        return usage_of(response, priced=self._priced)
 
     def _usage_so_far(self, stream: StreamedResponse | None) -> Usage:
         """Return what a reply that failed has taken, as far as the provider said."""
@@ -105,6 +98,19 @@ class PydanticModel:
             said = NOTHING_USED
         known = said.input_tokens > 0
         return Usage(said.input_tokens, said.output_tokens, said.cost_usd if known else None)
+
+
+def usage_of(response: ai.ModelResponse, *, priced: bool = True) -> Usage:
+    """Return what a response took, and what it cost, where that is known."""
+    cost: float | None = None
+    if priced:
+        try:
+            cost = float(response.cost().total_price)
+        except (LookupError, ValueError):
+            cost = None
+    return Usage(
+        _counted(response.usage.input_tokens), _counted(response.usage.output_tokens), cost
+    )
 
 
 def _settings(request: ModelRequest) -> ModelSettings:

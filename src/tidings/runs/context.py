@@ -27,13 +27,12 @@ from tidings.models.port import (
     unseen,
 )
 from tidings.runs.journal import Journal
+from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, kept, shown
 from tidings.tools.catalogue import Catalogue
-from tidings.tools.port import ToolContext
+from tidings.tools.port import Tool, ToolContext
 
 T = TypeVar("T")
 
-RESULT_ROWS_SHOWN_MAX = 20
-RESULT_FACTS_SHOWN_MAX = 40
 THOUGHT_CHARACTERS_MAX = 2_000
 MODEL_OWN_SHARE = 0.95
 """The share of its time that a model is told of: the chain ends in it, with a fault that says why;
@@ -50,33 +49,6 @@ TOOL_FAULTS = (
     ValueError,
 )
 """What a tool's own code may raise; the call has failed, the run goes on."""
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why a call failed, as models and users are told it."""
-
-    code: str
-    message: str
-    retryable: bool = False
-
-
-class ToolOutcome(msgspec.Struct, frozen=True):
-    """How a tool call ended: a result, or a fault."""
-
-    call_id: str
-    tool: str
-    ok: bool
-    result: ToolResult | None = None
-    error: Fault | None = None
-    duration_ms: float = 0.0
-
-
-class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault and what was taken all the same."""
-
-    reply: ModelReply | None
-    error: Fault | None = None
-    usage: Usage = NOTHING_USED
 
 
 class Work(msgspec.Struct):
@@ -213,19 +185,42 @@ class RunContext:
         await self._tell_fallbacks(answer.reply)
         return answer.reply
 
-    async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
+    async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
+        """Let another framework ask its model; a recorded step, and so is its failure.
+
+        It may take as long as `model`. A fault is in the answer.
+        """
+        key = self._next_step("model")
+        if self._journal.is_done(key):
+            answer = self._journal.recorded(key, Exchange)
+        else:
+            await self._journal.flush()
+            try:
+                async with asyncio.timeout(self._model_seconds()):
+                    answer = await work()
+            except TimeoutError:
+                answer = Exchange(error=_MODEL_TIMEOUT)
+            await self._journal.finish(key, "model", answer)
+        self._count(answer.usage)
+        return answer
+
+    async def tool(
+        self, what: str | Tool, arguments: dict[str, Any], *, purpose: str
+    ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
         A call that was under way when the process died is repeated if the tool is `repeatable`, and
-        otherwise ends as `outcome_unknown`.
+        otherwise ends as `outcome_unknown`. `what` is a name in the catalogue, or a tool that the
+        agent brings along.
         """
+        name = what if isinstance(what, str) else what.name
         self._work.calls += 1
         call_id = f"c{self._work.calls}"
         if self._journal.is_done(call_id):
             outcome = self._journal.recorded(call_id, ToolOutcome)
         else:
-            outcome = await self._call(name, call_id, arguments, purpose)
-            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, _shown(outcome))
+            outcome = await self._call(what, call_id, arguments, purpose)
+            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
             await self._journal.finish(call_id, "tool", outcome)
         if outcome.result is not None:
             self._work.results[call_id] = outcome.result
@@ -289,7 +284,7 @@ class RunContext:
         )
 
     async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
-        seconds = min(REQUEST_SECONDS_MAX, request.seconds_max, self.remaining_seconds() / 2)
+        seconds = min(self._model_seconds(), request.seconds_max)
         request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
         try:
             async with asyncio.timeout(seconds):
@@ -298,7 +293,10 @@ class RunContext:
             usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
             return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)
         except TimeoutError:
-            return ModelAnswer(None, Fault("model_timeout", "The model did not answer in time."))
+            return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
+
+    def _model_seconds(self) -> float:
+        return min(REQUEST_SECONDS_MAX, self.remaining_seconds() / 2)
 
     async def _tell_fallbacks(self, reply: ModelReply) -> None:
         """Tell, once for each pair, that a model answered in another one's place."""
@@ -316,9 +314,10 @@ class RunContext:
             )
 
     async def _call(
-        self, name: str, call_id: str, arguments: dict[str, Any], purpose: str
+        self, what: str | Tool, call_id: str, arguments: dict[str, Any], purpose: str
     ) -> ToolOutcome:
-        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(name)
+        name = what if isinstance(what, str) else what.name
+        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(what)
         said = {"call_id": call_id, "tool": name, "purpose": purpose, "arguments": arguments}
         self._tell_as(f"{call_id}.executing", EventType.TOOL_EXECUTING, said)
         if unknown:
@@ -330,7 +329,7 @@ class RunContext:
         result: ToolResult | None = None
         fault: Fault | None = None
         try:
-            result = await self._invoke(name, call_id, arguments)
+            result = await self._invoke(what, call_id, arguments)
         except TidingsError as error:
             fault = Fault(error.code, error.message, error.retryable)
         except TimeoutError:
@@ -340,8 +339,10 @@ class RunContext:
         took = round((self._engine.clock.monotonic() - begun) * 1000, 3)
         return ToolOutcome(call_id, name, fault is None, result, fault, took)
 
-    async def _invoke(self, name: str, call_id: str, arguments: dict[str, Any]) -> ToolResult:
-        tool, values = self._engine.catalogue.check(name, arguments)
+    async def _invoke(
+        self, what: str | Tool, call_id: str, arguments: dict[str, Any]
+    ) -> ToolResult:
+        tool, values = self._engine.catalogue.check(what, arguments)
         context = ToolContext(
             user=self.user,
             run_id=self.run.run_id,
@@ -352,7 +353,8 @@ class RunContext:
             results=self.results,
         )
         async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
-            return await tool.call(context, values)
+            result = await tool.call(context, values)
+        return kept(result)
 
     def _count(self, usage: Usage) -> None:
         work = self._work
@@ -384,22 +386,4 @@ class SubContext(RunContext):
             self._tell(EventType.SUBAGENT_COMPLETED, summary=summary, ok=ok)
 
 
-def _shown(outcome: ToolOutcome) -> dict[str, Any]:
-    """Return a call's end as users are shown it: bounded; the journal has the whole."""
-    shown: dict[str, Any] = {
-        "call_id": outcome.call_id,
-        "tool": outcome.tool,
-        "ok": outcome.ok,
-        "duration_ms": outcome.duration_ms,
-    }
-    if outcome.error is not None:
-        return shown | {"summary": outcome.error.message, "error": outcome.error}
-    result = outcome.result
-    assert result is not None  # noqa: S101 - an outcome is a result or a fault
-    table = result.table
-    if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
-        table = msgspec.structs.replace(
-            table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
-        )
-    brief = {"facts": result.facts[:RESULT_FACTS_SHOWN_MAX], "table": table, "notes": result.notes}
-    return shown | {"summary": result.summary, "result": brief}
+_MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")

@@ -6,6 +6,7 @@ and under load one fsync carries many units of work.
 
 import asyncio
 import fcntl
+import logging
 import queue
 import sqlite3
 import threading
@@ -28,6 +29,9 @@ BUSY_TIMEOUT_MS = 10_000
 STATEMENTS_CACHED = 512
 CACHE_KIB = 16 * 1024
 WAL_AUTOCHECKPOINT_PAGES = 4_000
+CHECKED_BYTES_MAX = 1024**3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -63,12 +67,12 @@ class SqliteDatabase:
             Unavailable: the file cannot be opened, or was written by a newer version.
         """
         database = cls(path, announce)
-        with _as_unavailable(), _alone(path):
-            connection = _connect(path)
+        with as_unavailable(), alone(path):
+            connection = connect(path)
             _migrate(connection)
             connection.close()
             for _ in range(READERS):
-                reader = _connect(path)
+                reader = connect(path)
                 reader.execute("pragma query_only = on")
                 database._readers.put(reader)
         database._writer.start()
@@ -84,6 +88,20 @@ class SqliteDatabase:
     async def read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
 
+    async def check(self) -> None:
+        """Look whether the file is sound, unless it has more than CHECKED_BYTES_MAX.
+
+        Raises:
+            Unavailable: `store_damaged`.
+        """
+        size = self._path.stat().st_size
+        if size > CHECKED_BYTES_MAX:
+            _log.warning("the last stop was none; %s bytes are too many to check at start", size)
+            return
+        rows = await self.read(lambda tx: tx.execute("pragma quick_check(1)"))
+        if rows != [("ok",)]:
+            raise damaged(str(rows[0][0]))
+
     async def close(self) -> None:
         """Finish what was submitted, then close the file."""
         self._closed = True
@@ -96,7 +114,7 @@ class SqliteDatabase:
     def _read(self, work: Work[T]) -> T:
         connection = self._readers.get()
         try:
-            with _as_unavailable():
+            with as_unavailable():
                 connection.execute("begin")
                 return _finish(work(SqliteTransaction(connection, [])))
         finally:
@@ -105,7 +123,7 @@ class SqliteDatabase:
             self._readers.put(connection)
 
     def _write_forever(self) -> None:
-        connection = _connect(self._path)
+        connection = connect(self._path)
         while batch := self._next_batch():
             _commit_together(connection, batch)
             loop = batch[0].future.get_loop()
@@ -160,7 +178,7 @@ class SqliteTransaction:
 def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None:
     """Run each unit under its own savepoint and commit them with one sync."""
     try:
-        with _as_unavailable():
+        with as_unavailable():
             connection.execute("begin immediate")
             for unit in batch:
                 _run_unit(connection, unit)
@@ -175,7 +193,7 @@ def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None
 def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> None:
     connection.execute("savepoint unit")
     try:
-        with _as_unavailable():
+        with as_unavailable():
             unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
     except BaseException as error:
         unit.error = error
@@ -197,21 +215,40 @@ def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
 
 
 @contextmanager
-def _as_unavailable() -> Iterator[None]:
+def as_unavailable() -> Iterator[None]:
     """Tell the engine's operational faults apart by what the caller can do."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise Unavailable("storage_full", "The server's disk is full.", status=507) from error
-        if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise Unavailable("storage_busy", "The store is busy; try again.") from error
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
-            raise
-        raise Unavailable("storage_unavailable", "The store cannot be used now.") from error
+    except sqlite3.IntegrityError:  # wrong data are a defect, or the caller's to understand
+        raise
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # misuse of the module has none
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise damaged(str(error)) from error
+        if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
+            raise  # wrong SQL is a defect, not a fault
+        raise _fault(code) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _fault(code: int) -> Unavailable:
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable("storage_full", "The server's disk is full.", status=507)
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Unavailable("storage_busy", "The store is busy; try again.")
+    return Unavailable("storage_unavailable", "The store cannot be used now.")
+
+
+def damaged(finding: str) -> Unavailable:
+    """Return the refusal to work with a file that is not sound."""
+    shown = " ".join(finding.removeprefix("*** in database main ***").split())
+    return Unavailable(
+        "store_damaged",
+        f"The database is damaged: {shown}. Put back a backup with `tidings restore`.",
+    )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file as everything that works on it must have it open."""
     connection = sqlite3.connect(
         path,
         isolation_level=None,
@@ -221,6 +258,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
+    connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
     connection.execute(f"pragma cache_size = -{CACHE_KIB}")
     connection.execute(f"pragma wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
@@ -228,7 +266,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Let one process at a time open the file: turning on the WAL does not wait for others."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -237,20 +275,37 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Apply, under the file's write lock, the numbered migrations that it has not seen."""
-    folder = resources.files("tidings.storage.warm") / "migrations"
-    scripts = sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
+    scripts = _scripts()
     connection.execute("begin immediate")
     (version,) = connection.execute("pragma user_version").fetchone()
     if version > len(scripts):
         connection.rollback()
-        raise Unavailable(
-            "store_too_new", "This data directory was written by a newer version of Tidings."
-        )
+        raise _too_new()
     for _, script in scripts[version:]:
         for statement in _statements(script):
             connection.execute(statement)
     connection.execute(f"pragma user_version = {len(scripts)}")
     connection.execute("commit")
+
+
+def refuse_newer(connection: sqlite3.Connection) -> None:
+    """Look at the version of the file's schema, and change nothing.
+
+    Raises:
+        Unavailable: `store_too_new`.
+    """
+    (version,) = connection.execute("pragma user_version").fetchone()
+    if version > len(_scripts()):
+        raise _too_new()
+
+
+def _too_new() -> Unavailable:
+    return Unavailable("store_too_new", "These data were written by a newer version of Tidings.")
+
+
+def _scripts() -> list[tuple[str, str]]:
+    folder = resources.files("tidings.storage.warm") / "migrations"
+    return sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
 
 
 def _statements(script: str) -> Iterator[str]:
