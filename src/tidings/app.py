@@ -38,7 +38,8 @@ from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
-from tidings.models.chain import Chain
+from tidings.models.chain import Chain, ChainRules
+from tidings.models.patience import TimeLimits
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.models.providers import named_models
@@ -260,7 +261,8 @@ def _model(ground: Ground) -> Model:
         return Planner()
     models = named_models(settings.model, settings.model_base_url or None)
     chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
-    chain = Chain(models, ground.clock, chance, metrics)
+    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
+    chain = Chain(models, ground.clock, chance, metrics, ChainRules(times))
     for number, link in enumerate(chain.health()):
         for state in BreakerState:
             gauge = metrics.model_breakers.labels(link.model, state)

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.resilience.bulkhead import Bulkhead, BulkheadRules, Entry, Priority
+from tidings.resilience.bulkhead import Admission, Bulkhead, BulkheadRules, Priority
 from tidings.resilience.shedding import Load, overloaded, refusal
 
 RULES = BulkheadRules(at_once_max=2, waiting_max=2)
@@ -25,7 +25,7 @@ def test_the_urgent_goes_first_and_the_first_among_equals() -> None:
     bulkhead = Bulkhead(BulkheadRules(at_once_max=1, waiting_max=9))
     bulkhead.enter("in", USUAL)
     for ticket, priority in (("late", LATER), ("one", USUAL), ("two", USUAL)):
-        assert bulkhead.enter(ticket, priority)[0] is Entry.WAITING
+        assert bulkhead.enter(ticket, priority)[0] is Admission.WAITING
     assert [bulkhead.leave("in"), bulkhead.leave("one"), bulkhead.leave("two")] == [
         "one",
         "two",
@@ -37,15 +37,15 @@ def test_the_more_urgent_takes_the_place_of_the_last_of_the_least_urgent() -> No
     bulkhead = Bulkhead(RULES)
     for ticket, priority in (("a", USUAL), ("b", USUAL), ("c", LATER), ("d", LATER)):
         bulkhead.enter(ticket, priority)
-    assert bulkhead.enter("e", USUAL) == (Entry.WAITING, "d")
-    assert bulkhead.enter("f", LATER) == (Entry.REFUSED, None)
+    assert bulkhead.enter("e", USUAL) == (Admission.WAITING, "d")
+    assert bulkhead.enter("f", LATER) == (Admission.REFUSED, None)
 
 
 def test_a_cancellation_never_waits() -> None:
     bulkhead = Bulkhead(RULES)
     for ticket in range(4):
         bulkhead.enter(ticket, USUAL)
-    assert bulkhead.enter("stop", URGENT) == (Entry.ADMITTED, None)
+    assert bulkhead.enter("stop", URGENT) == (Admission.ADMITTED, None)
 
 
 MOVES = st.lists(
@@ -55,23 +55,23 @@ MOVES = st.lists(
 
 @given(MOVES)
 def test_the_bounds_hold_and_no_ticket_is_lost(moves: list[tuple[bool, int, Priority]]) -> None:
-    bulkhead, states = Bulkhead(RULES), dict[int, Entry]()
+    bulkhead, states = Bulkhead(RULES), dict[int, Admission]()
     for enters, ticket, priority in moves:
         if enters and ticket not in states:
             entry, ousted = bulkhead.enter(ticket, priority)
-            if entry is not Entry.REFUSED:
+            if entry is not Admission.REFUSED:
                 states[ticket] = entry
             if isinstance(ousted, int):
-                assert states.pop(ousted) is Entry.WAITING
+                assert states.pop(ousted) is Admission.WAITING
         elif not enters and ticket in states:
             del states[ticket]
             let_in = bulkhead.leave(ticket)
             if isinstance(let_in, int):
-                assert states[let_in] is Entry.WAITING
-                states[let_in] = Entry.ADMITTED
+                assert states[let_in] is Admission.WAITING
+                states[let_in] = Admission.ADMITTED
         counted = Counter(states.values())
-        assert bulkhead.inside == counted[Entry.ADMITTED] <= RULES.at_once_max
-        assert bulkhead.waiting == counted[Entry.WAITING] <= RULES.waiting_max
+        assert bulkhead.inside == counted[Admission.ADMITTED] <= RULES.at_once_max
+        assert bulkhead.waiting == counted[Admission.WAITING] <= RULES.waiting_max
         assert bulkhead.waiting == 0 or bulkhead.inside == RULES.at_once_max
 
 

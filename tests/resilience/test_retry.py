@@ -41,7 +41,7 @@ def test_without_word_from_the_other_side_the_wait_is_drawn_from_a_growing_span(
     retries: int, chance: float
 ) -> None:
     wait = decide(POLICY, setback(retries), allowed=True, chance=chance)
-    assert wait == chance * 0.5 * 2**retries
+    assert wait == chance * (0.5 * 2**retries)
 
 
 def test_a_demanded_wait_is_kept_with_a_little_more_by_chance() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tidings.models.faults import busy
-from tidings.resilience.bulkhead import BULKHEAD_RULES, Bulkhead, BulkheadRules, Entry, Priority
+from tidings.resilience.bulkhead import BULKHEAD_RULES, Admission, Bulkhead, BulkheadRules, Priority
 
 
 class Gate:
@@ -29,12 +29,12 @@ class Gate:
         """
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry, ousted = self._bulkhead.enter(ticket, priority)
-        if entry is Entry.REFUSED:
+        if entry is Admission.REFUSED:
             raise busy(self._model)
         if isinstance(ousted, asyncio.Future) and not ousted.done():
             ousted.set_exception(busy(self._model))
         try:
-            if entry is Entry.WAITING:
+            if entry is Admission.WAITING:
                 await self._admitted(ticket, wait_seconds)
             yield
         finally:

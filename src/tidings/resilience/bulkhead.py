@@ -13,7 +13,7 @@ class Priority(IntEnum):
     BACKGROUND = 2
 
 
-class Entry(StrEnum):
+class Admission(StrEnum):
     """What becomes of who asks to enter."""
 
     ADMITTED = "admitted"
@@ -54,21 +54,21 @@ class Bulkhead:
         """Return how many wait."""
         return len(self._waiting)
 
-    def enter(self, ticket: Hashable, priority: Priority) -> tuple[Entry, Hashable | None]:
+    def enter(self, ticket: Hashable, priority: Priority) -> tuple[Admission, Hashable | None]:
         """Return what becomes of a ticket, and which waiting one had to go for it."""
         free = len(self._inside) < self._rules.at_once_max and not self._waiting
         if free or priority is Priority.CANCEL:
             self._inside.add(ticket)
-            return Entry.ADMITTED, None
+            return Admission.ADMITTED, None
         if len(self._waiting) < self._rules.waiting_max:
             self._waiting[ticket] = priority
-            return Entry.WAITING, None
+            return Admission.WAITING, None
         last = max(reversed(self._waiting), key=self._waiting.__getitem__, default=None)
         if last is None or self._waiting[last] <= priority:
-            return Entry.REFUSED, None
+            return Admission.REFUSED, None
         del self._waiting[last]
         self._waiting[ticket] = priority
-        return Entry.WAITING, last
+        return Admission.WAITING, last
 
     def leave(self, ticket: Hashable) -> Hashable | None:
         """Take a ticket out, whether it is in or waits; return the one that is let in for it."""
