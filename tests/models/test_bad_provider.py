@@ -1,7 +1,9 @@
 """A provider that misbehaves: what the run comes to, how soon, and how often it was asked."""
 
 import asyncio
+import logging
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +27,13 @@ from tests.fakes.bad_provider import (
 from tests.fakes.models import says as request_of
 from tests.fakes.watch import RememberingWatch, hasty_chain
 from tests.world import payloads, world
+from tidings.cli import logs
 from tidings.domain.events import TERMINAL, Event
 from tidings.domain.runs import Outcome
 from tidings.models.connect import connect
+from tidings.models.faults import ModelFault
 from tidings.models.patience import TimeLimits
+from tidings.models.port import unseen
 from tidings.resilience.retry import RetryPolicy
 from tidings.runs.context import RunContext
 
@@ -208,6 +213,39 @@ def test_a_slow_provider_may_be_slow_as_long_as_it_lives(protocol: str, tmp_path
 def test_who_is_given_up_is_hung_up_on(protocol: str, tmp_path: Path) -> None:
     ran = run(tmp_path, protocol, always(mid_stream(hangs=True)), quietly, HASTY)
     assert ran.provider.left == len(ran.provider.requests) == 2
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_log_repeats_a_key_or_a_prompt(
+    protocol: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    before = (root.level, root.handlers[:])
+    logs.configure("debug")
+    try:
+        run(tmp_path / "1", protocol, always(CASES["401"].answer), quietly)
+        run(tmp_path / "2", protocol, always(lambda p: says(p, "Here")), quietly)
+        logging.getLogger("tests").debug("the end")
+    finally:
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+    said = capfd.readouterr().err
+    assert "the end" in said
+    assert SECRET not in said
+    assert "hello" not in said
+
+
+def test_a_fault_that_is_logged_repeats_nothing(tmp_path: Path) -> None:
+    async def scenario() -> str:
+        async with bad_provider(always(CASES["400"].answer)) as provider:
+            model = connect("openai:m", OPENAI, "m", provider.base_url(OPENAI))
+            try:
+                await model.respond(request_of("hello"), unseen)
+            except ModelFault:
+                return traceback.format_exc()
+        raise AssertionError
+
+    assert SECRET not in asyncio.run(scenario())
 
 
 def test_a_timeout_says_which_limit_it_was(tmp_path: Path) -> None:

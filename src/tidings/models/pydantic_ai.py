@@ -61,7 +61,8 @@ class PydanticModel:
             fault.usage = self._usage_so_far(stream)
             raise
         except REPLY_FAULTS as error:
-            raise diagnosed(self._name, error, self._usage_so_far(stream)) from error
+            # not `from error`: a log of it would repeat what the provider said
+            raise diagnosed(self._name, error, self._usage_so_far(stream)) from None
 
     def _reply(self, request: ModelRequest, response: ai.ModelResponse) -> ModelReply:
         written = [
