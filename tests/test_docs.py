@@ -12,6 +12,7 @@ from tidings.domain.events import EventType
 from tidings.gateway.http.problems import _FIELD_CODES, _FRAMEWORK
 from tidings.protocol.closing import Close
 from tidings.protocol.frames import TYPES
+from tidings.protocol.server_frames import ServerFrame
 from tidings.settings import PREFIX, Settings
 
 BESIDE = ("tests/conformance/README.md", "web/client/README.md")
@@ -57,6 +58,7 @@ def test_every_type_of_event_and_frame_is_in_the_protocol() -> None:
     table = rows("docs/protocol.md")
     assert {event.value for event in EventType} <= table.keys()
     assert set(TYPES) <= table.keys()
+    assert {frame.__struct_config__.tag for frame in ServerFrame.__args__} <= table.keys()
 
 
 def test_the_close_codes_are_those_of_the_protocol() -> None:

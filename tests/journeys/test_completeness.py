@@ -82,7 +82,7 @@ def test_a_client_that_lacks_something_reports_it_and_the_server_counts_it(
 ) -> None:
     async def scenario() -> None:
         (ana,) = await add_users(server, "ana")
-        core, _ = await run_of(ana, forgets="tool_completed")
+        core, _ = await run_of(ana, forgets="agent_thinking")
         assert core.mismatches == 1
         assert await counted(server) == 1
 

@@ -42,7 +42,7 @@ export class ClientCore {
     /** Follow a stream from a cursor, `0` (its start) or `live` (its end); again, to go elsewhere. */
     follow(stream, cursor = "0") {
         const begun = reading(cursor);
-        begun.asked = this.#isConnected && begun.last === null;
+        begun.asked = this.#isConnected;
         this.#streams.set(stream, begun);
         return { type: "subscribe", stream, cursor };
     }
@@ -168,7 +168,7 @@ export class ClientCore {
         for (const [stream, reading] of this.#streams) {
             reading.received = reading.unackedEvents = reading.unackedBytes = 0;
             reading.resubscribed = false;
-            reading.asked = !reading.offered && reading.last === null;
+            reading.asked = !reading.offered;
             if (!reading.offered)
                 happenings.push(this.#subscribe(stream));
         }
