@@ -50,12 +50,12 @@ class DirectDatabase:
 class Shown:
     """A stream as the person before the device sees it: how far, and the cursor kept with it.
 
-    `after` is None until the first event tells where the stream began; `low` is the least that it
-    may be.
+    `after` is None until the server tells where the stream begins; `whole` is whether it was asked
+    for from the start of what is kept.
     """
 
     after: int | None
-    low: int = 0
+    whole: bool = False
     cursor: str | None = None
 
 
@@ -157,7 +157,7 @@ class SteppedDevice:
     def follow(self, stream: str) -> None:
         """Follow a stream from the start of what is kept, whatever was shown of it before."""
         self.crossed.add(stream)
-        self.shown[stream] = Shown(None, self.database.floor(stream) - 1)
+        self.shown[stream] = Shown(None, whole=True)
         self.say(self.core.follow(stream, FROM_START))
 
     def reload(self, stream: str) -> None:
@@ -284,7 +284,6 @@ class SteppedDevice:
             shown = self.shown[event.stream] = Shown(None)
         place = f"{self.name} {event.stream} {event.first}..{event.offset}"
         if shown.after is None:
-            assert event.first > shown.low, f"{place}: before the start"
             self._begin(event.stream, shown, event.first - 1)
         assert event.first == (shown.after or 0) + 1, f"{place}: applied after {shown.after}"
         kept = self.books.committed.get(event.event_id)
@@ -298,6 +297,9 @@ class SteppedDevice:
 
     def _begin(self, stream: str, shown: Shown, after: int) -> None:
         """Take note where a stream, followed from its start, began."""
+        floor = self.database.floor(stream)
+        begins = f"{self.name} {stream}: begins after {after}, and the store with {floor}"
+        assert not shown.whole or after < floor or self._may_be_late(stream), begins
         shown.after = after
         self.history.began(stream, after)
 
