@@ -31,6 +31,8 @@ from tidings.router.reads import Reads
 from tidings.storage.warm.port import T, Work
 
 TOKEN_SECONDS = 600.0
+SMALL_WINDOW = {"events": 16, "bytes": 16 * 1024}
+"""Of every other device, so that windows are full often."""
 
 
 class DirectDatabase:
@@ -92,7 +94,10 @@ class SteppedDevice:
         self.link, self.greeted = self.server.connect(), False
         self.crossed.clear()
         self.link.born, self.link.failed = self.books.rewinds, self.database.failed
-        self.link.up.append(self.core.hello(token=self._token()).decode())
+        hello = msgspec.json.decode(self.core.hello(token=self._token()))
+        if self.name.endswith("1"):
+            hello["window"] = SMALL_WINDOW
+        self.link.up.append(said(hello))
 
     def disconnect(self, down: int = 0, up: int = 0) -> None:
         """Be cut off after so many of the messages on the way have arrived."""
