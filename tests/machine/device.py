@@ -1,5 +1,6 @@
 """A client of the machine: the real client core, what it applied, and what it must never see."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +79,7 @@ class SteppedDevice:
     stalled: bool = False
     receipts: dict[str, Receipt] = field(default_factory=dict)
     nonsense: set[str] = field(default_factory=set)
-    crossed: set[str] = field(default_factory=set)
+    crossed: Counter[str] = field(default_factory=Counter)
     resets: int = 0
     gaps: int = 0
     closes: list[int] = field(default_factory=list)
@@ -161,13 +162,13 @@ class SteppedDevice:
 
     def follow(self, stream: str) -> None:
         """Follow a stream from the start of what is kept, whatever was shown of it before."""
-        self.crossed.add(stream)
+        self.crossed[stream] += 1
         self.shown[stream] = Shown(None, whole=True)
         self.say(self.core.follow(stream, FROM_START))
 
     def reload(self, stream: str) -> None:
         """Show the stream's snapshot and go on from its cursor."""
-        self.crossed.add(stream)
+        self.crossed[stream] += 1
         kind, _, name = stream.partition(":")
         if kind != "thread" or stream not in self.books.heads:
             self.follow(stream)
@@ -240,7 +241,9 @@ class SteppedDevice:
         asked = msgspec.json.decode(reply)
         if asked["type"] == "subscribe" and self.core.streams[asked["stream"]].resubscribed:
             started = asked["cursor"] == FROM_START and self.database.floor(asked["stream"]) > 1
-            self.gaps += not started
+            # One place, another and the first again at once: the answers cannot be told apart.
+            again = self.crossed[asked["stream"]] >= 3
+            self.gaps += not (started or again)
 
     def _greet(self, greeted: Greeted) -> None:
         self.greeted = True
@@ -272,7 +275,7 @@ class SteppedDevice:
             "not_found": stream not in self.books.heads,
             "deleted": stream not in self.books.heads,
         }
-        caused["retention"] |= stream in self.crossed  # perhaps it is of what it followed before
+        caused["retention"] |= self.crossed[stream] > 0  # perhaps it is of what it followed before
         late = self._may_be_late(stream)  # said of what the store was before
         assert late or caused.get(why), (
             f"{self.name} {stream}: told {why} at {shown}, without a cause"
