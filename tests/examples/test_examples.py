@@ -19,8 +19,9 @@ def test_an_example_is_short(path: Path) -> None:
 
 
 def test_there_are_no_other_examples() -> None:
-    """Each has its test, here or in test_own_client.py."""
+    """Each has its test, here, in test_own_client.py, or in journeys/test_asking_back.py."""
     assert [path.name for path in EXAMPLES] == [
+        "asking_agent.py",
         "own_agent.py",
         "own_client.py",
         "own_tool.py",
