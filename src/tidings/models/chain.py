@@ -244,7 +244,7 @@ class Chain:
                 raise
             finally:
                 if outcome is CANCELLED:
-                    link.breaker.abandoned(passage)
+                    link.breaker.abandoned(begun, passage)
                 self._watch.model_asked(link.name, outcome, self._clock.monotonic() - begun)
             return reply
 
@@ -268,4 +268,4 @@ class Chain:
         elif blame is Blame.REQUEST:
             link.breaker.succeeded(now, passage)
         else:
-            link.breaker.abandoned(passage)
+            link.breaker.abandoned(now, passage)
