@@ -94,7 +94,8 @@ class Reader:
         await self.wire.opened
         subscribe = [{"stream": stream, "cursor": "0"}] if stream else []
         self.follow(stream or "")
-        self.wire.send({"type": "hello", "token": token, "device": "bench", "subscribe": subscribe})
+        device = f"d{id(self)}"
+        self.wire.send({"type": "hello", "token": token, "device": device, "subscribe": subscribe})
         await self.greeted
 
     def follow(self, stream: str) -> None:

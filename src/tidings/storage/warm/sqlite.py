@@ -158,12 +158,19 @@ class SqliteTransaction:
 
 
 def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None:
-    """Run each unit under its own savepoint and commit them with one sync."""
+    """Run the units and commit them with one sync; one that fails leaves the others alone.
+
+    Nearly every unit succeeds, or fails before it has changed anything. Should one fail later, all
+    begin again, each under a savepoint of its own.
+    """
     try:
         with _as_unavailable():
             connection.execute("begin immediate")
-            for unit in batch:
-                _run_unit(connection, unit)
+            if not all(_run_unit(connection, unit) for unit in batch):
+                connection.execute("rollback")
+                connection.execute("begin immediate")
+                for unit in batch:
+                    _run_alone(connection, unit)
             connection.execute("commit")
     except Unavailable as error:
         if connection.in_transaction:
@@ -172,17 +179,25 @@ def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None
             unit.error = error
 
 
-def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> None:
+def _run_alone(connection: sqlite3.Connection, unit: _Unit) -> None:
     connection.execute("savepoint unit")
-    try:
-        with _as_unavailable():
-            unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
-    except BaseException as error:
-        unit.error = error
-        if not connection.in_transaction:  # the engine gave up the whole transaction
-            raise Unavailable("storage_unavailable", "The store could not write.") from error
+    if not _run_unit(connection, unit):
         connection.execute("rollback to unit")
     connection.execute("release unit")
+
+
+def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> bool:
+    """Run a unit; return False if it failed and what it had changed is still there."""
+    unit.notes, unit.error = [], None
+    changes = connection.total_changes
+    try:
+        unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
+    except BaseException as error:
+        unit.error = _fault(error) if isinstance(error, sqlite3.OperationalError) else error
+        if not connection.in_transaction:  # the engine gave up the whole transaction
+            raise Unavailable("storage_unavailable", "The store could not write.") from error
+        return connection.total_changes == changes
+    return True
 
 
 def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
@@ -198,17 +213,24 @@ def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
 
 @contextmanager
 def _as_unavailable() -> Iterator[None]:
-    """Tell the engine's operational faults apart by what the caller can do."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise Unavailable("storage_full", "The server's disk is full.", status=507) from error
-        if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise Unavailable("storage_busy", "The store is busy; try again.") from error
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
+        fault = _fault(error)
+        if fault is error:
             raise
-        raise Unavailable("storage_unavailable", "The store cannot be used now.") from error
+        raise fault from error
+
+
+def _fault(error: sqlite3.OperationalError) -> Exception:
+    """Tell the engine's operational faults apart by what the caller can do."""
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        return Unavailable("storage_full", "The server's disk is full.", status=507)
+    if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Unavailable("storage_busy", "The store is busy; try again.")
+    if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
+        return error
+    return Unavailable("storage_unavailable", "The store cannot be used now.")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
