@@ -21,7 +21,7 @@ DATA = {"str", "int", "float", "bool", "bytes", "Mapping", "tuple", "Path"}
 BROAD_EXCEPTS = {
     "runs/worker.py": 1,
     "gateway/http/edge.py": 1,
-    "gateway/websocket.py": 1,
+    "gateway/socket.py": 1,
     "storage/warm/sqlite.py": 1,
 }
 """The worker's outer loop; the gateway's outer edge, over HTTP and over the socket; and the writer

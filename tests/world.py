@@ -130,9 +130,10 @@ async def world(
     clock: Clock | None = None,
     limits: Limits | None = None,
     model: Model | None = None,
+    hints: LocalHints | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
-    hints = LocalHints()
+    hints = hints or LocalHints()
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
         built = World(wrap(inner), hints, agents, tools, clock, limits, model)

@@ -1,9 +1,10 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -41,6 +42,7 @@ from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
@@ -62,8 +64,7 @@ class App:
     presence: Presence
     http: ASGIApp
     _database: SqliteDatabase
-    _feed: Feed
-    _worker: Worker
+    _parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
     _library: Library
     _sandbox: Sandbox
     _passwords: Passwords
@@ -84,8 +85,7 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            parts = (self._worker.run(), self._feed.run(), self.presence.run())
-            running = [tasks.create_task(part) for part in parts]
+            running = [tasks.create_task(part()) for part in self._parts]
             try:
                 yield
             finally:
@@ -124,9 +124,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids, hints = SystemClock(), UlidSource(), LocalHints()
     database = SqliteDatabase.open(folder / DATABASE_FILE, hints.publish)
-    metrics, passwords = Metrics(), Passwords()
-    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
-    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    metrics, passwords = _metrics(hints), Passwords()
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
@@ -158,6 +156,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         reports=reports,
         readiness=readiness,
         sockets=sockets,
+        presence=presence,
+        feed=feed,
+        positions=positions,
         metrics=metrics,
         clock=clock,
         ids=ids,
@@ -171,14 +172,21 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         presence,
         create_app(services),
         database,
-        feed,
-        worker,
+        (worker.run, feed.run, presence.run),
         library,
         sandbox,
         passwords,
         clock,
         ids,
     )
+
+
+def _metrics(hints: Hints) -> Metrics:
+    """Return metrics that count what is announced."""
+    metrics = Metrics()
+    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
+    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    return metrics
 
 
 def _model(settings: Settings) -> Model:

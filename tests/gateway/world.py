@@ -15,8 +15,11 @@ import uvicorn
 
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
+from tidings.events.feed import Feed
 from tidings.events.log import open_store
+from tidings.events.positions import Positions
 from tidings.gateway.http.app import create_app
+from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
@@ -26,7 +29,7 @@ from tidings.identity.tokens import AccessTokens
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import MemoryTickets
+from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 
@@ -120,6 +123,7 @@ def running(folder: Path) -> Iterator[World]:
     identity = Identity(database, AccessTokens(KEY), passwords, tickets, clock, ids)
     readiness = Readiness((database_probe(database),), clock)
     files, reports = MemoryFiles(), MemoryReports()
+    positions = Positions(database, clock)
     agents = {"analysis": None}
     services = Services(
         identity=identity,
@@ -129,6 +133,9 @@ def running(folder: Path) -> Iterator[World]:
         reports=reports,
         readiness=readiness,
         sockets=greet_and_close,
+        presence=Presence(identity, positions),
+        feed=Feed(database, LocalHints()),
+        positions=positions,
         metrics=Metrics(),
         clock=clock,
         ids=ids,

@@ -44,7 +44,7 @@ class ServerProcess:
 
     def __init__(self, data_dir: Path, program: Path | None = None) -> None:
         self.data_dir = data_dir
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.extra: dict[str, str] = {}
         self._command = [str(program)] if program else ["-m", "tidings", "serve"]
@@ -222,7 +222,7 @@ def _is_nested(events: list[dict[str, Any]]) -> bool:
     return not open_agents
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

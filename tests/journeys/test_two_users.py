@@ -41,6 +41,8 @@ NOTHING = Things(
 )
 """Ids that never were."""
 
+NO_PROOF = {"count": 0, "digest": "00000000"}
+
 
 def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
     """Return, for every type of frame, each way in which it can name a thing."""
@@ -73,11 +75,14 @@ def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
         ],
         "auth": [],
         "pong": [{"n": 1}],
+        "mismatch": [
+            {"stream": streams[0], "run_id": things.run, "expected": NO_PROOF, "got": NO_PROOF}
+        ],
     }
 
 
 REFUSED = {"start_agent", "user_message", "chat", "stop_agent", "subscribe"}
-SILENT = {"unsubscribe", "ack", "pong"}
+SILENT = {"unsubscribe", "ack", "pong", "mismatch"}
 IDENTITY = {"hello", "auth"}
 """Hello says what became of each stream; auth cannot change whose socket it is."""
 

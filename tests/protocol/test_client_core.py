@@ -12,7 +12,7 @@ from tidings.domain.commands import Chat, ChatPayload
 from tidings.domain.cursors import Cursor
 from tidings.domain.events import Event
 from tidings.protocol import frames
-from tidings.protocol.client import Answered, Apply, ClientCore, GapError, Reading, Reply
+from tidings.protocol.client import Answered, Apply, ClientCore, GapError, Greeted, Reading, Reply
 
 STREAM = "thread:t1"
 
@@ -113,3 +113,19 @@ def test_a_hello_that_resumes_as_many_streams_as_may_be_followed_is_short_enough
         cursor = Cursor("k3f9ab", 10**6, f"{n:08d}")
         core.streams[f"thread:t_{n:026d}"] = Reading(cursor)
     assert len(core.hello(token="x" * 1024)) <= frames.FIRST_FRAME_BYTES_MAX
+
+
+def test_a_stream_followed_between_hello_and_greeting_is_subscribed_then() -> None:
+    core = ClientCore("d1")
+    core.follow("thread:t_1")
+    core.hello(token="t")
+    core.follow("thread:t_2")
+    greeting = {
+        "type": "connection_established",
+        "streams": [{"stream": "thread:t_1", "ok": True, "from": 1, "head": 0}],
+    }
+    greeted, reply = core.receive(msgspec.json.encode(greeting))
+    assert isinstance(greeted, Greeted)
+    assert isinstance(reply, Reply)
+    said = {"type": "subscribe", "stream": "thread:t_2", "cursor": "0"}
+    assert msgspec.json.decode(reply.message) == said

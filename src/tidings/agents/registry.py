@@ -13,7 +13,7 @@ Agent = Callable[[RunContext], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Registered:
     """A registered agent, and the line that says what it does."""
 
     name: str
@@ -25,17 +25,17 @@ class AgentRegistry(Mapping[str, Agent]):
     """The agents of this server."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Registered] = {}
 
     def register(self, name: str, description: str, agent: Agent) -> None:
         """Make an agent known by a name; a later one of the same name takes its place."""
-        self._entries[name] = Entry(name, description, agent)
+        self._entries[name] = Registered(name, description, agent)
 
     def names(self) -> tuple[str, ...]:
         """Return the known names, sorted."""
         return tuple(sorted(self._entries))
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[Registered, ...]:
         """Return the known agents with their descriptions, sorted by name."""
         return tuple(self._entries[name] for name in self.names())
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from tidings.app import App, build
 from tidings.cli import logs
 from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
+from tidings.gateway.wire import BoundedHttp, BoundedWebSocket
 from tidings.protocol.frames import FRAME_BYTES_MAX
 from tidings.settings import Settings, load
 
@@ -81,26 +83,29 @@ async def _serve(
         await app.close()
 
 
+def configured(http: ASGIApp, frame_bytes: int = FRAME_BYTES_MAX) -> uvicorn.Config:
+    """Return how HTTP and sockets are spoken; `frame_bytes` is the longest message taken."""
+    return uvicorn.Config(
+        http,
+        http=BoundedHttp,
+        ws=BoundedWebSocket,
+        ws_max_size=frame_bytes,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
 class HttpServer(uvicorn.Server):
     """Uvicorn, which says when it is ready and lets clients go before it stops."""
 
     def __init__(self, app: App, settings: Settings, listening: socket.socket) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app.http,
-                http="httptools",
-                ws="websockets-sansio",
-                ws_max_size=FRAME_BYTES_MAX,
-                ws_per_message_deflate=False,
-                ws_ping_interval=None,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-        )
+        super().__init__(configured(app.http))
         self._app = app
         self._address_file = settings.data_dir / ADDRESS_FILE
         host, port = listening.getsockname()[:2]

@@ -28,13 +28,15 @@ from tidings.protocol.client import (
     Reply,
     Told,
 )
-from tidings.protocol.closing import Close, Verdict, verdict
+from tidings.protocol.closing import Close, Next, after_close
+from tidings.protocol.connection import PING_SPREAD
 from tidings.protocol.frames import Auth
 
 ACK_SECONDS = 0.2
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0
+SILENCE_SECONDS = 30.0
 FIRST_SECONDS = 5.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _RETRY_AFTER = re.compile(r"retry_after_ms=(\d{1,7})")
@@ -88,6 +90,7 @@ class Session:
         self._begun = clock()
         self._failures = 0
         self._greeted_at = float("inf")
+        self._silence = SILENCE_SECONDS
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -186,16 +189,22 @@ class Session:
 
         Raises:
             ConnectionClosed: it was closed, by either side.
+            TimeoutError: nothing came for longer than a living server is silent.
         """
         self._next = None
         acking = self._tasks.create_task(self._acknowledge(socket))
         try:
             await socket.send(self.core.hello(token=await self._token()).decode())
             while True:
-                for happening in self.core.receive(await socket.recv()):
+                async with asyncio.timeout(self._silence):
+                    message = await socket.recv()
+                for happening in self.core.receive(message):
                     await self._take(socket, happening)
         except GapError:
             await socket.close(Close.GAP)
+        except TimeoutError:
+            socket.transport.abort()  # there is nobody to say goodbye to
+            raise
         finally:
             self._socket = None
             acking.cancel()
@@ -221,6 +230,7 @@ class Session:
     async def _begin(self, socket: ClientConnection, greeted: Greeted) -> None:
         """Go on where the last connection ended: with what the server has not answered."""
         self._socket, self._known, self._greeted_at = socket, True, self._clock()
+        self._silence = _longest_silence(greeted.frame)
         for status in greeted.refused:
             self._applied.put_nowait(_reset(status["stream"], status["code"]))
         for message in self.core.unanswered():
@@ -270,6 +280,13 @@ async def _try_send(socket: ClientConnection, message: bytes) -> None:
         return
 
 
+def _longest_silence(greeting: dict[str, Any]) -> float:
+    """Return after how many seconds without a frame the server is gone; it pings before that."""
+    heartbeat = greeting.get("heartbeat", {})
+    interval = float(heartbeat.get("interval_seconds", SILENCE_SECONDS))
+    return (1 + PING_SPREAD) * interval + float(heartbeat.get("timeout_seconds", 0.0))
+
+
 def _reset(stream: str, why: str) -> TidingsError:
     return Conflict("stream_reset", f"{stream} cannot go on ({why}); begin from its snapshot.")
 
@@ -279,7 +296,7 @@ def _final(closed: ConnectionClosed) -> TidingsError | None:
     code = closed.rcvd.code if closed.rcvd else 0
     if code == Close.AUTH_FAILED:
         return Unauthenticated("auth_failed", "The server does not know you; get a fresh token.")
-    if code != Close.NORMAL and verdict(code) is Verdict.STOP:
+    if code != Close.NORMAL and after_close(code) is Next.STOP:
         return Forbidden("closed_by_server", f"The server closed the connection for good ({code}).")
     return None
 

@@ -34,5 +34,6 @@ def parse_cursor(text: str) -> Cursor:
     """
     match = _CURSOR.fullmatch(text)
     if match is None:
-        raise InvalidInput("cursor_invalid", "This cursor is not one that the server gave.")
+        message = "This cursor is not one that the server gave."
+        raise InvalidInput("cursor_invalid", message, status=400)
     return Cursor(match[1], int(match[2]), match[3])

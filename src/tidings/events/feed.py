@@ -3,11 +3,12 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
+from itertools import accumulate
 
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import NotFound, Unavailable
 from tidings.events import log
-from tidings.events.log import Appended, Place
+from tidings.events.log import Appended, Place, Removed
 from tidings.events.ranges import Entry, joined
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database
@@ -15,6 +16,7 @@ from tidings.storage.warm.port import Database
 TAIL_ENTRIES_MAX = 512
 TAIL_BYTES_MAX = 1024 * 1024
 READ_ENTRIES_MAX = 256
+READ_BYTES_MAX = 1024 * 1024
 POLL_SECONDS = 1.0
 POLL_STREAMS_MAX = 500
 
@@ -24,6 +26,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.head = 0
+        self.removed = False
         self.followers: set[Follower] = set()
         self._entries: deque[Entry] = deque()
         self._bytes = 0
@@ -48,6 +51,12 @@ class Tail:
             self.head = head
             for follower in self.followers:
                 follower.wake()
+
+    def remove(self) -> None:
+        """Wake the followers to hear that there is no such stream any more."""
+        self.removed = True
+        for follower in self.followers:
+            follower.wake()
 
     @property
     def newest(self) -> int:
@@ -84,13 +93,20 @@ class Follower:
 
     @property
     def behind(self) -> bool:
-        """Whether the stream is known to hold more than was read."""
-        return self._feed.head(self.stream) > self.after
+        """Whether a read has something to tell: more entries, or that the stream is no more."""
+        return self._feed.has_news(self.stream, self.after)
 
-    async def read(self, limit: int = READ_ENTRIES_MAX) -> list[Entry]:
-        """Return the entries that follow the place and move it behind them."""
+    async def read(
+        self, limit: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
+    ) -> list[Entry]:
+        """Return the entries that follow the place and move it behind them.
+
+        One entry comes however long it is; what would go beyond `bytes_max` comes the next time.
+        """
         limit = min(limit, READ_ENTRIES_MAX)
         entries = await self._feed.read(self.context, self.stream, self.after, limit)
+        sizes = accumulate(len(entry.frame) for entry in entries)
+        entries = entries[: max(1, sum(size <= bytes_max for size in sizes))]
         if entries:
             if entries[0].first != self.after + 1:
                 raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")
@@ -110,6 +126,7 @@ class Feed:
         self._tails: defaultdict[str, Tail] = defaultdict(Tail)
         self._reading: dict[tuple[str, str, int, int], asyncio.Future[list[Entry]]] = {}
         hints.listen(Appended, self._on_appended)
+        hints.listen(Removed, self._on_removed)
 
     async def follow(
         self, context: UserContext, stream: str, position: str, wake: Callable[[], None]
@@ -135,8 +152,14 @@ class Feed:
 
         Readers of the same page of the log at the same time share one reading of it. Pieces of an
         answer that come from the log are joined.
+
+        Raises:
+            NotFound: there is no such stream any more.
+            Conflict: `cursor_trimmed`: what follows is no longer kept.
         """
         tail = self._tails.get(stream)
+        if tail is not None and tail.removed:
+            raise NotFound
         entries = tail.after(after, limit) if tail else None
         if entries is not None:
             return entries
@@ -156,6 +179,11 @@ class Feed:
         finally:
             reading.cancel()  # after a failure: those who waited read for themselves
             del self._reading[page]
+
+    def has_news(self, stream: str, after: int) -> bool:
+        """Return whether a stream is known to have grown beyond an offset, or to be no more."""
+        tail = self._tails.get(stream)
+        return tail is not None and (tail.head > after or tail.removed)
 
     def head(self, stream: str) -> int:
         """Return the newest offset heard of."""
@@ -184,9 +212,19 @@ class Feed:
             heads = await self._database.read(lambda tx: log.heads(tx, streams))
         except Unavailable:
             return  # the next poll will tell
-        for stream, head in heads:
-            if stream in self._tails:
-                self._tails[stream].saw(head)
+        found = dict(heads)
+        for stream in streams:
+            if (tail := self._tails.get(stream)) is None:
+                continue
+            if stream in found:
+                tail.saw(found[stream])
+            elif tail.head:
+                tail.remove()
+
+    def _on_removed(self, note: Removed) -> None:
+        tail = self._tails.get(note.stream)
+        if tail is not None:
+            tail.remove()
 
     def _on_appended(self, note: Appended) -> None:
         tail = self._tails.get(note.stream)

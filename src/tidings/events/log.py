@@ -8,7 +8,7 @@ import msgspec
 from tidings.domain.context import UserContext
 from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict, NotFound
-from tidings.domain.events import Draft, Event, thread_stream
+from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
 from tidings.events import ranges
 from tidings.events.ranges import Entry
@@ -26,6 +26,12 @@ class Appended(msgspec.Struct, frozen=True):
 
     stream: str
     entries: list[Entry]
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """A note for followers: this stream is no more."""
+
+    stream: str
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -107,7 +113,7 @@ async def read_after(
         NotFound: the user has no such stream.
         Conflict: `cursor_trimmed`: what follows is no longer kept.
     """
-    (first,) = await fetch_owned(tx, context, Kind.STREAM, stream, "first_offset")
+    _, _, first = await _bounds(tx, context, stream)
     if after < first - 1:
         raise _trimmed()
     rows = await tx.execute(
@@ -146,9 +152,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
         Conflict: `cursor_diverged`: the store's history differs from what the client has seen;
             `cursor_trimmed`: the client is older than what is retained. Take a snapshot.
     """
-    epoch, head, first = await fetch_owned(
-        tx, context, Kind.STREAM, stream, "epoch, head, first_offset"
-    )
+    epoch, head, first = await _bounds(tx, context, stream)
     if position == FROM_HEAD:
         return Place(epoch, head, head)
     if position == FROM_START:
@@ -160,12 +164,34 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
     return Place(epoch, cursor.offset, head)
 
 
+async def _bounds(tx: Transaction, context: UserContext, stream: str) -> tuple[str, int, int]:
+    """Return a stream's epoch, head and first offset; a user's own stream is always there."""
+    try:
+        epoch, head, first = await fetch_owned(
+            tx, context, Kind.STREAM, stream, "epoch, head, first_offset"
+        )
+    except NotFound:
+        if stream != user_stream(context.user_id):
+            raise
+        ((epoch,),) = await tx.execute("select epoch from store")
+        return epoch, 0, 1
+    return epoch, head, first
+
+
 async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> str:
     """Return the cursor of a client that has applied everything up to `offset`."""
     rows = await tx.execute(
         'select event_id from events where stream = ? and "offset" = ?', stream, offset
     )
     return str(cursor_of(epoch, offset, rows[0][0])) if rows else FROM_START
+
+
+async def remove_stream(tx: Transaction, stream: str) -> None:
+    """Remove a stream with everything in it; who may do that, the caller has made sure."""
+    await tx.execute("delete from events where stream = ?", stream)
+    await tx.execute("delete from positions where stream = ?", stream)
+    await tx.execute("delete from streams where stream = ?", stream)
+    tx.announce(Removed(stream))
 
 
 async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ class Positions:
         self._fresh: dict[tuple[str, str, str], int] = {}
 
     def acknowledge(self, context: UserContext, device: str, positions: dict[str, int]) -> None:
-        """Take note; a lower offset than before changes nothing."""
+        """Take note; a lower offset than before, or one that is not there, changes nothing."""
         for stream, offset in positions.items():
             key = (context.user_id, device, stream)
             self._fresh[key] = max(offset, self._fresh.get(key, 0))
@@ -29,10 +29,15 @@ class Positions:
         async def work(tx: Transaction) -> None:
             await tx.execute_many(
                 'insert into positions (user_id, device, stream, "offset", acknowledged_at)'
-                " values (?, ?, ?, ?, ?) on conflict (user_id, device, stream) do update"
+                " select ?, ?, ?, ?, ? where exists"
+                " (select 1 from streams where stream = ? and user_id = ? and head >= ?)"
+                " on conflict (user_id, device, stream) do update"
                 ' set "offset" = excluded."offset", acknowledged_at = excluded.acknowledged_at'
                 ' where excluded."offset" > positions."offset"',
-                [(*key, offset, now) for key, offset in fresh.items()],
+                [
+                    (user_id, device, stream, offset, now, stream, user_id, offset)
+                    for (user_id, device, stream), offset in fresh.items()
+                ],
             )
 
         await self._database.write(work)

@@ -14,8 +14,8 @@ from tidings.protocol.closing import Close
 
 TICK_SECONDS = 1.0
 SESSION_CHECK_TICKS = 2
-ADMISSIONS_PER_SECOND = 500
-ADMISSIONS_AT_ONCE = 1_000
+ADMISSIONS_PER_SECOND_MAX = 500
+ADMISSIONS_AT_ONCE_MAX = 1_000
 DRAIN_WINDOW_MS_MIN = 1_000
 DRAIN_SECONDS = 4.0
 """How long a client may stay after the time in which it was asked to leave."""
@@ -52,10 +52,13 @@ class Listener(Protocol):
 class Presence:
     """The open connections of this process."""
 
-    def __init__(self, identity: Identity, positions: Positions) -> None:
+    def __init__(
+        self, identity: Identity, positions: Positions, tick_seconds: float = TICK_SECONDS
+    ) -> None:
         self.draining = False
         self._identity = identity
         self._positions = positions
+        self._tick_seconds = tick_seconds
         self._listeners: set[Listener] = set()
         self._left = asyncio.Event()
 
@@ -87,7 +90,7 @@ class Presence:
         """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions."""
         ticks = 0
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._tick_seconds)
             ticks += 1
             if ticks % SESSION_CHECK_TICKS == 0:
                 await self._end_dead_sessions()
@@ -104,7 +107,7 @@ class Presence:
         Delivery goes on meanwhile, so that a client can be elsewhere before it leaves.
         """
         self.draining = True
-        within_ms = max(DRAIN_WINDOW_MS_MIN, 1000 * len(self) // ADMISSIONS_PER_SECOND)
+        within_ms = max(DRAIN_WINDOW_MS_MIN, 1000 * len(self) // ADMISSIONS_PER_SECOND_MAX)
         for listener in list(self._listeners):
             listener.drain(within_ms)
         await self._all_left(within_ms / 1000 + DRAIN_SECONDS)

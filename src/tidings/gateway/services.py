@@ -8,6 +8,9 @@ from starlette.types import ASGIApp
 
 from tidings.domain.context import UserContext
 from tidings.domain.ports import Clock, IdSource
+from tidings.events.feed import Feed
+from tidings.events.positions import Positions
+from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.identity.service import Identity
@@ -63,6 +66,9 @@ class Services:
     reports: ReportShelf
     readiness: Readiness
     sockets: ASGIApp
+    presence: Presence
+    feed: Feed
+    positions: Positions
     metrics: Metrics
     clock: Clock
     ids: IdSource

@@ -22,8 +22,8 @@ from tidings.protocol.frames import ECHO_CHARACTERS_MAX, SUBSCRIPTIONS_MAX, Mism
 from tidings.protocol.server_frames import StreamStatus, not_followed
 from tidings.router.accept import Router
 
-SEND_SECONDS_MAX = 30.0
 READ_EVENTS = 128
+CLOSE_SECONDS = 1.0
 SOCKETS_PER_USER_MAX = 100
 
 _log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Socket:
     def tick(self) -> None:
         """Hear that about a second has passed."""
         since = self._sending_since
-        if since is not None and self._now() - since > SEND_SECONDS_MAX:
+        if since is not None and self._now() - since > self._backend.pace.send:
             self.leave(Close.SLOW, "the client does not read")
         self._ticked.set()
 
@@ -130,7 +130,7 @@ class Socket:
                     self._unfollow(stream)
                 case rules.Remember(device, positions):
                     self._backend.positions.acknowledge(self._user, device, positions)
-                case rules.Report(mismatch):
+                case rules.Miscounted(mismatch):
                     self._count(mismatch)
                 case _:
                     await self.carry(await self._report(effect))
@@ -272,7 +272,7 @@ class Socket:
         entries: list[Entry] = []
         if credit > 0 and follower.behind:
             try:
-                entries = await follower.read(min(credit, READ_EVENTS))
+                entries = await follower.read(min(credit, READ_EVENTS), self.connection.flow.room())
             except (Conflict, NotFound) as error:
                 self._unfollow(stream)
                 await self.carry(self.connection.ended(stream, error))
@@ -304,10 +304,12 @@ class Socket:
         self._sending_since = None
 
     async def close(self, code: Close, reason: str) -> None:
-        """Close the socket; if the other side was faster, so be it."""
+        """Close the socket; if the other side was faster, or does not read, so be it."""
+        message = {"type": "websocket.close", "code": int(code), "reason": reason[:120]}
         try:
-            await self._send({"type": "websocket.close", "code": int(code), "reason": reason[:120]})
-        except (RuntimeError, OSError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send(message)
+        except (RuntimeError, OSError, TimeoutError):
             return
 
     @property

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from tidings.domain.ports import IdSource
-from tidings.gateway.presence import ADMISSIONS_AT_ONCE, ADMISSIONS_PER_SECOND, Presence
+from tidings.gateway.presence import ADMISSIONS_AT_ONCE_MAX, ADMISSIONS_PER_SECOND_MAX, Presence
 from tidings.gateway.socket import Backend, Receive, Scope, SendMessage, Socket
 from tidings.identity.rates import RateLimit
 from tidings.protocol.closing import Close
@@ -22,8 +22,8 @@ class Sockets:
         self._presence = presence
         self._ids = ids
         self._origins = origins
-        seconds = ADMISSIONS_AT_ONCE / ADMISSIONS_PER_SECOND
-        self._admissions = RateLimit(ADMISSIONS_AT_ONCE, seconds, backend.clock)
+        seconds = ADMISSIONS_AT_ONCE_MAX / ADMISSIONS_PER_SECOND_MAX
+        self._admissions = RateLimit(ADMISSIONS_AT_ONCE_MAX, seconds, backend.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         """Carry one connection from its upgrade to its close."""

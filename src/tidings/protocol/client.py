@@ -173,7 +173,7 @@ class ClientCore:
             return self._event(raw)
         match frame.get("type"):
             case "connection_established":
-                return [self._greeted(frame)]
+                return self._greeted(frame)
             case "ping":
                 return [Reply(msgspec.json.encode(frames.Pong(n=frame["n"])))]
             case "accepted":
@@ -190,14 +190,18 @@ class ClientCore:
             case _:
                 return [Told(frame)]
 
-    def _greeted(self, frame: dict[str, Any]) -> Greeted:
+    def _greeted(self, frame: dict[str, Any]) -> list[Happening]:
+        """Take what became of each stream; those followed since the hello are subscribed now."""
         statuses = frame.get("streams", ())
+        later = self.streams.keys() - {status["stream"] for status in statuses}
         for status in statuses:
             if not status["ok"]:
                 self.streams.pop(status["stream"], None)
             elif reading := self.streams.get(status["stream"]):
                 reading.after = status["from"] - 1
-        return Greeted(frame, tuple(status for status in statuses if not status["ok"]))
+        refused = tuple(status for status in statuses if not status["ok"])
+        subscribing = [Reply(self._subscribe(stream)) for stream in self.streams if stream in later]
+        return [Greeted(frame, refused), *subscribing]
 
     def _accepted(self, receipt: Receipt) -> Answered:
         """Take a receipt; from now on the command's thread is followed, over cuts as well."""
@@ -250,8 +254,11 @@ class ClientCore:
         if reading.resubscribed:
             raise GapError(stream)
         reading.resubscribed = True
-        again = frames.Subscribe(stream=stream, cursor=reading.position)
-        return [Reply(msgspec.json.encode(again))]
+        return [Reply(self._subscribe(stream))]
+
+    def _subscribe(self, stream: str) -> bytes:
+        again = frames.Subscribe(stream=stream, cursor=self.streams[stream].position)
+        return msgspec.json.encode(again)
 
 
 class GapError(Exception):

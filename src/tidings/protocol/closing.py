@@ -27,7 +27,7 @@ class Close(IntEnum):
     ABUSE = 4429
 
 
-class Verdict(StrEnum):
+class Next(StrEnum):
     """What a client does after a close."""
 
     RESUME = "resume"
@@ -35,8 +35,8 @@ class Verdict(StrEnum):
     STOP = "stop"
 
 
-def verdict(code: int) -> Verdict:
+def after_close(code: int) -> Next:
     """Return what a client does after a close with this code, known to it or not."""
     if code in {Close.NORMAL, 1003, 1007, 1009} or 4400 <= code < 4500:  # noqa: PLR2004
-        return Verdict.STOP
-    return Verdict.ACT if 4200 <= code < 4300 else Verdict.RESUME  # noqa: PLR2004
+        return Next.STOP
+    return Next.ACT if 4200 <= code < 4300 else Next.RESUME  # noqa: PLR2004

@@ -35,6 +35,7 @@ PING_SECONDS = 20.0
 PING_SPREAD = 0.1
 PONG_SECONDS = 10.0
 ACK_STALL_SECONDS = 30.0
+SEND_SECONDS_MAX = 30.0
 EXPIRY_WARNING_SECONDS = 60.0
 EXPIRY_GRACE_SECONDS = 25.0
 ERRORS_PER_MINUTE_MAX = 10
@@ -49,6 +50,7 @@ class Pace:
     ping: float = PING_SECONDS
     pong: float = PONG_SECONDS
     ack_stall: float = ACK_STALL_SECONDS
+    send: float = SEND_SECONDS_MAX
     expiry_warning: float = EXPIRY_WARNING_SECONDS
     expiry_grace: float = EXPIRY_GRACE_SECONDS
 
@@ -115,13 +117,13 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Miscounted:
     """Count and log that a run did not reach this client whole."""
 
     mismatch: Mismatch
 
 
-Effect = Send | CloseWith | Authenticate | Carry | Follow | Leave | Remember | Report
+Effect = Send | CloseWith | Authenticate | Carry | Follow | Leave | Remember | Miscounted
 
 
 class Connection:
@@ -222,7 +224,7 @@ class Connection:
             case Auth():
                 return [Authenticate(frame.ticket, frame.token)]
             case Mismatch():
-                return [Report(frame)]
+                return [Miscounted(frame)]
             case Pong():
                 return []
             case _:

@@ -62,6 +62,10 @@ class Flow:
             return self.window.events
         return self.window.events - self._events if self._bytes < self.window.bytes else 0
 
+    def room(self) -> int:
+        """Return how many bytes of events may be sent now; one event may always go beyond it."""
+        return self.window.bytes - (self._bytes if self.acknowledged else 0)
+
     def send(self, stream: str, sizes: list[tuple[int, int]], now: float) -> None:
         """Take note of what goes out: offsets with their sizes in bytes."""
         sent = self._sent[stream]

@@ -88,14 +88,11 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
     rows = await tx.execute("select state from runs where thread_id = ?", thread_id)
     if any(state != "ended" for (state,) in rows):
         raise Conflict("thread_busy", "Stop the thread's run before you delete the thread.")
-    stream = thread_stream(thread_id)
     runs = "(select run_id from runs where thread_id = ?)"
     await tx.execute(f"delete from steps where run_id in {runs}", thread_id)  # noqa: S608
     await tx.execute(f"delete from reports where run_id in {runs}", thread_id)  # noqa: S608
     await tx.execute("delete from runs where thread_id = ?", thread_id)
-    await tx.execute("delete from events where stream = ?", stream)
-    await tx.execute("delete from positions where stream = ?", stream)
-    await tx.execute("delete from streams where stream = ?", stream)
+    await log.remove_stream(tx, thread_stream(thread_id))
     await tx.execute("delete from threads where thread_id = ?", thread_id)
 
 

@@ -11,6 +11,7 @@ from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
 RUNS_OPEN_PER_USER_MAX = 50
+LEASE_SECONDS = 15.0
 
 
 class RunQueued(msgspec.Struct, frozen=True):
@@ -41,11 +42,15 @@ class Fenced(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many runs are worked on at once, over all and for one user; how long one may take."""
+    """How many runs are worked on at once, over all and for one user; how long one may take.
+
+    A worker that does not renew its lease for `lease_seconds` has lost its runs.
+    """
 
     runs: int = 16
     runs_per_user: int = 4
     run_seconds: float = 300.0
+    lease_seconds: float = LEASE_SECONDS
 
 
 async def add(tx: Transaction, run: Run, limits: Limits) -> int:

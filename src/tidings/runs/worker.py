@@ -15,7 +15,6 @@ from tidings.runs.queue import CancelRequested, Limits, RunQueued
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
 
-LEASE_SECONDS = 15.0
 RENEW_SECONDS = 1.0
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
@@ -68,7 +67,7 @@ class Worker:
         """Take what there is to do; the overdue need no free place, for they only need an end."""
         free = max(0, self._limits.runs - len(self._executions))
         now = self.clock.now()
-        until = now + LEASE_SECONDS
+        until = now + self._limits.lease_seconds
 
         async def work(tx: Transaction) -> list[Run]:
             overdue = await queue.claim_overdue(tx, self._owner, now, until)
@@ -135,7 +134,7 @@ class Worker:
 
     async def _renewed(self) -> list[Run]:
         """Prolong the leases; return the runs that are held."""
-        until = self.clock.now() + LEASE_SECONDS
+        until = self.clock.now() + self._limits.lease_seconds
         try:
             return await self._database.write(lambda tx: queue.renew(tx, self._owner, until))
         except Unavailable:

@@ -13,6 +13,7 @@ from tidings.gateway.http import (
     routes_page,
     routes_reports,
     routes_runs,
+    routes_schema,
     routes_session,
     routes_threads,
 )
@@ -28,6 +29,7 @@ ROUTERS = (
     routes_runs.router,
     routes_reports.router,
     routes_health.router,
+    routes_schema.router,
     routes_page.router,
 )
 

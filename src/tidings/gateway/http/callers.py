@@ -26,13 +26,18 @@ async def caller(request: Request, into: Collaborators) -> UserContext:
         Unauthenticated: no token, or one that is not good.
         Problem: `ambiguous_credentials`: two tokens, whoever of them is right.
     """
+    return await into.identity.authenticate(access_token(request))
+
+
+def access_token(request: Request) -> str:
+    """Return the token that a request carries; raises as `caller` does."""
     given = request.headers.getlist("authorization")
     if len(given) > 1:
         raise Problem("ambiguous_credentials", "Send one Authorization header.", status=400)
     scheme, _, token = given[0].partition(" ") if given else ("", "", "")
     if scheme.lower() != "bearer":
         raise Unauthenticated("unauthenticated", "Send `Authorization: Bearer <access token>`.")
-    return await into.identity.authenticate(token.strip())
+    return token.strip()
 
 
 Caller = Annotated[UserContext, Depends(caller)]

@@ -2,17 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from tidings.domain.events import thread_stream
 from tidings.gateway.http.answers import Json
 from tidings.gateway.http.bodies import Body
-from tidings.gateway.http.callers import Caller, Collaborators
+from tidings.gateway.http.callers import Caller, Collaborators, access_token
+from tidings.gateway.http.event_stream import EventStream
 
 router = APIRouter(prefix="/api", tags=["threads"])
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Place = Annotated[str, Query(max_length=128)]
+Offset = Annotated[int, Field(ge=1, le=2**53)]
 
 
 class Title(Body):
@@ -63,6 +67,25 @@ async def snapshot(thread_id: str, context: Caller, into: Collaborators) -> Resp
     return Json(await into.reads.snapshot(context, thread_id))
 
 
+@router.get("/threads/{thread_id}/events", response_class=StreamingResponse)
+async def follow(
+    thread_id: str,
+    request: Request,
+    context: Caller,
+    into: Collaborators,
+    after: Place = "0",
+    last_event_id: Annotated[str | None, Header(max_length=128)] = None,
+) -> Response:
+    """Follow a thread as server-sent events; `Last-Event-ID` goes before `after`."""
+    expires_at = into.identity.expires_at(access_token(request))
+    reader = EventStream(into.presence, into.clock, context, expires_at)
+    position = after if last_event_id is None else last_event_id
+    flowing = await reader.open(into.feed, thread_stream(thread_id), position)
+    return StreamingResponse(
+        flowing, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
+
+
 @router.get("/streams/{stream}/events")
 async def events(
     stream: str,
@@ -73,3 +96,17 @@ async def events(
 ) -> Response:
     """Return events after an offset or cursor, as they stand on the wire, with the head."""
     return Json(await into.reads.events(context, stream, after, limit))
+
+
+class Applied(Body):
+    """How far a device has applied the streams."""
+
+    device: str = Field(min_length=1, max_length=64)
+    positions: dict[Annotated[str, Field(max_length=128)], Offset] = Field(max_length=64)
+
+
+@router.put("/positions", status_code=204)
+async def acknowledge(body: Applied, context: Caller, into: Collaborators) -> Response:
+    """Acknowledge events that did not come over a socket: they count as delivered."""
+    into.positions.acknowledge(context, body.device, body.positions)
+    return Response(status_code=204)

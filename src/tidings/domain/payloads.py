@@ -1,0 +1,195 @@
+"""What the payload of each type of event holds, as clients may rely on it.
+
+Events are told with plain dictionaries; these types are what the documents are made from and what
+the tests hold every event against. A client ignores fields that it does not know.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from tidings.domain.events import EventType
+from tidings.domain.facts import Fact, Table
+from tidings.domain.proof import Proof
+
+
+class MessageReceived(msgspec.Struct, frozen=True):
+    """What the user said, with the files it is about and the agent it is for."""
+
+    text: str
+    files: tuple[str, ...]
+    agent: str
+
+
+class AgentStarted(msgspec.Struct, frozen=True):
+    """What the run's agent is about to do, and until when (RFC 3339)."""
+
+    task_description: str
+    plan: list[str]
+    deadline_at: str
+
+
+class SubagentStarted(msgspec.Struct, frozen=True):
+    """An agent begins to work for another."""
+
+    task_description: str
+    parent: str
+
+
+class SubagentCompleted(msgspec.Struct, frozen=True):
+    """It has ended."""
+
+    summary: str
+    ok: bool
+
+
+class AgentThinking(msgspec.Struct, frozen=True):
+    """What is considered; `progress` is the share of the run's work, 0..1."""
+
+    reasoning: str
+    progress: float
+
+
+class ToolExecuting(msgspec.Struct, frozen=True):
+    """A call begins."""
+
+    call_id: str
+    tool: str
+    purpose: str
+    arguments: dict[str, Any]
+
+
+class CallFault(msgspec.Struct, frozen=True):
+    """Why a call failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class CallResult(msgspec.Struct, frozen=True):
+    """What a call found, bounded; a table that was cut says so."""
+
+    facts: list[Fact]
+    table: Table | None
+    notes: list[str]
+
+
+class ToolCompleted(msgspec.Struct, frozen=True):
+    """The call has ended, with a result or an error."""
+
+    call_id: str
+    tool: str
+    ok: bool
+    summary: str
+    duration_ms: float
+    result: CallResult | None = None
+    error: CallFault | None = None
+
+
+class AnswerDelta(msgspec.Struct, frozen=True):
+    """A piece of the answer; with `lengths`, several joined, of so many code points each."""
+
+    message_id: str
+    text: str
+    lengths: list[int] | None = None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something is not as it should be."""
+
+    code: str
+    message: str
+
+
+class RunUsage(msgspec.Struct, frozen=True):
+    """What the run took; `cost_usd` is null when a price is unknown."""
+
+    model_requests: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """What the run did."""
+
+    steps: int
+    tools: int
+    attempts: int
+    duration_ms: int
+
+
+class AgentCompleted(msgspec.Struct, frozen=True):
+    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in."""
+
+    status: Literal["completed", "degraded"]
+    answer: str
+    report_id: str | None
+    quality: dict[str, Any] | None
+    usage: RunUsage
+    summary: RunSummary
+    proof: Proof
+
+
+class AgentFailed(msgspec.Struct, frozen=True):
+    """The run's end, without an answer."""
+
+    code: str
+    message: str
+    retryable: bool
+    usage: RunUsage
+    summary: RunSummary
+    proof: Proof
+
+
+class AgentCancelled(msgspec.Struct, frozen=True):
+    """The run's end, because it was stopped."""
+
+    reason: Literal["user"]
+    usage: RunUsage
+    summary: RunSummary
+    proof: Proof
+
+
+class ThreadCreated(msgspec.Struct, frozen=True):
+    """A conversation began; on the user's stream."""
+
+    title: str
+
+
+class ThreadActivity(msgspec.Struct, frozen=True):
+    """A run was queued or has ended, and its thread reaches to `head`; on the user's stream."""
+
+    run_id: str
+    state: Literal["queued", "ended"]
+    head: int
+
+
+class InboxItemAdded(msgspec.Struct, frozen=True):
+    """Something waits in the inbox, for no device had it; on the user's stream."""
+
+    item_id: str
+    run_id: str
+    offset: int
+    kind: str
+    title: str
+
+
+PAYLOADS: dict[EventType, type[msgspec.Struct]] = {
+    EventType.MESSAGE_RECEIVED: MessageReceived,
+    EventType.AGENT_STARTED: AgentStarted,
+    EventType.SUBAGENT_STARTED: SubagentStarted,
+    EventType.SUBAGENT_COMPLETED: SubagentCompleted,
+    EventType.AGENT_THINKING: AgentThinking,
+    EventType.TOOL_EXECUTING: ToolExecuting,
+    EventType.TOOL_COMPLETED: ToolCompleted,
+    EventType.ANSWER_DELTA: AnswerDelta,
+    EventType.NOTICE: Notice,
+    EventType.AGENT_COMPLETED: AgentCompleted,
+    EventType.AGENT_FAILED: AgentFailed,
+    EventType.AGENT_CANCELLED: AgentCancelled,
+    EventType.THREAD_CREATED: ThreadCreated,
+    EventType.THREAD_ACTIVITY: ThreadActivity,
+    EventType.INBOX_ITEM: InboxItemAdded,
+}

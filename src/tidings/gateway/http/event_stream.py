@@ -1,0 +1,146 @@
+"""Server-sent events: one stream of the log, from a cursor, for as long as the reader stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from tidings.domain.context import UserContext
+from tidings.domain.cursors import cursor_of
+from tidings.domain.errors import Conflict, LimitExceeded, NotFound, TidingsError, Unavailable
+from tidings.domain.ports import Clock
+from tidings.events.feed import Feed, Follower
+from tidings.events.ranges import Entry
+from tidings.gateway.presence import Presence
+from tidings.gateway.socket import SOCKETS_PER_USER_MAX
+from tidings.gateway.sockets import SOCKETS_MAX
+from tidings.protocol.closing import Close
+from tidings.protocol.server_frames import (
+    RESETS,
+    Drain,
+    ErrorFrame,
+    Live,
+    Reset,
+    encode,
+    snapshot_of,
+)
+
+QUIET_TICKS_MAX = 15
+RETRY_MS = 1_000
+
+
+class _Place(msgspec.Struct):
+    """As much of an event as its cursor takes."""
+
+    epoch: str
+    offset: int
+    event_id: str
+
+
+_place = msgspec.json.Decoder(_Place)
+
+
+class EventStream:
+    """One reader of one stream. Reads the log only as fast as the reader takes it.
+
+    Every event has its cursor as `id`, which the reader sends back as `Last-Event-ID`. Beside
+    events there are `live`, `reset`, `drain` and `error`, named by `event:`.
+    """
+
+    device = None
+
+    def __init__(
+        self, presence: Presence, clock: Clock, context: UserContext, expires_at: float
+    ) -> None:
+        self.user: UserContext | None = context
+        self._presence = presence
+        self._clock = clock
+        self._context = context
+        self._expires_at = expires_at
+        self._woken = asyncio.Event()
+        self._quiet_ticks = 0
+        self._told: list[bytes] = []
+        self._over = False
+
+    async def open(self, feed: Feed, stream: str, position: str) -> AsyncIterator[bytes]:
+        """Return what to write, from this position on, until the stream ends.
+
+        Raises:
+            LimitExceeded: `too_many_connections`.
+            TidingsError: see `events.log.locate`.
+        """
+        if self._presence.draining:
+            raise Unavailable("draining", "The server is stopping; connect again in a moment.")
+        crowded = self._presence.count(self._context.user_id) >= SOCKETS_PER_USER_MAX
+        if crowded or len(self._presence) >= SOCKETS_MAX:
+            raise LimitExceeded("too_many_connections", "Close some of your connections first.")
+        follower = await feed.follow(self._context, stream, position, self._woken.set)
+        return self._flowing(follower, feed.head(stream))
+
+    def tick(self) -> None:
+        """Break the silence now and then, so that proxies and readers know that all is well."""
+        if self._clock.now() > self._expires_at:
+            self.leave(Close.TOKEN_EXPIRED, "token_expired")
+        self._quiet_ticks += 1
+        if self._quiet_ticks >= QUIET_TICKS_MAX:
+            self._tell(b": quiet\n\n")
+
+    def drain(self, within_ms: int) -> None:
+        """Tell the reader to come back, and end: it resumes from its last id."""
+        self._tell(_named("drain", encode(Drain((0, within_ms)))))
+        self._over = True
+
+    def leave(self, code: Close, reason: str) -> None:
+        """End; the reader is told why."""
+        self._tell(_named("error", encode(ErrorFrame(reason, f"Closed with {int(code)}."))))
+        self._over = True
+
+    def _tell(self, chunk: bytes) -> None:
+        self._told.append(chunk)
+        self._woken.set()
+
+    async def _flowing(self, follower: Follower, head: int) -> AsyncIterator[bytes]:
+        self._presence.enter(self)
+        try:
+            yield b"retry: %d\n\n" % RETRY_MS
+            if follower.after >= head:
+                yield _named("live", encode(Live(follower.stream, follower.after)))
+            while True:
+                self._woken.clear()
+                while follower.behind and not self._over:
+                    before = follower.after
+                    try:
+                        entries = await follower.read()
+                    except (Conflict, NotFound) as error:
+                        yield _reset(follower.stream, error)
+                        return
+                    self._quiet_ticks = 0
+                    yield b"".join(_event(entry) for entry in entries)
+                    if before < head <= follower.after:
+                        yield _named("live", encode(Live(follower.stream, follower.after)))
+                told, self._told = self._told, []
+                self._quiet_ticks = 0 if told else self._quiet_ticks
+                for chunk in told:
+                    yield chunk
+                if self._over:
+                    return
+                await self._woken.wait()
+        finally:
+            follower.close()
+            self._presence.leave(self)
+
+
+def _event(entry: Entry) -> bytes:
+    place = _place.decode(entry.frame)
+    cursor = cursor_of(place.epoch, place.offset, place.event_id)
+    return b"id: %b\ndata: %b\n\n" % (str(cursor).encode(), entry.frame)
+
+
+def _named(name: str, frame: bytes) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), frame)
+
+
+def _reset(stream: str, error: TidingsError) -> bytes:
+    why = RESETS[error.code]
+    snapshot = None if why == "deleted" else snapshot_of(stream)
+    return _named("reset", encode(Reset(stream, why, snapshot)))

@@ -1,0 +1,153 @@
+"""Clients that keep a history: the product's own, and one that does only what it is told."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.invariants import History
+from tidings.client.session import Session, always
+from tidings.domain.commands import Chat, ChatPayload, Receipt
+from tidings.domain.events import TERMINAL
+from tidings.protocol.client import Apply, ClientCore, Happening
+
+WAIT_SECONDS = 20.0
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+    """Wait until something is so that nobody tells of."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - it is of another process, or of the server's inside
+            await asyncio.sleep(0.02)
+
+
+class Eager(random.Random):
+    """Never waits longer than it must: every pause is the shortest."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+class Device:
+    """The product's client, and what it was shown."""
+
+    def __init__(self, session: Session, history: History) -> None:
+        self.session = session
+        self.history = history
+        self.ended: set[str] = set()
+        self._heard = asyncio.Condition()
+
+    @property
+    def count(self) -> int:
+        """How many events it has applied."""
+        return sum(len(stretch.applied) for stretch in self.history.stretches)
+
+    async def ask(self, text: str, id: str, thread: str | None = None) -> Receipt:
+        return await self.session.send(Chat(id, ChatPayload(text, thread)))
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Wait until something is so; it is looked at after every event."""
+        async with asyncio.timeout(WAIT_SECONDS), self._heard:
+            await self._heard.wait_for(done)
+
+    async def more(self) -> None:
+        """Wait until something more was applied, if there is anything to come."""
+        seen = self.count
+        await self.until(lambda: self.count > seen or bool(self.ended))
+
+    async def until_end(self, *receipts: Receipt) -> None:
+        runs = {receipt.run_id for receipt in receipts}
+        await self.until(lambda: runs <= self.ended)
+
+    async def _listen(self) -> None:
+        async for applied in self.session.events():
+            event = applied.event
+            self.history.applied(event.stream, applied.raw)
+            async with self._heard:
+                if event.type in TERMINAL and event.run_id:
+                    self.ended.add(event.run_id)
+                self._heard.notify_all()
+
+
+@asynccontextmanager
+async def device(
+    url: str, user_id: str, token: str, name: str, rng: random.Random | None = None
+) -> AsyncIterator[Device]:
+    """Have a device connected around the block, over whatever happens to its connections."""
+    async with Session(url, always(token), name, rng or Eager()) as session:
+        made = Device(session, History(user_id, name))
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(made._listen())
+            try:
+                yield made
+            finally:
+                listening.cancel()
+
+
+class Puppet:
+    """A client by the rules of the protocol that connects, reads and acknowledges when told to."""
+
+    def __init__(self, url: str, user_id: str, token: str, name: str) -> None:
+        self.core = ClientCore(name)
+        self.history = History(user_id, name)
+        self.socket: ClientConnection | None = None
+        self.heard: list[Happening] = []
+        self._url = url.replace("http", "ws", 1) + "/ws"
+        self._token = token
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Say hello, with the cursors it has."""
+        async with connect(
+            self._url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
+        ) as socket:
+            self.socket = socket
+            await socket.send(self.core.hello(token=self._token).decode())
+            yield
+
+    async def send(self, message: bytes) -> None:
+        assert self.socket is not None
+        await self.socket.send(message.decode())
+
+    async def take(self) -> list[Happening]:
+        """Take one message; answer nothing."""
+        assert self.socket is not None
+        message = await asyncio.wait_for(self.socket.recv(), WAIT_SECONDS)
+        happened = self.core.receive(message)
+        for happening in happened:
+            if isinstance(happening, Apply):
+                event = happening.event
+                cursor = self.core.streams[event.stream].position
+                single = event.offset == self.core.streams[event.stream].last
+                self.history.applied(event.stream, happening.raw, cursor if single else None)
+        self.heard += happened
+        return happened
+
+    async def acknowledge(self) -> None:
+        if message := self.core.acknowledgement():
+            await self.send(message)
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Take messages until something is so."""
+        while not done():
+            await self.take()
+
+    async def closed(self) -> int:
+        """Take everything until the connection ends; return the code."""
+        try:
+            while True:
+                await self.take()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
+
+    def last(self, stream: str) -> int:
+        """Return the last offset it has of a stream."""
+        reading = self.core.streams.get(stream)
+        return (reading.last or 0) if reading else 0
+
+    @property
+    def count(self) -> int:
+        return sum(len(stretch.applied) for stretch in self.history.stretches)
