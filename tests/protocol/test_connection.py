@@ -1,6 +1,7 @@
 """The server's rules for one connection, without a socket."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ STREAM = "thread:t1"
 NEVER = float("inf")
 
 
-def sent(effects: list[Effect]) -> list[Any]:
+def sent(effects: Sequence[Effect]) -> list[Any]:
     return [json.loads(effect.message) for effect in effects if isinstance(effect, Send)]
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, InvalidInput, NotFound, TidingsError, Unavailable
@@ -32,6 +32,26 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SendMessage = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+EXTENSION, OUTLET = "tidings", "outlet"
+"""The extension of the scope, and its entry, by which a server gives a connection's `Outlet`."""
+
+
+class Outlet(Protocol):
+    """The way out of a socket: messages are written at once and go out with the loop's next turn.
+
+    `writable` is set unless the client has fallen behind in reading.
+    """
+
+    writable: asyncio.Event
+
+    def write(self, message: bytes) -> None:
+        """Send a text message.
+
+        Raises:
+            OSError: the connection is over.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -56,15 +76,20 @@ class Socket:
         connection_id: str,
         receive: Receive,
         send: SendMessage,
+        outlet: Outlet,
     ) -> None:
         self.connection = Connection(connection_id, backend.clock.monotonic(), backend.pace)
         self._backend = backend
         self._presence = presence
         self._receive = receive
         self._send = send
+        self._outlet = outlet
         self._followers: dict[str, Follower] = {}
         self._catching_up: dict[str, int] = {}
-        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._woken = False
+        self._pumping = False
+        self._waiting = asyncio.Event()
         self._draining: int | None = None
         self._leaving: tuple[Close, str] | None = None
         self._ticked = asyncio.Event()
@@ -87,6 +112,7 @@ class Socket:
             _log.exception("a connection failed")
             await self.close(Close.INTERNAL, "internal error")
         finally:
+            self._pumping = True  # nothing more goes out
             for follower in self._followers.values():
                 follower.close()
 
@@ -117,7 +143,7 @@ class Socket:
         self._leaving = (code, reason)
         self._ticked.set()
 
-    async def carry(self, effects: list[Effect]) -> None:
+    async def carry(self, effects: Sequence[Effect]) -> None:
         """Carry out what the rules decided, in order."""
         for effect in effects:
             match effect:
@@ -170,7 +196,7 @@ class Socket:
                 await self.carry(self.connection.receive_binary())
             else:
                 await self.carry(self.connection.receive(text, self._now()))
-            self._wake.set()  # an acknowledgement may have opened the window
+            self._wake()  # an acknowledgement may have opened the window
 
     async def _authenticate(
         self, ticket: str | None, token: str | None, *, greet: bool = False
@@ -216,14 +242,14 @@ class Socket:
                 statuses.append(not_followed(wanted.stream, error))
                 if not greeting:
                     effects += self.connection.not_followed(wanted.stream, error, self._now())
-        self._wake.set()
+        self._wake()
         return self.connection.greeted(statuses) if greeting else effects
 
     async def _follow_one(self, wanted: Subscription) -> StreamStatus:
         if len(self._followers) >= SUBSCRIPTIONS_MAX and wanted.stream not in self._followers:
             raise rules.too_many_streams()
         follower = await self._backend.feed.follow(
-            self._user, wanted.stream, wanted.cursor, self._wake.set
+            self._user, wanted.stream, wanted.cursor, self._wake
         )
         self._unfollow(wanted.stream)
         head = self._backend.feed.head(wanted.stream)
@@ -253,11 +279,45 @@ class Socket:
 
     # -- out ---------------------------------------------------------------------------------
 
+    def _wake(self) -> None:
+        """Hear that there may be something to send: look once in the loop's next turn."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what memory holds of the streams; leave to the pump what must be waited for."""
+        self._woken = False
+        if self.connection.closed:
+            return
+        try:
+            if self._pumping or not all(map(self._flush_stream, tuple(self._followers.values()))):
+                self._waiting.set()
+        except OSError:
+            return  # it is over, as the reader hears as well
+
+    def _flush_stream(self, follower: Follower) -> bool:
+        """Send a stream's entries while the window is open; return False if that needs waiting."""
+        stream = follower.stream
+        if stream in self._catching_up:
+            return False
+        while (credit := self.connection.flow.credit()) > 0 and follower.behind:
+            if not self._outlet.writable.is_set():
+                return False
+            entries = follower.take(min(credit, READ_EVENTS), self.connection.flow.room())
+            if entries is None:
+                return False
+            for send in self.connection.events(stream, entries, self._now()):
+                self._outlet.write(send.message)
+        return True
+
     async def _pump(self) -> None:
         """Send what the streams hold after the client's places, while its window is open."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            self._pumping = False
+            await self._waiting.wait()
+            self._waiting.clear()
+            self._pumping = True
             while await self._pump_once():
                 pass
 
@@ -299,9 +359,11 @@ class Socket:
             await self.carry(self.connection.tick(self._now(), self._backend.clock.now()))
 
     async def _write(self, message: bytes) -> None:
-        self._sending_since = self._now()
-        await self._send({"type": "websocket.send", "text": message.decode()})
-        self._sending_since = None
+        if not self._outlet.writable.is_set():
+            self._sending_since = self._now()
+            await self._outlet.writable.wait()
+            self._sending_since = None
+        self._outlet.write(message)
 
     async def close(self, code: Close, reason: str) -> None:
         """Close the socket; if the other side was faster, or does not read, so be it."""

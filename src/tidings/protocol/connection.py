@@ -291,7 +291,7 @@ class Connection:
 
     # -- what it may be sent -----------------------------------------------------------------
 
-    def events(self, stream: str, entries: Sequence[Sendable], now: float) -> list[Effect]:
+    def events(self, stream: str, entries: Sequence[Sendable], now: float) -> list[Send]:
         """Send entries of a stream, (offset, frame, ...) each; the flow had credit for them."""
         self._spoke = now
         self.flow.send(stream, [(entry[0], len(entry[1])) for entry in entries], now)
