@@ -8,7 +8,7 @@ import pytest
 
 from tidings.domain.commands import Receipt
 from tidings.domain.context import UserContext
-from tidings.domain.errors import NotFound, Unauthenticated
+from tidings.domain.errors import Conflict, NotFound, Unauthenticated
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import (
@@ -311,3 +311,54 @@ def test_the_first_frame_of_a_stranger_is_small() -> None:
 
 def test_too_many_streams_have_their_own_answer() -> None:
     assert rules.too_many_streams().code == "too_many_streams"
+
+
+def test_a_command_after_the_token_has_ended_is_refused_but_events_flow_on() -> None:
+    connection = full()
+    connection.authenticated(ANA, 1_000.0)
+    connection.tick(1.0, 1_001.0)
+    (refused,) = sent(connection.receive('{"type":"chat","id":"9","payload":{"text":"hi"}}', 2.0))
+    assert (refused["code"], refused["ref"]) == ("token_expired", "9")
+    assert sent(connection.events(STREAM, entries(1, 1), 3.0))
+    connection.receive('{"type":"auth","token":"y"}', 4.0)
+    connection.authenticated(ANA, 2_000.0)
+    (carry,) = connection.receive('{"type":"chat","id":"9","payload":{"text":"hi"}}', 5.0)
+    assert isinstance(carry, Carry)
+
+
+def test_a_stream_that_cannot_go_on_is_reset_and_owes_nothing() -> None:
+    connection = full({"events": 16})
+    connection.events(STREAM, entries(1, 16), 1.0)
+    (reset,) = sent(connection.ended(STREAM, Conflict("cursor_trimmed", "gone")))
+    assert reset == {
+        "type": "reset",
+        "stream": STREAM,
+        "why": "retention",
+        "snapshot": "/api/threads/t1/snapshot",
+    }
+    assert connection.flow.credit() == 16
+    (deleted,) = sent(connection.ended(STREAM, NotFound()))
+    assert deleted == {"type": "reset", "stream": STREAM, "why": "deleted"}
+
+
+def test_a_stream_subscribed_anew_owes_nothing_of_its_earlier_reading() -> None:
+    connection = full({"events": 16})
+    connection.events(STREAM, entries(1, 10), 1.0)
+    connection.flow.follow(STREAM, 3)
+    assert connection.flow.credit() == 16
+    ack = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    assert closed_with(connection.receive(ack, 2.0)) == Close.PROTOCOL_VIOLATION
+
+
+def test_a_drain_is_told_to_those_who_are_known() -> None:
+    assert Connection("k", 0.0, PACE).drain(5000) == []
+    (drain,) = sent(full().drain(5000))
+    assert drain == {"type": "drain", "reconnect_within_ms": [0, 5000]}
+
+
+def test_a_reported_mismatch_is_passed_on_and_not_answered() -> None:
+    proof = {"count": 1, "digest": "00000000"}
+    report = {"type": "mismatch", "stream": STREAM, "run_id": "r1", "expected": proof, "got": proof}
+    (effect,) = full().receive(json.dumps(report), 1.0)
+    assert isinstance(effect, rules.Miscounted)
+    assert effect.mismatch.run_id == "r1"

@@ -73,6 +73,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     worth naming. `notes` say what limits the result (no price for a model, rows left out);
     `missing` names the fields of the usage record that the data lack. `source` is the query that
     gave the table, `rows` how many rows of data it read. `chart` is a Vega-Lite specification.
+    `content` is text for the model, for tools that find something else than facts.
     """
 
     summary: str
@@ -83,6 +84,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     source: str = ""
     rows: int = 0
     chart: dict[str, Any] | None = None
+    content: str = ""
 
 
 def all_facts(tool: str, call_id: str, result: ToolResult) -> Iterator[Fact]:

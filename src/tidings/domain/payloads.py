@@ -73,6 +73,7 @@ class CallResult(msgspec.Struct, frozen=True):
     facts: list[Fact]
     table: Table | None
     notes: list[str]
+    content: str = ""
 
 
 class ToolCompleted(msgspec.Struct, frozen=True):

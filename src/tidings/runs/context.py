@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
+from pydantic import BaseModel
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, TidingsError
@@ -15,15 +16,14 @@ from tidings.domain.facts import Fact, ToolResult, all_facts
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.events.log import rfc3339
-from tidings.models.port import Model, ModelReply, ModelRequest, OnText
+from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
 from tidings.runs.journal import Journal
+from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, shown
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import ToolContext
 
 T = TypeVar("T")
 
-RESULT_ROWS_SHOWN_MAX = 20
-RESULT_FACTS_SHOWN_MAX = 40
 THOUGHT_CHARACTERS_MAX = 2_000
 MODEL_SECONDS_MAX = 120.0
 
@@ -40,30 +40,8 @@ TOOL_FAULTS = (
 """What a tool's own code may raise; the call has failed, the run goes on."""
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """Why a call failed, as models and users are told it."""
-
-    code: str
-    message: str
-    retryable: bool = False
-
-
-class ToolOutcome(msgspec.Struct, frozen=True):
-    """How a tool call ended: a result, or a fault."""
-
-    call_id: str
-    tool: str
-    ok: bool
-    result: ToolResult | None = None
-    error: Fault | None = None
-    duration_ms: float = 0.0
-
-
-class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault."""
-
-    reply: ModelReply | None
-    error: Fault | None = None
+Invoke = Callable[[ToolContext, BaseModel], Awaitable[ToolResult]]
+"""Carries out a tool call with checked arguments."""
 
 
 class Work(msgspec.Struct):
@@ -187,22 +165,43 @@ class RunContext:
         if answer.reply is None:
             fault = answer.error or Fault("model_failed", "The model failed.")
             raise Failure(fault.code, fault.message)
-        self._count(answer.reply)
+        self._count(answer.reply.usage)
         return answer.reply
 
-    async def tool(self, name: str, arguments: dict[str, Any], *, purpose: str) -> ToolOutcome:
+    async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
+        """Let another framework ask its model; a recorded step, and so is its failure.
+
+        It may take as long as `model`. A fault is in the answer.
+        """
+        key = self._next_step("model")
+        if self._journal.is_done(key):
+            answer = self._journal.recorded(key, Exchange)
+        else:
+            await self._journal.flush()
+            try:
+                async with asyncio.timeout(self._model_seconds()):
+                    answer = await work()
+            except TimeoutError:
+                answer = Exchange(error=_MODEL_TIMEOUT)
+            await self._journal.finish(key, "model", answer)
+        self._count(answer.usage)
+        return answer
+
+    async def tool(
+        self, name: str, arguments: dict[str, Any], *, purpose: str, invoke: Invoke | None = None
+    ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
         A call that was under way when the process died is repeated if the tool is `repeatable`, and
-        otherwise ends as `outcome_unknown`.
+        otherwise ends as `outcome_unknown`. `invoke` carries the call out in the tool's place.
         """
         self._work.calls += 1
         call_id = f"c{self._work.calls}"
         if self._journal.is_done(call_id):
             outcome = self._journal.recorded(call_id, ToolOutcome)
         else:
-            outcome = await self._call(name, call_id, arguments, purpose)
-            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, _shown(outcome))
+            outcome = await self._call(name, call_id, arguments, purpose, invoke)
+            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
             await self._journal.finish(call_id, "tool", outcome)
         if outcome.result is not None:
             self._work.results[call_id] = outcome.result
@@ -267,15 +266,23 @@ class RunContext:
 
     async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
         try:
-            async with asyncio.timeout(min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)):
+            async with asyncio.timeout(self._model_seconds()):
                 return ModelAnswer(await self._engine.model.respond(request, on_text))
         except Failure as error:
             return ModelAnswer(None, Fault(error.code, error.message, error.retryable))
         except TimeoutError:
-            return ModelAnswer(None, Fault("model_timeout", "The model did not answer in time."))
+            return ModelAnswer(None, _MODEL_TIMEOUT)
+
+    def _model_seconds(self) -> float:
+        return min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)
 
     async def _call(
-        self, name: str, call_id: str, arguments: dict[str, Any], purpose: str
+        self,
+        name: str,
+        call_id: str,
+        arguments: dict[str, Any],
+        purpose: str,
+        invoke: Invoke | None,
     ) -> ToolOutcome:
         unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(name)
         said = {"call_id": call_id, "tool": name, "purpose": purpose, "arguments": arguments}
@@ -289,7 +296,7 @@ class RunContext:
         result: ToolResult | None = None
         fault: Fault | None = None
         try:
-            result = await self._invoke(name, call_id, arguments)
+            result = await self._invoke(name, call_id, arguments, invoke)
         except TidingsError as error:
             fault = Fault(error.code, error.message, error.retryable)
         except TimeoutError:
@@ -299,7 +306,9 @@ class RunContext:
         took = round((self._engine.clock.monotonic() - begun) * 1000, 3)
         return ToolOutcome(call_id, name, fault is None, result, fault, took)
 
-    async def _invoke(self, name: str, call_id: str, arguments: dict[str, Any]) -> ToolResult:
+    async def _invoke(
+        self, name: str, call_id: str, arguments: dict[str, Any], invoke: Invoke | None
+    ) -> ToolResult:
         tool, values = self._engine.catalogue.check(name, arguments)
         context = ToolContext(
             user=self.user,
@@ -311,10 +320,10 @@ class RunContext:
             results=self.results,
         )
         async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
-            return await tool.call(context, values)
+            return await (invoke or tool.call)(context, values)
 
-    def _count(self, reply: ModelReply) -> None:
-        work, usage = self._work, reply.usage
+    def _count(self, usage: Usage) -> None:
+        work = self._work
         work.model_requests += 1
         work.input_tokens += usage.input_tokens
         work.output_tokens += usage.output_tokens
@@ -343,26 +352,8 @@ class SubContext(RunContext):
             self._tell(EventType.SUBAGENT_COMPLETED, summary=summary, ok=ok)
 
 
+_MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
+
+
 async def _ignore(_text: str) -> None:
     """Take text that nobody wants to see as it arrives."""
-
-
-def _shown(outcome: ToolOutcome) -> dict[str, Any]:
-    """Return a call's end as users are shown it: bounded; the journal has the whole."""
-    shown: dict[str, Any] = {
-        "call_id": outcome.call_id,
-        "tool": outcome.tool,
-        "ok": outcome.ok,
-        "duration_ms": outcome.duration_ms,
-    }
-    if outcome.error is not None:
-        return shown | {"summary": outcome.error.message, "error": outcome.error}
-    result = outcome.result
-    assert result is not None  # noqa: S101 - an outcome is a result or a fault
-    table = result.table
-    if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
-        table = msgspec.structs.replace(
-            table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
-        )
-    brief = {"facts": result.facts[:RESULT_FACTS_SHOWN_MAX], "table": table, "notes": result.notes}
-    return shown | {"summary": result.summary, "result": brief}

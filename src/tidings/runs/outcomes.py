@@ -1,0 +1,73 @@
+"""How steps of a run ended, as the journal keeps it and as users are shown it."""
+
+from typing import Any
+
+import msgspec
+
+from tidings.domain.facts import ToolResult
+from tidings.models.port import ModelReply, Usage
+
+RESULT_ROWS_SHOWN_MAX = 20
+RESULT_FACTS_SHOWN_MAX = 40
+RESULT_CONTENT_SHOWN_MAX = 2_000
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a call failed, as models and users are told it."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+class ToolOutcome(msgspec.Struct, frozen=True):
+    """How a tool call ended: a result, or a fault."""
+
+    call_id: str
+    tool: str
+    ok: bool
+    result: ToolResult | None = None
+    error: Fault | None = None
+    duration_ms: float = 0.0
+
+
+class ModelAnswer(msgspec.Struct, frozen=True):
+    """How a model request ended: a reply, or a fault."""
+
+    reply: ModelReply | None
+    error: Fault | None = None
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A model request that another framework makes: its reply as JSON, or a fault; its usage."""
+
+    body: msgspec.Raw = msgspec.Raw(b"null")
+    usage: Usage = Usage()
+    error: Fault | None = None
+
+
+def shown(outcome: ToolOutcome) -> dict[str, Any]:
+    """Return a call's end as users are shown it: bounded; the journal has the whole."""
+    shown: dict[str, Any] = {
+        "call_id": outcome.call_id,
+        "tool": outcome.tool,
+        "ok": outcome.ok,
+        "duration_ms": outcome.duration_ms,
+    }
+    if outcome.error is not None:
+        return shown | {"summary": outcome.error.message, "error": outcome.error}
+    result = outcome.result
+    assert result is not None  # noqa: S101 - an outcome is a result or a fault
+    table = result.table
+    if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
+        table = msgspec.structs.replace(
+            table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
+        )
+    brief: dict[str, Any] = {
+        "facts": result.facts[:RESULT_FACTS_SHOWN_MAX],
+        "table": table,
+        "notes": result.notes,
+    }
+    if result.content:
+        brief["content"] = result.content[:RESULT_CONTENT_SHOWN_MAX]
+    return shown | {"summary": result.summary, "result": brief}
