@@ -19,6 +19,10 @@ FROM_START = "0"
 FROM_HEAD = "live"
 OFFSET_DIGITS_MAX = 18
 EPOCH_CHARACTERS = 6
+_MAKE_ROOM = (
+    "update streams set head = head + ? where stream = ? and user_id = ?"
+    " and not exists (select 1 from events where event_id in ({marks})) returning epoch, head"
+)
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -226,11 +230,8 @@ async def _make_room(
     tx: Transaction, context: UserContext, stream: str, drafts: list[Draft]
 ) -> list[Row]:
     """Move the head of the user's stream, unless a draft is in the log; return epoch and head."""
-    marks = ", ".join("?" * len(drafts))
-    known = f"select 1 from events where event_id in ({marks})"  # noqa: S608 - only marks
     return await tx.execute(
-        "update streams set head = head + ? where stream = ? and user_id = ?"
-        f" and not exists ({known}) returning epoch, head",
+        _MAKE_ROOM.format(marks=", ".join("?" * len(drafts))),
         len(drafts),
         stream,
         context.user_id,

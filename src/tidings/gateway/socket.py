@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,9 +91,8 @@ class Socket:
         self._woken = False
         self._pumping = False
         self._waiting = asyncio.Event()
-        self._draining: int | None = None
-        self._leaving: tuple[Close, str] | None = None
-        self._ticked = asyncio.Event()
+        self._closing: list[Effect] = []
+        self._told_to_close = asyncio.Event()
         self._sending_since: float | None = None
 
     async def serve(self, headers: dict[str, str], query: bytes) -> None:
@@ -131,17 +131,15 @@ class Socket:
         since = self._sending_since
         if since is not None and self._now() - since > self._backend.pace.send:
             self.leave(Close.SLOW, "the client does not read")
-        self._ticked.set()
+        self._order(self.connection.tick(self._now(), self._backend.clock.now()))
 
     def drain(self, within_ms: int) -> None:
         """Tell the client to go elsewhere."""
-        self._draining = within_ms
-        self._ticked.set()
+        self._order(self.connection.drain(within_ms))
 
     def leave(self, code: Close, reason: str) -> None:
         """End the connection from outside."""
-        self._leaving = (code, reason)
-        self._ticked.set()
+        self._order(self.connection.close(code, reason))
 
     async def carry(self, effects: Sequence[Effect]) -> None:
         """Carry out what the rules decided, in order."""
@@ -346,17 +344,20 @@ class Socket:
             await self.carry(self.connection.live(stream, follower.after))
         return bool(entries)
 
+    def _order(self, effects: list[Effect]) -> None:
+        """Carry out what came from outside; nobody waits for a client that does not read."""
+        for effect in effects:
+            if isinstance(effect, rules.Send):
+                with suppress(OSError):
+                    self._outlet.write(effect.message)
+            else:
+                self._closing.append(effect)
+                self._told_to_close.set()
+
     async def _watch(self) -> None:
-        """Act on the wheel: leave when told to, else let the rules look at the time."""
-        while True:
-            await self._ticked.wait()
-            self._ticked.clear()
-            if self._draining is not None:
-                within_ms, self._draining = self._draining, None
-                await self.carry(self.connection.drain(within_ms))
-            if self._leaving is not None:
-                await self.carry(self.connection.close(*self._leaving))
-            await self.carry(self.connection.tick(self._now(), self._backend.clock.now()))
+        """Close when told to."""
+        await self._told_to_close.wait()
+        await self.carry(self._closing)
 
     async def _write(self, message: bytes) -> None:
         if not self._outlet.writable.is_set():
