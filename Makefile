@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.8
 
-.PHONY: demo test check fix serve bench clean
+.PHONY: demo test check fix serve bench bench-delivery clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -28,6 +28,9 @@ serve: .venv/.ready  ## a server on embedded defaults
 
 bench: .venv/.ready  ## the product against its limit and a peer, as ratios in one run
 	$(BIN)/python -m bench
+
+bench-delivery: .venv/.ready  ## delivery alone: rates against the push, latency, idle, returning
+	$(BIN)/python -m bench delivery returning
 
 clean:
 	rm -rf .venv
