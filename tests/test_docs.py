@@ -99,6 +99,17 @@ def test_every_test_that_is_named_as_proof_exists() -> None:
     assert missing == []
 
 
+def test_every_fault_and_bad_input_has_its_row_and_the_tests_it_names() -> None:
+    lines = [line for line in read("docs/faults.md").splitlines() if re.match(r"\| [FB]\d", line)]
+    numbers = [number for line in lines for number in re.findall(r"[FB]\d+", line.split("|")[1])]
+    assert numbers == [*(f"F{n}" for n in range(1, 56)), *(f"B{n}" for n in range(1, 35))]
+    for line in lines:
+        named = TEST.findall(line)
+        assert named or "not shown" in line, line
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), test
+
+
 def test_every_promise_has_its_proof() -> None:
     promises = read("docs/guarantees.md").split("\n## ")[1:]
     assert promises

@@ -1,6 +1,7 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.ports import Clock, IdSource
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.log import Appended
@@ -32,6 +35,9 @@ from tidings.identity.tokens import AccessTokens
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.models.providers import provider_model
+from tidings.notifications.deliverer import Deliverer
+from tidings.notifications.dispatcher import Dispatcher
+from tidings.notifications.service import Notifications
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
@@ -43,7 +49,7 @@ from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.hot.port import Hints
-from tidings.storage.warm.port import Transaction
+from tidings.storage.warm.port import Database, Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -128,8 +134,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     key = load_or_create_key(folder / KEY_FILE)
-    tickets = MemoryTickets(clock)
-    identity = Identity(database, AccessTokens(key), passwords, tickets, clock, ids)
+    identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     limited = LibraryLimits(file_bytes=settings.upload_bytes)
@@ -147,11 +152,13 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     presence = Presence(identity, positions)
     backend = Backend(identity, router, feed, positions, metrics, clock, pace)
     sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
+    told, telling = _notifications(settings, database, hints, metrics, clock, ids)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
+        notifications=told,
         files=library,
         reports=reports,
         readiness=readiness,
@@ -172,13 +179,28 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         presence,
         create_app(services),
         database,
-        (worker.run, feed.run, presence.run),
+        (worker.run, feed.run, presence.run, *telling),
         library,
         sandbox,
         passwords,
         clock,
         ids,
     )
+
+
+def _notifications(
+    settings: Settings,
+    database: Database,
+    hints: Hints,
+    metrics: Metrics,
+    clock: Clock,
+    ids: IdSource,
+) -> tuple[Notifications, tuple[Callable[[], Coroutine[Any, Any, None]], ...]]:
+    """Wire what tells users of ends that they were not there for: its door and its parts."""
+    egress = Egress(AllowedHosts(settings.webhook_host_list))
+    dispatcher = Dispatcher(database, metrics, clock, ids)
+    deliverer = Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
+    return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
 
 
 def _metrics(hints: Hints) -> Metrics:

@@ -45,6 +45,18 @@ class Settings:
         default="",
         metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
     )
+    plugins: str = field(
+        default="",
+        metadata={
+            "meaning": "Agents and tools to add: entry points or `module:function`, by commas."
+        },
+    )
+    webhook_hosts: str = field(
+        default="",
+        metadata={
+            "meaning": "Hosts that webhooks may call though they are private, separated by commas."
+        },
+    )
     token: str = field(
         default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
     )
@@ -56,6 +68,11 @@ class Settings:
     def origin_list(self) -> frozenset[str]:
         """The allowed origins, one by one."""
         return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
+
+    @property
+    def webhook_host_list(self) -> tuple[str, ...]:
+        """The private hosts that webhooks may call, one by one."""
+        return tuple(h.strip() for h in self.webhook_hosts.split(",") if h.strip())
 
 
 def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:

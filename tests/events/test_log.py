@@ -226,3 +226,14 @@ def test_a_feed_forgets_streams_that_nobody_follows(tmp_path: Path) -> None:
         assert store.feed.head(STREAM) == 0
 
     run(tmp_path, scenario)
+
+
+def test_a_read_is_bounded_by_bytes_but_one_entry_always_comes(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        await store.append(*["x" * 1_000] * 5)
+        follower = await store.feed.follow(ANA, STREAM, "0", lambda: None)
+        sizes = [len(await follower.read(bytes_max=most)) for most in (1, 2_500, 10_000)]
+        assert sizes == [1, 2, 2]
+        follower.close()
+
+    run(tmp_path, scenario)

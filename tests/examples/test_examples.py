@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.server import ROOT, add_users, check_story, serving
+from tests.harness.cli import tidings
+from tests.harness.server import ROOT, ServerProcess, add_users, check_story, serving
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LINES_MAX = 30
@@ -19,7 +20,7 @@ def test_an_example_is_short(path: Path) -> None:
 
 def test_there_are_no_other_examples() -> None:
     """Each has its test below."""
-    assert [path.name for path in EXAMPLES] == ["own_agent.py", "own_tool.py"]
+    assert [path.name for path in EXAMPLES] == ["own_agent.py", "own_tool.py", "pydantic_agent.py"]
 
 
 def test_an_agent_of_ones_own_answers_and_looks_at_the_data(tmp_path: Path) -> None:
@@ -71,3 +72,31 @@ def test_the_example_of_a_tool_serves_as_it_stands(tmp_path: Path) -> None:
 
     with serving(tmp_path / "data", ROOT / "examples" / "own_tool.py") as server:
         asyncio.run(scenario())
+
+
+def test_an_agent_of_pydantic_ai_is_served_as_a_plugin_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (ana,) = await add_users(server, "ana")
+        async with ana.connected() as client:
+            accepted = await client.ask("How many bolts?", "m1", agent="warehouse")
+            events = await client.until_end(accepted["run_id"])
+            [done] = [e["payload"] for e in events if e["type"] == "tool_completed"]
+            assert (done["tool"], done["ok"], done["result"]["content"]) == ("stock", True, "7")
+            assert events[-1]["payload"]["answer"] == '{"stock":7}'
+
+    with serving(tmp_path / "served", ROOT / "examples" / "pydantic_agent.py") as server:
+        asyncio.run(scenario())
+    server = ServerProcess(tmp_path / "plugged")
+    server.extra = {"TIDINGS_PLUGINS": "examples.pydantic_agent:register"}
+    server.start()
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.stop()
+
+
+def test_a_plugin_that_is_not_there_is_refused_in_a_line(tmp_path: Path) -> None:
+    ran = tidings("serve", "--data-dir", tmp_path, TIDINGS_PLUGINS="no_such_plugin")
+    assert ran.status == 1
+    assert "no_such_plugin" in ran.err
+    assert "Traceback" not in ran.err

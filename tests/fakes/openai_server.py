@@ -10,19 +10,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """One scripted HTTP answer; `cut` closes the connection after the body, mid-stream."""
+    """One scripted HTTP answer.
+
+    `cut` closes the connection after the body, mid-stream; `hang` waits for the client to do it.
+    """
 
     status: int
     body: bytes
     kind: str = "text/event-stream"
     cut: bool = False
+    hang: bool = False
 
 
 @dataclass
 class OpenAIServer:
-    """Gives its answers in order and keeps what it was sent."""
+    """Gives its answers in order, or by the turn of the conversation; keeps what it was sent."""
 
     answers: list[Answer]
+    by_turn: bool = False
     base_url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
 
@@ -30,7 +35,7 @@ class OpenAIServer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.split("content-length:")[1].split("\r\n")[0])
         self.requests.append(json.loads(await reader.readexactly(length)))
-        answer = self.answers.pop(0)
+        answer = self._next()
         size = len(answer.body) + (1000 if answer.cut else 0)
         writer.write(
             f"HTTP/1.1 {answer.status} X\r\ncontent-type: {answer.kind}\r\n"
@@ -38,14 +43,25 @@ class OpenAIServer:
         )
         writer.write(answer.body)
         await writer.drain()
+        if answer.hang:
+            await reader.read()
         writer.close()
         await writer.wait_closed()
 
+    def _next(self) -> Answer:
+        if not self.by_turn:
+            return self.answers.pop(0)
+        turn: int = sum(message["role"] == "tool" for message in self.requests[-1]["messages"])
+        return self.answers[turn]
+
 
 @asynccontextmanager
-async def openai_server(*answers: Answer) -> AsyncIterator[OpenAIServer]:
-    """Serve on a free port of the loopback interface."""
-    fake = OpenAIServer(list(answers))
+async def openai_server(*answers: Answer, by_turn: bool = False) -> AsyncIterator[OpenAIServer]:
+    """Serve on a free port of the loopback interface.
+
+    `by_turn`: the same conversation gets the same answer, however often it is sent.
+    """
+    fake = OpenAIServer(list(answers), by_turn)
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     fake.base_url = f"http://127.0.0.1:{port}/v1"

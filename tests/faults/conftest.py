@@ -1,11 +1,23 @@
-"""One real server process for the scenarios that do not spoil it."""
+"""Servers: a real process that is not spoilt, and forked ones that may die."""
 
 import asyncio
-from collections.abc import Iterator
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.harness.server import ServerProcess, User, add_users, serving
+from tests.faults.devices import is_alive
+from tests.faults.mortal import Life
+from tests.faults.served import served
+from tests.harness.server import ENVIRONMENT, ROOT, ServerProcess, User, add_users, serving
+
+Bear = Callable[[Life], int]
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +30,51 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def user(server: ServerProcess, request: pytest.FixtureRequest) -> User:
     name = request.module.__name__.rpartition(".")[2]
     return asyncio.run(add_users(server, name))[0]
+
+
+@pytest.fixture(scope="module")
+def bear() -> Iterator[Bear]:
+    """Return what starts a life and returns its process's id."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.mortal"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        text=True,
+    ) as mother:
+        children: list[int] = []
+
+        def born(life: Life) -> int:
+            assert mother.stdin is not None
+            assert mother.stdout is not None
+            mother.stdin.write(msgspec.json.encode(life).decode() + "\n")
+            mother.stdin.flush()
+            children.append(int(mother.stdout.readline()))
+            return children[-1]
+
+        yield born
+        for child in filter(is_alive, children):
+            os.kill(child, signal.SIGKILL)
+        if mother.stdin is not None:
+            mother.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Return a store with a user in it: the folder, the user's id and a token."""
+    folder = tmp_path_factory.mktemp("store")
+
+    async def make() -> tuple[str, str]:
+        async with served(folder) as server:
+            return await server.user("ana")
+
+    return folder, *asyncio.run(make())
+
+
+@pytest.fixture
+def store(tmp_path: Path, template: tuple[Path, str, str]) -> tuple[Path, str, str]:
+    """Return a copy of the template, for one test."""
+    folder, user_id, token = template
+    shutil.copytree(folder, tmp_path / "data")
+    return tmp_path / "data", user_id, token

@@ -1,15 +1,16 @@
 """Clients that keep a history: the product's own, and one that does only what it is told."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.invariants import History
-from tidings.client.session import Session, always
+from tidings.client.session import Session, TokenSource, always
 from tidings.domain.commands import Chat, ChatPayload, Receipt
 from tidings.domain.events import TERMINAL
 from tidings.protocol.client import Apply, ClientCore, Happening
@@ -24,11 +25,18 @@ async def eventually(holds: Callable[[], bool], seconds: float = WAIT_SECONDS) -
             await asyncio.sleep(0.02)
 
 
+def is_alive(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
 class Eager(random.Random):
-    """Never waits longer than it must: every pause is the shortest."""
+    """Comes back at once, but for a breath."""
 
     def uniform(self, a: float, b: float) -> float:
-        return a
+        return max(a, min(b, 0.02))
 
 
 class Device:
@@ -74,10 +82,11 @@ class Device:
 
 @asynccontextmanager
 async def device(
-    url: str, user_id: str, token: str, name: str, rng: random.Random | None = None
+    url: str, user_id: str, token: str | TokenSource, name: str
 ) -> AsyncIterator[Device]:
     """Have a device connected around the block, over whatever happens to its connections."""
-    async with Session(url, always(token), name, rng or Eager()) as session:
+    source = always(token) if isinstance(token, str) else token
+    async with Session(url, source, name, Eager()) as session:
         made = Device(session, History(user_id, name))
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(made._listen())
@@ -90,22 +99,28 @@ async def device(
 class Puppet:
     """A client by the rules of the protocol that connects, reads and acknowledges when told to."""
 
-    def __init__(self, url: str, user_id: str, token: str, name: str) -> None:
+    def __init__(
+        self, url: str, user_id: str, token: str, name: str, follow: tuple[str, ...] = ()
+    ) -> None:
         self.core = ClientCore(name)
+        for stream in follow:
+            self.core.follow(stream)
         self.history = History(user_id, name)
         self.socket: ClientConnection | None = None
         self.heard: list[Happening] = []
-        self._url = url.replace("http", "ws", 1) + "/ws"
+        self.url = url
         self._token = token
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Say hello, with the cursors it has."""
+        url = self.url.replace("http", "ws", 1) + "/ws"
         async with connect(
-            self._url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
+            url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
         ) as socket:
             self.socket = socket
-            await socket.send(self.core.hello(token=self._token).decode())
+            with suppress(ConnectionClosed):  # what is refused at once is read, not sent to
+                await socket.send(self.core.hello(token=self._token).decode())
             yield
 
     async def send(self, message: bytes) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
 
 from tests.world import World, world
 from tidings.cli.serve import configured
+from tidings.domain.context import UserContext
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Outcome
 from tidings.events.positions import Positions
@@ -36,6 +38,7 @@ from tidings.system import SystemClock
 
 KEY = b"k" * 32
 TICK_SECONDS = 0.05
+DRAIN_SECONDS = 0.5
 MANY_RUNS = Limits(runs=64, runs_per_user=64, lease_seconds=1.0)
 DATABASE_FILE = "tidings.db"
 
@@ -69,6 +72,10 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    async def context(self, token: str) -> UserContext:
+        """Return who a token speaks for."""
+        return await self.identity.authenticate(token)
+
     async def user(self, name: str) -> tuple[str, str]:
         """Make an account; return its id and a token."""
         made = await self.identity.add_user(name, f"the password of {name}")
@@ -98,8 +105,12 @@ async def served(
     pace: Pace = PACE,
     limits: Limits = MANY_RUNS,
     port: int = 0,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> AsyncIterator[Served]:
-    """Serve the store in `folder` around the block; a second time is a restart."""
+    """Serve the store in `folder` around the block; a second time is a restart.
+
+    `wrap` goes around the database, `around` around the application that speaks to sockets.
+    """
     clock, passwords = clock or SystemClock(), Passwords()
     async with world(
         folder, {"teller": tell}, wrap=wrap, clock=clock, limits=limits, hints=hints
@@ -108,9 +119,11 @@ async def served(
         tokens, tickets = AccessTokens(KEY), MemoryTickets(clock)
         identity = Identity(w.database, tokens, passwords, tickets, clock, w.ids)
         positions, metrics = Positions(w.database, clock), Metrics()
-        presence = Presence(identity, positions, TICK_SECONDS)
+        presence = Presence(
+            identity, positions, tick_seconds=TICK_SECONDS, drain_seconds=DRAIN_SECONDS
+        )
         backend = Backend(identity, w.router, w.feed, positions, metrics, clock, pace)
-        sockets = Sockets(backend, presence, w.ids, origins=frozenset())
+        sockets = around(Sockets(backend, presence, w.ids, origins=frozenset()))
         app = Starlette(routes=[WebSocketRoute("/ws", sockets)])
         with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
             built = Served(w, identity, presence, metrics, folder, listening.getsockname()[1])

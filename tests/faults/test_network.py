@@ -15,7 +15,6 @@ from tests.harness.proxy import FaultProxy, proxying
 from tests.harness.server import Client
 from tests.harness.stored import stored_streams
 from tests.invariants import History, check
-from tidings.domain.context import UserContext
 from tidings.domain.events import thread_stream
 from tidings.gateway.socket import Socket
 from tidings.protocol.client import Apply, Greeted
@@ -93,7 +92,9 @@ def test_f03_lost_acknowledgements_stop_the_server_at_the_window(tmp_path: Path)
             puppet = to.puppet()
             async with puppet.connected():
                 await puppet.take()
-                receipt = await to.server.world.ask("tell 700 0", await _user(to), id="m1")
+                receipt = await to.server.world.ask(
+                    "tell 700 0", await to.server.context(to.token), id="m1"
+                )
                 stream = thread_stream(receipt.thread_id)
                 await puppet.send(puppet.core.follow(stream))
                 await puppet.until(lambda: puppet.last(stream) > 10)
@@ -179,7 +180,9 @@ def test_f07_a_client_that_never_acknowledges_gets_one_window(tmp_path: Path) ->
     async def scenario() -> None:
         async with line(tmp_path) as to:
             puppet = to.puppet()
-            receipt = await to.server.world.ask("tell 700 0", await _user(to), id="m1")
+            receipt = await to.server.world.ask(
+                "tell 700 0", await to.server.context(to.token), id="m1"
+            )
             puppet.core.follow(thread_stream(receipt.thread_id))
             async with puppet.connected():
                 assert await puppet.closed() == 4105
@@ -197,7 +200,9 @@ def test_f08_fifty_reconnects_at_once_all_resume(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with line(tmp_path) as to:
             puppet = to.puppet()
-            receipt = await to.server.world.ask("tell 400 0.003", await _user(to), id="m1")
+            receipt = await to.server.world.ask(
+                "tell 400 0.003", await to.server.context(to.token), id="m1"
+            )
             stream = thread_stream(receipt.thread_id)
             puppet.core.follow(stream)
             for turn in range(50):
@@ -222,7 +227,7 @@ def test_f09_f10_resuming_twice_or_before_the_first_event_brings_nothing_twice(
 ) -> None:
     async def scenario() -> None:
         async with line(tmp_path) as to:
-            user, puppet = await _user(to), to.puppet()
+            user, puppet = await to.server.context(to.token), to.puppet()
             thread = (await to.server.world.reads.create_thread(user, "empty"))["thread_id"]
             stream = thread_stream(thread)
             puppet.core.follow(stream)
@@ -250,7 +255,3 @@ def test_f09_f10_resuming_twice_or_before_the_first_event_brings_nothing_twice(
 
 def _is_end(happening: object) -> bool:
     return isinstance(happening, Apply) and happening.event.type == "agent_completed"
-
-
-async def _user(to: Line) -> UserContext:
-    return await to.server.identity.authenticate(to.token)

@@ -1,7 +1,8 @@
-"""B18 to B20, B32, B34 on the wire: what comes before a message is complete is bounded as well."""
+"""B17 to B34, those on the wire: what comes before a message is complete is bounded as well."""
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -144,6 +145,55 @@ def test_b18_a_frame_that_says_it_is_huge_is_refused_before_its_body(user: User)
             async with upgraded(user) as (reader, writer):
                 writer.write(b"\x81\xff" + size.to_bytes(8) + b"mask")
                 assert await closing_code(reader) == 1009
+
+    asyncio.run(scenario())
+
+
+def test_b21_compression_is_not_agreed_to_so_nothing_can_burst(user: User) -> None:
+    async def scenario() -> None:
+        async with raw(user.server) as (reader, writer):
+            offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+            writer.write(UPGRADE + offer + f"Authorization: Bearer {user.token}\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 ")
+            assert b"extensions" not in head.lower()
+            writer.write(b"\xc1\x80mask")
+            assert await closing_code(reader) == 1002
+
+    asyncio.run(scenario())
+
+
+BAD_UPGRADES = {
+    "no key": UPGRADE.replace(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""),
+    "a key that is none": UPGRADE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short"),
+    "an old version": UPGRADE.replace(b"Version: 13", b"Version: 8"),
+    "no upgrade": UPGRADE.replace(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""),
+    "HTTP/1.0": UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "a POST": UPGRADE.replace(b"GET", b"POST", 1),
+    "two lengths": UPGRADE + b"Content-Length: 1\r\nContent-Length: 2\r\n",
+    "a length and chunks": UPGRADE + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+    "a header with NUL": UPGRADE + b"X: a\0b\r\n",
+}
+
+
+def test_b23_an_upgrade_that_is_none_is_refused(user: User) -> None:
+    async def scenario() -> None:
+        for what, request in BAD_UPGRADES.items():
+            async with raw(user.server) as (reader, writer):
+                writer.write(request + b"\r\n")
+                head = await asyncio.wait_for(reader.read(12), 10)
+                assert re.fullmatch(rb"HTTP/1.[01] 4\d\d", head), (what, head)
+        for origin, code in (("https://evil.example", 4403), ("null", 4403), (user.server.url, 0)):
+            async with raw(user.server) as (reader, writer):
+                host = f"127.0.0.1:{user.server.port}".encode()
+                credentials = f"Origin: {origin}\r\nAuthorization: Bearer {user.token}\r\n\r\n"
+                writer.write(UPGRADE.replace(b"Host: x", b"Host: " + host) + credentials.encode())
+                await reader.readuntil(b"\r\n\r\n")
+                if code:
+                    assert await closing_code(reader) == code
+                else:
+                    await asyncio.wait_for(reader.readuntil(b"connection_established"), 10)
+        await is_served(user)
 
     asyncio.run(scenario())
 

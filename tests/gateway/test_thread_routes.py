@@ -100,6 +100,8 @@ def test_every_route_answers_a_stranger_401_and_b_gets_the_same_404_as_for_nothi
         "file_id": "f_hers",
         "report_id": "rep_2",
         "stream": f"thread:{receipt['thread_id']}",
+        "item_id": "i_00000000000000000000000001",
+        "webhook_id": webhook(world),
     }
     nothing = {name: re.sub(r"\w{8}$", "00000000", value) for name, value in hers.items()}
     nothing |= {"file_id": "f_none", "report_id": "rep_none"}
@@ -120,6 +122,11 @@ def test_every_route_answers_a_stranger_401_and_b_gets_the_same_404_as_for_nothi
                 assert bare[0] == bare[1], (method, path)
                 assert (answers[0].status, answers[0].code) == (404, "not_found"), (method, path)
     assert checked >= 9
+
+
+def webhook(world: World) -> str:
+    body = {"url": "https://hook.example/"}
+    return str(world.ask("POST", "/api/webhooks", body, token=world.ada).json["webhook_id"])
 
 
 @pytest.mark.parametrize("name", ["thread_id", "files"])

@@ -15,6 +15,8 @@ import uvicorn
 
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
 from tidings.events.feed import Feed
 from tidings.events.log import open_store
 from tidings.events.positions import Positions
@@ -26,6 +28,7 @@ from tidings.health.probes import Readiness, database_probe
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
+from tidings.notifications.service import Notifications
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs.queue import Limits
@@ -129,6 +132,7 @@ def running(folder: Path) -> Iterator[World]:
         identity=identity,
         router=Router(database, clock, ids, agents, "analysis", Limits()),
         reads=Reads(database, clock, ids),
+        notifications=Notifications(database, Egress(AllowedHosts()), clock, ids),
         files=files,
         reports=reports,
         readiness=readiness,

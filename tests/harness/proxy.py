@@ -59,7 +59,7 @@ class Direction:
 
 
 class FaultProxy:
-    """Carries connections to a port. `up` is from client to server, `down` the other way."""
+    """Carries connections to a port, the `target`. `up` is towards it, `down` the other way."""
 
     def __init__(self, port: int, rng: random.Random) -> None:
         self.up = Direction()
@@ -67,7 +67,7 @@ class FaultProxy:
         self.refusing = False
         self.accepted = 0
         self.port = 0
-        self._target = port
+        self.target = port
         self._rng = rng
         self._links: set[Link] = set()
 
@@ -103,7 +103,7 @@ class FaultProxy:
             _abort(writer)
             return
         try:
-            there = await asyncio.open_connection(sock=await _connected(self._target))
+            there = await asyncio.open_connection(sock=await _connected(self.target))
         except OSError:
             _abort(writer)
             return

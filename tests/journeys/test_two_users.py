@@ -7,7 +7,7 @@ fails the test until it is in here.
 import asyncio
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import httpx2
@@ -15,7 +15,12 @@ import pytest
 
 from tests.harness.server import ServerProcess, User, add_users
 from tests.journeys.asking import Answered, ask
+from tidings.app import build, new_ids
+from tidings.domain.context import UserContext
+from tidings.notifications import inbox
+from tidings.notifications.inbox import Notification
 from tidings.protocol.frames import TYPES
+from tidings.settings import load
 
 SECRET = "the-secret-of-ana"
 LOG = "ts,model,feature,input_tokens,output_tokens\n2026-01-01T00:00:00Z,gpt-4o,{},1000,10\n"
@@ -30,14 +35,19 @@ class Things:
     run: str
     file: str
     report: str
+    item: str
+    webhook: str
 
 
+THINGS = tuple(field.name for field in fields(Things))
 NOTHING = Things(
     "u_01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "t_01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "r_01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "f_01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "rp_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "i_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "wh_01ARZ3NDEKTSV4RRFFQ69G5FAV",
 )
 """Ids that never were."""
 
@@ -110,8 +120,31 @@ def scene(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Sc
         run=first["run_id"],
         file=first["payload"]["files"][0],
         report=answered.report["report_id"],
+        item=asyncio.run(put_into_inbox(server, asyncio.run(user_id(ana)), first)),
+        webhook=add_webhook(ana),
     )
     return Scene(ana, bob, things, answered)
+
+
+async def put_into_inbox(server: ServerProcess, owner: str, event: dict[str, Any]) -> str:
+    """Have an item about a run in its owner's inbox, as if nobody had been there."""
+    app = build(load({"data_dir": server.data_dir}))
+    context = UserContext("default", owner, "s_test")
+    ended = Notification(
+        event["event_id"], event["thread_id"], event["run_id"], 1, "agent_completed", "completed",
+        SECRET, 0.0,
+    )  # fmt: skip
+    item, told = new_ids().new("i"), new_ids().new("e")
+    try:
+        await app._database.write(lambda tx: inbox.add(tx, context, ended, item, told, 0.0))
+    finally:
+        await app.close()
+    return item
+
+
+def add_webhook(user: User) -> str:
+    body = {"url": f"https://hook.example/{SECRET}"}
+    return str(call(user, "post", "/api/webhooks", body).json()["webhook_id"])
 
 
 async def user_id(user: User) -> str:
@@ -202,6 +235,9 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
         ("patch", "/api/threads/{thread_id}"): [(thread, {"title": "mine"})],
         ("delete", "/api/threads/{thread_id}"): [(thread, None)],
         ("get", "/api/threads/{thread_id}/snapshot"): [(f"{thread}/snapshot", None)],
+        ("get", "/api/threads/{thread_id}/events"): [
+            (f"{thread}/events?after={place}", None) for place in ("0", "live", "abcdef.3.AAAAAAAA")
+        ],
         ("get", "/api/streams/{stream}/events"): [
             (f"{stream}{things.thread}/events?after=0", None),
             (f"{stream}{things.thread}/events?after=abcdef.3.AAAAAAAA", None),
@@ -223,6 +259,11 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
         ],
         ("get", "/api/runs/{run_id}"): [(f"/api/runs/{things.run}", None)],
         ("post", "/api/runs/{run_id}/cancel"): [(f"/api/runs/{things.run}/cancel", None)],
+        ("post", "/api/inbox/{item_id}/read"): [(f"/api/inbox/{things.item}/read", None)],
+        ("delete", "/api/webhooks/{webhook_id}"): [(f"/api/webhooks/{things.webhook}", None)],
+        ("get", "/api/webhooks/{webhook_id}/deliveries"): [
+            (f"/api/webhooks/{things.webhook}/deliveries", None)
+        ],
         ("get", "/api/reports/{report_id}"): [
             (f"/api/reports/{things.report}?format={form}", None) for form in ("md", "html", "json")
         ],
@@ -232,6 +273,8 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
 ABOUT_NOBODY = {
     ("post", "/api/login"),
     ("post", "/api/refresh"),
+    ("get", "/asyncapi.json"),
+    ("get", "/schema.json"),
     ("get", "/livez"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -243,6 +286,12 @@ ABOUT_ONESELF = {
     ("post", "/api/files"): None,
     ("get", "/api/threads"): "threads",
     ("post", "/api/threads"): None,
+    ("put", "/api/positions"): None,
+    ("get", "/api/inbox"): "items",
+    ("get", "/api/preferences"): "inbox",
+    ("put", "/api/preferences"): None,
+    ("get", "/api/webhooks"): "webhooks",
+    ("post", "/api/webhooks"): None,
 }
 
 
@@ -293,7 +342,7 @@ def comparable(answer: httpx2.Response, things: Things) -> tuple[int, bytes]:
 
 def without_ids(said: bytes, things: Things) -> bytes:
     """Return an answer without what the asker put in, and without the request's own number."""
-    for name in ("user", "thread", "run", "file", "report"):
+    for name in THINGS:
         said = said.replace(getattr(things, name).encode(), name.encode())
     return re.sub(rb"req_[0-9A-Z]+", b"req", said)
 
@@ -303,7 +352,7 @@ def assert_nothing_of(scene: Scene, heard: bytes, asked_with: Things) -> None:
     assert SECRET.encode() not in heard
     for event in scene.answered.events:
         assert event["event_id"].encode() not in heard
-    for name in ("user", "thread", "run", "file", "report"):
+    for name in THINGS:
         its = getattr(scene.things, name)
         assert its == getattr(asked_with, name) or its.encode() not in heard
 

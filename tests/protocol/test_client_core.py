@@ -129,3 +129,12 @@ def test_a_stream_followed_between_hello_and_greeting_is_subscribed_then() -> No
     assert isinstance(reply, Reply)
     said = {"type": "subscribe", "stream": "thread:t_2", "cursor": "0"}
     assert msgspec.json.decode(reply.message) == said
+
+
+def test_b31_an_event_of_a_type_from_the_future_is_applied_like_any_other() -> None:
+    core = ClientCore("d1")
+    event = Event("horoscope_read", "e_00000001", STREAM, "k3f9", 1, "", payload={"sign": [1]})
+    assert applied(core.receive(msgspec.json.encode(event))) == [1]
+    assert core.streams[STREAM].position == "k3f9.1.00000001"
+    (told,) = core.receive(b'{"type":"weather","stream":"thread:t_1"}')
+    assert not isinstance(told, Apply)

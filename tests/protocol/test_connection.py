@@ -8,7 +8,7 @@ import pytest
 
 from tidings.domain.commands import Receipt
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Conflict, NotFound, Unauthenticated
+from tidings.domain.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import (
@@ -188,6 +188,13 @@ def test_too_many_errors_end_the_connection() -> None:
 def test_errors_are_forgiven_after_a_minute() -> None:
     connection = plain()
     answers = [connection.failed(NotFound(), "1", n * 7.0) for n in range(40)]
+    assert {closed_with(a) for a in answers} == {None}
+
+
+def test_the_servers_own_trouble_is_not_the_clients_error() -> None:
+    connection = plain()
+    busy = Unavailable("storage_full", "Full.")
+    answers = [connection.failed(busy, "1", float(n)) for n in range(40)]
     assert {closed_with(a) for a in answers} == {None}
 
 

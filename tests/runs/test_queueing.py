@@ -99,13 +99,14 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> Non
             receipt = await w.ask("go")
             limits = Limits()
 
-            def claim_at(now: float) -> Any:
-                return lambda tx: queue.claim(tx, "w", now, now + 5, free=1, limits=limits)
+            def claim_by(owner: str, now: float) -> Any:
+                return lambda tx: queue.claim(tx, owner, now, now + 5, free=1, limits=limits)
 
             now = w.clock.now()
-            (paused,) = await w.database.write(claim_at(now))
-            assert await w.database.write(claim_at(now + 4)) == []
-            (current,) = await w.database.write(claim_at(now + 6))
+            (paused,) = await w.database.write(claim_by("w1", now))
+            assert await w.database.write(claim_by("w2", now + 4)) == []
+            assert await w.database.write(claim_by("w1", now + 6)) == []  # it has it
+            (current,) = await w.database.write(claim_by("w2", now + 6))
             assert (paused.fence, current.fence) == (1, 2)
             with pytest.raises(Interrupted):
                 await Journal(w.database, w.clock, w.ids, paused).begin("c1")

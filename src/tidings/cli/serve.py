@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from tidings.app import App, build
 from tidings.cli import logs
+from tidings.cli.plugins import plugins
 from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.gateway.wire import BoundedHttp, BoundedWebSocket
@@ -74,7 +75,8 @@ async def _serve(
     settings: Settings, listening: socket.socket, prepare: Callable[[App], None]
 ) -> None:
     app = build(settings)
-    prepare(app)
+    for register in (*plugins(settings.plugins), prepare):
+        register(app)
     try:
         await app.begin()
         async with app.running():

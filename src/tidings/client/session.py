@@ -103,6 +103,7 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._acknowledge_last()
         if self._connecting is not None:
             self._connecting.cancel()
         await self._tasks.__aexit__(None, None, None)  # so that the block's own error stays bare
@@ -263,6 +264,14 @@ class Session:
             message = self.core.acknowledgement()
             if message is not None:
                 await _try_send(socket, message)
+
+    async def _acknowledge_last(self) -> None:
+        """Say what is applied before leaving, so that nobody is told of it again; do not insist."""
+        message = self.core.acknowledgement()
+        if message is not None and self._socket is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ACK_SECONDS):
+                    await _try_send(self._socket, message)
 
     def _give_up(self, error: TidingsError) -> None:
         """Tell everybody who waits that there is no going on."""

@@ -27,6 +27,8 @@ class EventType(StrEnum):
 
 
 TERMINAL = frozenset({EventType.AGENT_COMPLETED, EventType.AGENT_FAILED, EventType.AGENT_CANCELLED})
+NOTIFIED = TERMINAL
+"""Of these a user hears later, if no device of his has acknowledged them; see `events.outbox`."""
 CRITICAL = frozenset(
     {
         EventType.AGENT_STARTED,

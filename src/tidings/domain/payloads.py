@@ -171,9 +171,11 @@ class InboxItemAdded(msgspec.Struct, frozen=True):
     """Something waits in the inbox, for no device had it; on the user's stream."""
 
     item_id: str
+    thread_id: str
     run_id: str
     offset: int
     kind: str
+    status: str
     title: str
 
 

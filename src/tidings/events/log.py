@@ -10,7 +10,7 @@ from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict, NotFound
 from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
-from tidings.events import ranges
+from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
@@ -104,6 +104,7 @@ async def append(
             for event, entry in zip(events, entries, strict=True)
         ],
     )
+    await outbox.note(tx, context, events, now)
     tx.announce(Appended(stream, entries))
     return int(head)
 

@@ -1,6 +1,7 @@
 """How far each device has applied each stream; written lazily, for losing one costs little."""
 
 from tidings.domain.context import UserContext
+from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.storage.warm.port import Database, Transaction
 
@@ -20,7 +21,11 @@ class Positions:
             self._fresh[key] = max(offset, self._fresh.get(key, 0))
 
     async def store(self) -> None:
-        """Write what was noted since the last time."""
+        """Write what was noted since the last time.
+
+        Raises:
+            Unavailable: not now; what was noted is kept for the next time.
+        """
         fresh, self._fresh = self._fresh, {}
         if not fresh:
             return
@@ -40,4 +45,9 @@ class Positions:
                 ],
             )
 
-        await self._database.write(work)
+        try:
+            await self._database.write(work)
+        except Unavailable:
+            for key, offset in fresh.items():
+                self._fresh[key] = max(offset, self._fresh.get(key, 0))
+            raise

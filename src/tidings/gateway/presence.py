@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -53,12 +53,18 @@ class Presence:
     """The open connections of this process."""
 
     def __init__(
-        self, identity: Identity, positions: Positions, tick_seconds: float = TICK_SECONDS
+        self,
+        identity: Identity,
+        positions: Positions,
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self.draining = False
         self._identity = identity
         self._positions = positions
         self._tick_seconds = tick_seconds
+        self._drain_seconds = drain_seconds
         self._listeners: set[Listener] = set()
         self._left = asyncio.Event()
 
@@ -87,19 +93,29 @@ class Presence:
                 older.leave(Close.REPLACED, "the device has connected again")
 
     async def run(self) -> None:
-        """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions."""
-        ticks = 0
+        """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions.
+
+        None of them waits for another: a slow store stops neither heartbeats nor revocations.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._every(1, self._tell_time))
+            tasks.create_task(self._every(SESSION_CHECK_TICKS, self._end_dead_sessions))
+            tasks.create_task(self._every(1, self._store_positions))
+
+    async def _every(self, ticks: int, act: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(self._tick_seconds)
-            ticks += 1
-            if ticks % SESSION_CHECK_TICKS == 0:
-                await self._end_dead_sessions()
-            for listener in list(self._listeners):
-                listener.tick()
-            try:
-                await self._positions.store()
-            except Unavailable:
-                _log.warning("positions were not stored; devices will acknowledge again")
+            await asyncio.sleep(ticks * self._tick_seconds)
+            await act()
+
+    async def _tell_time(self) -> None:
+        for listener in list(self._listeners):
+            listener.tick()
+
+    async def _store_positions(self) -> None:
+        try:
+            await self._positions.store()
+        except Unavailable:
+            _log.warning("positions were not stored; the next turn tries again")
 
     async def drain(self) -> None:
         """Ask every client to leave, spread over a time that a next server can bear; then insist.
@@ -110,10 +126,10 @@ class Presence:
         within_ms = max(DRAIN_WINDOW_MS_MIN, 1000 * len(self) // ADMISSIONS_PER_SECOND_MAX)
         for listener in list(self._listeners):
             listener.drain(within_ms)
-        await self._all_left(within_ms / 1000 + DRAIN_SECONDS)
+        await self._all_left(within_ms / 1000 + self._drain_seconds)
         for listener in list(self._listeners):
             listener.leave(Close.DRAIN, "the server stops")
-        await self._all_left(DRAIN_SECONDS)
+        await self._all_left(self._drain_seconds)
 
     async def _all_left(self, seconds: float) -> None:
         """Wait until nobody is connected, but not longer than so long."""

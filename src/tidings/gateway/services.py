@@ -14,6 +14,7 @@ from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.identity.service import Identity
+from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
@@ -62,6 +63,7 @@ class Services:
     identity: Identity
     router: Router
     reads: Reads
+    notifications: Notifications
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness

@@ -60,6 +60,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_came()
         super().on_headers_complete()
 
+    def _should_upgrade(self) -> bool:
+        return self.parser.get_http_version() == "1.1" and super()._should_upgrade()
+
     def _await_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)

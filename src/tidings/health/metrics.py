@@ -22,6 +22,13 @@ class Metrics:
             "delivery_mismatches", "Runs of which a client says that they did not reach it whole."
         )
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
+        self.inbox_items = self._counter("inbox_items", "Ends that nobody had heard of.")
+        self.webhook_deliveries = self._counter(
+            "webhook_deliveries", "Calls of webhooks.", "outcome"
+        )
+        self.outbox_lag = Gauge(
+            "tidings_outbox_lag_seconds", "How late the outbox is.", registry=self._registry
+        )
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
 
     def run_ended(self, outcome: str, seconds: float) -> None:

@@ -62,7 +62,7 @@ class PydanticModel:
         try:
             return self._reply(await self._stream(request, on_text))
         except faults.AgentRunError as error:
-            raise _failure(self._name, error) from error
+            raise failure_of(self._name, error) from error
 
     async def _stream(self, request: ModelRequest, on_text: OnText) -> ai.ModelResponse:
 
@@ -92,17 +92,19 @@ class PydanticModel:
         )
         text = response.text or ""
         _check_whole(self._name, response, bool(text or calls))
-        return ModelReply(self._name, text=text, calls=calls, usage=self._usage(response))
+        usage = usage_of(response, priced=self._priced)
+        return ModelReply(self._name, text=text, calls=calls, usage=usage)
 
-    def _usage(self, response: ai.ModelResponse) -> Usage:
-        cost: float | None = None
-        if self._priced:
-            try:
-                cost = float(response.cost().total_price)
-            except (LookupError, ValueError):
-                cost = None
-        usage = response.usage
-        return Usage(usage.input_tokens, usage.output_tokens, cost)
+
+def usage_of(response: ai.ModelResponse, *, priced: bool = True) -> Usage:
+    """Return what a response took, and what it cost, where that is known."""
+    cost: float | None = None
+    if priced:
+        try:
+            cost = float(response.cost().total_price)
+        except (LookupError, ValueError):
+            cost = None
+    return Usage(response.usage.input_tokens, response.usage.output_tokens, cost)
 
 
 def _history(request: ModelRequest) -> list[ai.ModelMessage]:
@@ -150,7 +152,7 @@ def _check_whole(name: str, response: ai.ModelResponse, has_content: bool) -> No
         raise Failure("model_unavailable", f"{name} broke off in the middle of its reply.")
 
 
-def _failure(name: str, error: faults.AgentRunError) -> Failure:
+def failure_of(name: str, error: faults.AgentRunError) -> Failure:
     """Name the fault without a word of the provider's own, which may repeat a key or a prompt."""
     match error:
         case faults.ModelAuthenticationError():

@@ -263,8 +263,13 @@ class Connection:
         return effects
 
     def failed(self, error: TidingsError, ref: str | None, now: float) -> list[Effect]:
-        """Answer a frame that could not be carried out; too many of them end the connection."""
+        """Answer a frame that could not be carried out; too many of them end the connection.
+
+        What may succeed later is not the client's fault and does not count.
+        """
         effects: list[Effect] = [_say(server_frames.refusal(error, ref))]
+        if error.retryable:
+            return effects
         self._errors.append(now)
         while self._errors[0] <= now - 60:
             self._errors.popleft()

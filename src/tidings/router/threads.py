@@ -92,6 +92,8 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
     await tx.execute(f"delete from steps where run_id in {runs}", thread_id)  # noqa: S608
     await tx.execute(f"delete from reports where run_id in {runs}", thread_id)  # noqa: S608
     await tx.execute("delete from runs where thread_id = ?", thread_id)
+    for table in ("outbox", "inbox", "webhook_deliveries"):
+        await tx.execute(f"delete from {table} where thread_id = ?", thread_id)  # noqa: S608
     await log.remove_stream(tx, thread_stream(thread_id))
     await tx.execute("delete from threads where thread_id = ?", thread_id)
 

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
-from pydantic import BaseModel
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, TidingsError
@@ -18,9 +17,9 @@ from tidings.domain.runs import Run, RunRequest
 from tidings.events.log import rfc3339
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, shown
+from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, kept, shown
 from tidings.tools.catalogue import Catalogue
-from tidings.tools.port import ToolContext
+from tidings.tools.port import Tool, ToolContext
 
 T = TypeVar("T")
 
@@ -38,10 +37,6 @@ TOOL_FAULTS = (
     ValueError,
 )
 """What a tool's own code may raise; the call has failed, the run goes on."""
-
-
-Invoke = Callable[[ToolContext, BaseModel], Awaitable[ToolResult]]
-"""Carries out a tool call with checked arguments."""
 
 
 class Work(msgspec.Struct):
@@ -188,19 +183,21 @@ class RunContext:
         return answer
 
     async def tool(
-        self, name: str, arguments: dict[str, Any], *, purpose: str, invoke: Invoke | None = None
+        self, what: str | Tool, arguments: dict[str, Any], *, purpose: str
     ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
         A call that was under way when the process died is repeated if the tool is `repeatable`, and
-        otherwise ends as `outcome_unknown`. `invoke` carries the call out in the tool's place.
+        otherwise ends as `outcome_unknown`. `what` is a name in the catalogue, or a tool that the
+        agent brings along.
         """
+        name = what if isinstance(what, str) else what.name
         self._work.calls += 1
         call_id = f"c{self._work.calls}"
         if self._journal.is_done(call_id):
             outcome = self._journal.recorded(call_id, ToolOutcome)
         else:
-            outcome = await self._call(name, call_id, arguments, purpose, invoke)
+            outcome = await self._call(what, call_id, arguments, purpose)
             self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
             await self._journal.finish(call_id, "tool", outcome)
         if outcome.result is not None:
@@ -277,14 +274,10 @@ class RunContext:
         return min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)
 
     async def _call(
-        self,
-        name: str,
-        call_id: str,
-        arguments: dict[str, Any],
-        purpose: str,
-        invoke: Invoke | None,
+        self, what: str | Tool, call_id: str, arguments: dict[str, Any], purpose: str
     ) -> ToolOutcome:
-        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(name)
+        name = what if isinstance(what, str) else what.name
+        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(what)
         said = {"call_id": call_id, "tool": name, "purpose": purpose, "arguments": arguments}
         self._tell_as(f"{call_id}.executing", EventType.TOOL_EXECUTING, said)
         if unknown:
@@ -296,7 +289,7 @@ class RunContext:
         result: ToolResult | None = None
         fault: Fault | None = None
         try:
-            result = await self._invoke(name, call_id, arguments, invoke)
+            result = await self._invoke(what, call_id, arguments)
         except TidingsError as error:
             fault = Fault(error.code, error.message, error.retryable)
         except TimeoutError:
@@ -307,9 +300,9 @@ class RunContext:
         return ToolOutcome(call_id, name, fault is None, result, fault, took)
 
     async def _invoke(
-        self, name: str, call_id: str, arguments: dict[str, Any], invoke: Invoke | None
+        self, what: str | Tool, call_id: str, arguments: dict[str, Any]
     ) -> ToolResult:
-        tool, values = self._engine.catalogue.check(name, arguments)
+        tool, values = self._engine.catalogue.check(what, arguments)
         context = ToolContext(
             user=self.user,
             run_id=self.run.run_id,
@@ -320,7 +313,8 @@ class RunContext:
             results=self.results,
         )
         async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
-            return await (invoke or tool.call)(context, values)
+            result = await tool.call(context, values)
+        return kept(result)
 
     def _count(self, usage: Usage) -> None:
         work = self._work

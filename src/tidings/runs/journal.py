@@ -12,6 +12,7 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
 from tidings.events import activity, log
 from tidings.runs import queue
+from tidings.runs.closing import loose_ends
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
 
@@ -124,8 +125,8 @@ class Journal:
 
         async def work(tx: Transaction) -> None:
             await queue.end(tx, self.run, status, now, report_id)
-            if drafts:
-                await self._append(tx, drafts, now)
+            await self._append(tx, drafts, now)
+            await self._append(tx, await loose_ends(tx, self.run, self._ids), now)
             proof = await log.proof_of(tx, self.run.run_id)
             proven = msgspec.structs.replace(terminal, payload=terminal.payload | {"proof": proof})
             head = await self._append(tx, [proven], now)
@@ -142,8 +143,7 @@ class Journal:
             await queue.held(tx, self.run)
             if kind != "told" or emitted != "[]":
                 await _write_step(tx, self.run.run_id, key, kind, emitted, result)
-            if pending:
-                await self._append(tx, [p.draft for p in pending], now)
+            await self._append(tx, [p.draft for p in pending], now)
 
         await self._write(work)
 
@@ -168,6 +168,9 @@ class Journal:
         return pending
 
     async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> int:
+        """Append to the thread and return its head; 0 when there is nothing to append."""
+        if not drafts:
+            return 0
         stream = thread_stream(self.run.thread_id)
         return await log.append(tx, self.run.context, stream, drafts, now)
 

@@ -4,12 +4,16 @@ from typing import Any
 
 import msgspec
 
+from tidings.domain.errors import LimitExceeded
 from tidings.domain.facts import ToolResult
 from tidings.models.port import ModelReply, Usage
 
 RESULT_ROWS_SHOWN_MAX = 20
 RESULT_FACTS_SHOWN_MAX = 40
 RESULT_CONTENT_SHOWN_MAX = 2_000
+RESULT_SUMMARY_SHOWN_MAX = 2_000
+RESULT_BYTES_SHOWN_MAX = 128 * 1024
+RESULT_BYTES_MAX = 8 * 1024 * 1024
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -46,6 +50,21 @@ class Exchange(msgspec.Struct, frozen=True):
     error: Fault | None = None
 
 
+def kept(result: ToolResult) -> ToolResult:
+    """Return a tool's result as the journal will give it back: what is no JSON becomes it or fails.
+
+    Raises:
+        LimitExceeded: `tool_result_too_large`.
+        TypeError: there is something in it that cannot be kept.
+    """
+    body = msgspec.json.encode(result)
+    if len(body) > RESULT_BYTES_MAX:
+        raise LimitExceeded(
+            "tool_result_too_large", "The tool found more than can be kept; ask it for less."
+        )
+    return msgspec.json.decode(body, type=ToolResult)
+
+
 def shown(outcome: ToolOutcome) -> dict[str, Any]:
     """Return a call's end as users are shown it: bounded; the journal has the whole."""
     shown: dict[str, Any] = {
@@ -70,4 +89,6 @@ def shown(outcome: ToolOutcome) -> dict[str, Any]:
     }
     if result.content:
         brief["content"] = result.content[:RESULT_CONTENT_SHOWN_MAX]
-    return shown | {"summary": result.summary, "result": brief}
+    if len(msgspec.json.encode(brief)) > RESULT_BYTES_SHOWN_MAX:
+        brief = {"facts": (), "table": None, "notes": ("The result is too large to be shown.",)}
+    return shown | {"summary": result.summary[:RESULT_SUMMARY_SHOWN_MAX], "result": brief}

@@ -108,17 +108,21 @@ async def latest_files(tx: Transaction, context: UserContext, thread_id: str) ->
 
 
 async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
-    """Take every run that nobody holds and that only needs its end: stopped, or out of time."""
+    """Take every run that nobody holds and that only needs its end: stopped, or out of time.
+
+    A worker's own runs are held for as long as it lives, whatever its clock says of their leases.
+    """
     rows = await tx.execute(
         "update runs set state = 'running', owner = ?, lease_until = ?,"
         "  fence = fence + 1, attempt = attempt + 1"
-        " where (state = 'queued' or (state = 'running' and lease_until < ?))"
+        " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
         "  and (cancel_requested = 1 or deadline_at <= ?)"
         " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
         "  deadline_at, fence, attempt, cancel_requested",
         owner,
         lease_until,
         now,
+        owner,
         now,
     )
     return [_run(row) for row in rows]
@@ -133,10 +137,11 @@ async def claim(
     """
     rows = await tx.execute(
         "with held as (select user_id, thread_id from runs"
-        "  where state = 'running' and lease_until >= ?),"
+        "  where state = 'running' and (lease_until >= ? or owner = ?)),"
         " free as (select run_id, user_id, thread_id, created_at,"
         "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
-        "  from runs where state <> 'ended' and (state = 'queued' or lease_until < ?)"
+        "  from runs where state <> 'ended'"
+        "  and (state = 'queued' or (lease_until < ? and owner <> ?))"
         "  and thread_id not in (select thread_id from held)),"
         " ready as (select run_id, created_at,"
         "  row_number() over (partition by user_id order by created_at, run_id)"
@@ -149,7 +154,9 @@ async def claim(
         " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
         "  deadline_at, fence, attempt, cancel_requested",
         now,
+        owner,
         now,
+        owner,
         owner,
         lease_until,
         limits.runs_per_user,

@@ -39,20 +39,21 @@ class Catalogue:
         """Return name, description and JSON Schema of the arguments of every tool."""
         return tuple((tool.name, tool.description, tool.schema()) for tool in self)
 
-    def repeatable(self, name: str) -> bool:
+    def repeatable(self, what: str | Tool) -> bool:
         """Return whether a second call does no harm; one that does not exist does none."""
-        return name not in self._tools or self._tools[name].repeatable
+        tool = self._tools.get(what) if isinstance(what, str) else what
+        return tool is None or tool.repeatable
 
-    def check(self, name: str, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
-        """Return the tool, and the arguments as it takes them.
+    def check(self, what: str | Tool, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
+        """Return the tool, one of these by name or any other, and the arguments as it takes them.
 
         Raises:
             InvalidInput: `unknown_tool`, naming those there are, or `invalid_arguments`, naming
                 what is wrong.
         """
-        tool = self._tools.get(name)
+        tool = self._tools.get(what) if isinstance(what, str) else what
         if tool is None:
-            raise InvalidInput("unknown_tool", self._unknown(name))
+            raise InvalidInput("unknown_tool", self._unknown(str(what)))
         encoded = msgspec.json.encode(arguments)
         if len(encoded) > ARGUMENTS_BYTES_MAX:
             raise InvalidInput(

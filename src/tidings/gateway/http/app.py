@@ -10,6 +10,7 @@ from starlette.routing import WebSocketRoute
 from tidings.gateway.http import (
     routes_files,
     routes_health,
+    routes_notifications,
     routes_page,
     routes_reports,
     routes_runs,
@@ -28,6 +29,7 @@ ROUTERS = (
     routes_threads.router,
     routes_runs.router,
     routes_reports.router,
+    routes_notifications.router,
     routes_health.router,
     routes_schema.router,
     routes_page.router,

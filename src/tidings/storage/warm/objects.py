@@ -15,6 +15,8 @@ class Kind(Enum):
     FILE = ("files", "file_id")
     REPORT = ("reports", "report_id")
     STREAM = ("streams", "stream")
+    INBOX_ITEM = ("inbox", "item_id")
+    WEBHOOK = ("webhooks", "webhook_id")
 
 
 async def fetch_owned(

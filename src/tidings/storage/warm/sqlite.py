@@ -193,7 +193,7 @@ def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> bool:
     try:
         unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
     except BaseException as error:
-        unit.error = _fault(error) if isinstance(error, sqlite3.OperationalError) else error
+        unit.error = _fault(error) if isinstance(error, sqlite3.DatabaseError) else error
         if not connection.in_transaction:  # the engine gave up the whole transaction
             raise Unavailable("storage_unavailable", "The store could not write.") from error
         return connection.total_changes == changes
@@ -215,22 +215,25 @@ def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
 def _as_unavailable() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         fault = _fault(error)
         if fault is error:
             raise
         raise fault from error
 
 
-def _fault(error: sqlite3.OperationalError) -> Exception:
-    """Tell the engine's operational faults apart by what the caller can do."""
-    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+def _fault(error: sqlite3.DatabaseError) -> Exception:
+    """Tell the engine's faults apart by what the caller can do; a defect stays what it is."""
+    code = error.sqlite_errorcode
+    if code == sqlite3.SQLITE_FULL:
         return Unavailable("storage_full", "The server's disk is full.", status=507)
-    if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("storage_busy", "The store is busy; try again.")
-    if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # wrong SQL is a defect, not a fault
-        return error
-    return Unavailable("storage_unavailable", "The store cannot be used now.")
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return Unavailable("store_damaged", "The store's file is damaged; restore it.")
+    if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+        return Unavailable("storage_unavailable", "The store cannot be used now.")
+    return error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -243,6 +246,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
+    connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
     connection.execute(f"pragma cache_size = -{CACHE_KIB}")
     connection.execute(f"pragma wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")

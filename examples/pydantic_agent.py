@@ -1,0 +1,24 @@
+"""An agent of pydantic-ai, served: its requests and calls become recorded steps and live events."""
+
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+
+from tidings.agents.pydantic_agents import pydantic_agent
+from tidings.app import App
+from tidings.cli.serve import serve
+
+agent = Agent(TestModel(), instructions="Answer in one sentence.")  # any model of pydantic-ai
+
+
+@agent.tool_plain(metadata={"repeatable": True})
+def stock(part: str) -> int:
+    """Say how many of a part are in stock."""
+    return len(part) * 7
+
+
+def register(app: App) -> None:
+    app.agents.register("warehouse", "Knows the stock.", pydantic_agent(agent))
+
+
+if __name__ == "__main__":
+    serve(register)

@@ -1,0 +1,40 @@
+"""What others bring: agents and tools of installed packages, named by the operator one by one."""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from tidings.app import App
+from tidings.domain.errors import InvalidInput
+
+GROUP = "tidings"
+
+Register = Callable[[App], None]
+"""`def register(app)`: adds agents and tools before the server begins."""
+
+
+def plugins(named: str) -> list[Register]:
+    """Return what these names, separated by commas, stand for; nothing is loaded unnamed.
+
+    A name is an entry point of the group `tidings` of an installed package, or `module:function`.
+
+    Raises:
+        InvalidInput: `unknown_plugin`: it is not there, or cannot be imported.
+    """
+    return [_found(name.strip()) for name in named.split(",") if name.strip()]
+
+
+def _found(name: str) -> Register:
+    module, _, function = name.partition(":")
+    try:
+        if function:
+            register: Register = getattr(import_module(module), function)
+        else:
+            register = entry_points(group=GROUP)[name].load()
+    except (ImportError, AttributeError, KeyError, ValueError) as error:
+        known = ", ".join(sorted(point.name for point in entry_points(group=GROUP))) or "none"
+        raise InvalidInput(
+            "unknown_plugin",
+            f"TIDINGS_PLUGINS names {name}, which cannot be loaded ({error}). Installed: {known}.",
+        ) from error
+    return register

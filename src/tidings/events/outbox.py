@@ -1,0 +1,42 @@
+"""Who should hear of an event though nobody listens: noted in the transaction of the event."""
+
+from tidings.domain.context import UserContext
+from tidings.domain.events import NOTIFIED, Event
+from tidings.storage.warm.port import Transaction
+
+NOTIFY_AFTER_SECONDS = 30.0
+
+
+async def note(tx: Transaction, context: UserContext, events: list[Event], now: float) -> None:
+    """Write down those of the events that are worth a notification, due in NOTIFY_AFTER_SECONDS."""
+    worthy = [
+        event for event in events if event.type in NOTIFIED and event.run_id and event.thread_id
+    ]
+    if not worthy:
+        return
+    await tx.execute_many(
+        'insert into outbox (event_id, tenant_id, user_id, stream, "offset", thread_id, run_id,'
+        " kind, status, happened_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                event.event_id,
+                context.tenant_id,
+                context.user_id,
+                event.stream,
+                event.offset,
+                event.thread_id,
+                event.run_id,
+                event.type,
+                _status(event),
+                now,
+                now + NOTIFY_AFTER_SECONDS,
+            )
+            for event in worthy
+        ],
+    )
+
+
+def _status(event: Event) -> str:
+    """Return how it ended, in a word: `completed`, `degraded`, `failed` or `cancelled`."""
+    status = event.payload.get("status")
+    return status if isinstance(status, str) else event.type.removeprefix("agent_")

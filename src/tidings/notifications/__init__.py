@@ -1,0 +1,1 @@
+"""When nobody is listening: the inbox, and webhooks."""

@@ -1,0 +1,188 @@
+"""Servers that kill themselves with SIGKILL at a named point; forked, so that many can die.
+
+`python -m tests.faults.mortal` imports everything once and then serves, in a process of its own,
+each `Life` that it reads from its input, a line of JSON each; it answers with the process's id.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tests.faults.served import MANY_RUNS, served
+from tidings.domain.context import UserContext
+from tidings.domain.events import Draft, EventType
+from tidings.events import log
+from tidings.events.log import Appended
+from tidings.storage.hot.memory import LocalHints
+from tidings.storage.warm.port import Database, T, Transaction, Work
+from tidings.storage.warm.sqlite import SqliteDatabase
+
+POINTS = (
+    "before_commit",
+    "in_batch",
+    "after_commit_before_announce",
+    "after_announce_before_reply",
+    "after_write_before_cursor",
+    "during_drain",
+)
+APPENDS = 1_000
+WRITER = UserContext("acme", "ana", "s1")
+STREAM = "thread:t_many"
+
+
+class Life(msgspec.Struct):
+    """Where to serve, and the point at which, the n-th time, the process dies; "" is never."""
+
+    folder: str
+    port: int
+    point: str = ""
+    number: int = 1
+    appends: bool = False
+
+
+class Fate:
+    """Counts how often a point was passed; the chosen time is the last."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._passed = 0
+
+    def passes(self, point: str) -> None:
+        if point != self._life.point:
+            return
+        self._passed += 1
+        if self._passed == self._life.number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MortalDatabase:
+    """Passes the points around and inside a commit that appends events."""
+
+    def __init__(self, inner: Database, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+
+    async def write(self, work: Work[T]) -> T:
+        appending = False
+
+        async def watched(tx: Transaction) -> T:
+            nonlocal appending
+            witness = Witness(tx)
+            result = await work(witness)
+            appending = witness.appending
+            if appending:
+                self._fate.passes("in_batch")
+            return result
+
+        self._fate.passes("before_commit")
+        result = await self._inner.write(watched)
+        if appending:
+            self._fate.passes("after_announce_before_reply")
+        return result
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._inner.read(work)
+
+
+class Witness:
+    """A transaction that knows whether events were appended in it."""
+
+    def __init__(self, inner: Transaction) -> None:
+        self._inner = inner
+        self.appending = False
+        self.execute = inner.execute
+        self.execute_many = inner.execute_many
+
+    def announce(self, note: object) -> None:
+        self.appending |= isinstance(note, Appended)
+        self._inner.announce(note)
+
+
+class MortalHints(LocalHints):
+    def __init__(self, fate: Fate) -> None:
+        super().__init__()
+        self._fate = fate
+
+    def publish(self, note: object) -> None:
+        if isinstance(note, Appended):
+            self._fate.passes("after_commit_before_announce")
+        super().publish(note)
+
+
+class MortalSockets:
+    """Passes a point after each message that carries events, and after each call to leave."""
+
+    def __init__(self, app: ASGIApp, fate: Fate) -> None:
+        self._app = app
+        self._fate = fate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def passing(message: Message) -> None:
+            await send(message)
+            text = message.get("text") or ""
+            if '"event_id"' in text:
+                self._fate.passes("after_write_before_cursor")
+            if text.startswith('{"type":"drain"'):
+                self._fate.passes("during_drain")
+
+        await self._app(scope, receive, passing)
+
+
+async def live(life: Life) -> None:
+    """Serve until SIGTERM, and then drain."""
+    fate, told = Fate(life), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    async with served(
+        Path(life.folder),
+        wrap=lambda database: MortalDatabase(database, fate),
+        hints=MortalHints(fate),
+        around=lambda app: MortalSockets(app, fate),
+        limits=MANY_RUNS,
+        port=life.port,
+    ) as server:
+        await told.wait()
+        await server.presence.drain()
+
+
+async def append_many(life: Life) -> None:
+    """Append many events at once, each with an id of its own; note which ones were confirmed."""
+    fate, folder = Fate(life), Path(life.folder)
+    inner = SqliteDatabase.open(folder / "tidings.db", lambda note: None)
+    database = MortalDatabase(inner, fate)
+
+    async def begin(tx: Transaction) -> None:
+        await log.open_store(tx, "s_000k3f9ab", 0.0)
+        await log.open_stream(tx, WRITER, STREAM)
+
+    await inner.write(begin)
+    with (folder / f"confirmed.{life.number}").open("ab", buffering=0) as confirmed:
+
+        async def one(number: int) -> None:
+            draft = Draft(f"e_{number:026d}", EventType.NOTICE, {"n": number})
+            await database.write(lambda tx: log.append(tx, WRITER, STREAM, [draft], 0.0))
+            confirmed.write(b"%d\n" % number)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(APPENDS):
+                tasks.create_task(one(number))
+    await inner.close()
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no one to bury them
+    for line in sys.stdin:
+        life = msgspec.json.decode(line, type=Life)
+        child = os.fork()
+        if child == 0:
+            asyncio.run(append_many(life) if life.appends else live(life))
+            os._exit(0)
+        print(child, flush=True)
+
+
+if __name__ == "__main__":
+    main()

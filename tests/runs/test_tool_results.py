@@ -1,0 +1,48 @@
+"""B30: whatever a tool returns, its run goes on and its event stays small and readable."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from tests.world import payloads, world
+from tidings.domain.facts import Column, Table, ToolResult, Unit
+from tidings.domain.runs import Outcome
+from tidings.runs.context import RunContext
+from tidings.runs.outcomes import RESULT_BYTES_SHOWN_MAX
+from tidings.tools.port import ToolContext, tool
+
+COLUMN = (Column("c", Unit.NAME, "C"),)
+ODD: dict[str, Any] = {
+    "50 MB": "x" * 50_000_000,
+    "1 MB": "x" * 1_000_000,
+    "no JSON": object(),
+    "bytes": b"\xff\x00",
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+}
+
+
+def test_b30_a_result_that_is_huge_or_no_json_is_an_outcome(tmp_path: Path) -> None:
+    @tool(repeatable=True)
+    async def gives(ctx: ToolContext, what: str) -> ToolResult:
+        """Give something odd."""
+        return ToolResult("It is here.", table=Table(COLUMN, ((ODD[what],),)))
+
+    async def tries(ctx: RunContext) -> Outcome:
+        outcomes = [await ctx.tool("gives", {"what": what}, purpose="try") for what in ODD]
+        return Outcome(" ".join(o.error.code if o.error else "ok" for o in outcomes))
+
+    async def scenario() -> None:
+        async with world(tmp_path, {"tries": tries}, [gives]) as w:
+            await w.begin()
+            async with w.working():
+                events = await w.events_until_end(await w.ask("go"))
+        assert events[-1].payload["answer"] == "tool_result_too_large ok tool_failed ok ok ok"
+        told = payloads(events, "tool_completed")
+        assert all(len(str(payload)) < RESULT_BYTES_SHOWN_MAX for payload in told)
+        cells = [
+            p["result"]["table"] and p["result"]["table"]["rows"][0][0] for p in told if p["ok"]
+        ]
+        assert cells == [None, "/wA=", None, None]
+
+    asyncio.run(scenario())
