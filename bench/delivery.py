@@ -14,7 +14,7 @@ SECONDS = 4.0
 ACK_SECONDS = 0.2
 DRAIN_SECONDS = 20.0
 LAG_SECONDS = 10.0
-ADMITTED_AT_ONCE, ADMISSION_SECONDS = 900, 0.0022
+ADMITTED_AT_ONCE, ADMISSION_SECONDS = 100, 0.21
 STAMP = b'"payload":{"t":'
 
 
@@ -41,11 +41,13 @@ async def readers(
 ) -> AsyncIterator[list[Reader]]:
     """Open so many connections, each with a stream of its own, and acknowledge for them."""
     found = [Reader() for _ in range(connections)]
-    for number, reader in enumerate(found):
-        token = server.tokens[number % len(server.tokens)]
-        await reader.connect(server.url, token, streams[number] if streams else None)
-        if number > ADMITTED_AT_ONCE:
-            await asyncio.sleep(ADMISSION_SECONDS)
+    for start in range(0, connections, ADMITTED_AT_ONCE):
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(start, min(start + ADMITTED_AT_ONCE, connections)):
+                token = server.tokens[number % len(server.tokens)]
+                stream = streams[number] if streams else None
+                tasks.create_task(found[number].connect(server.url, token, stream))
+            tasks.create_task(asyncio.sleep(ADMISSION_SECONDS))
     acking = asyncio.get_running_loop().create_task(_acknowledge(found))
     try:
         yield found

@@ -92,7 +92,7 @@ class Socket:
         self._pumping = False
         self._waiting = asyncio.Event()
         self._closing: list[Effect] = []
-        self._told_to_close = asyncio.Event()
+        self._told_to_close: asyncio.Future[None] = self._loop.create_future()
         self._sending_since: float | None = None
 
     async def serve(self, headers: dict[str, str], query: bytes) -> None:
@@ -352,11 +352,12 @@ class Socket:
                     self._outlet.write(effect.message)
             else:
                 self._closing.append(effect)
-                self._told_to_close.set()
+                if not self._told_to_close.done():
+                    self._told_to_close.set_result(None)
 
     async def _watch(self) -> None:
         """Close when told to."""
-        await self._told_to_close.wait()
+        await self._told_to_close
         await self.carry(self._closing)
 
     async def _write(self, message: bytes) -> None:

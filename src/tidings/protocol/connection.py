@@ -3,7 +3,6 @@
 Pure: frames and times in, effects out. The gateway carries out the effects and reports back.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -146,8 +145,8 @@ class Connection:
         self._expires_at = float("inf")
         self._warned = False
         self._expired = False
-        self._errors: deque[float] = deque()
-        self._frames: deque[float] = deque()
+        self._errors: list[float] = []
+        self._frames: list[float] = []
 
     # -- who it is ---------------------------------------------------------------------------
 
@@ -177,7 +176,7 @@ class Connection:
         self._pinged = None
         self._frames.append(now)
         while self._frames[0] <= now - 1:
-            self._frames.popleft()
+            del self._frames[0]
         if len(self._frames) > FRAMES_PER_SECOND_MAX:
             return self.close(Close.ABUSE, "too many frames")
         if self.user is None and len(text) > frames.FIRST_FRAME_BYTES_MAX:
@@ -272,7 +271,7 @@ class Connection:
             return effects
         self._errors.append(now)
         while self._errors[0] <= now - 60:
-            self._errors.popleft()
+            del self._errors[0]
         if len(self._errors) > ERRORS_PER_MINUTE_MAX:
             effects += self.close(Close.ABUSE, "too many errors")
         return effects
