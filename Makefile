@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test check fix serve bench bench-delivery soak clean
+.PHONY: demo test check fix serve bench bench-delivery soak client clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -36,6 +36,9 @@ bench-delivery: .venv/.ready  ## delivery alone: rates against the push, latency
 
 soak: .venv/.ready  ## a million critical events through cuts, stalls and kills: some 10 minutes
 	@EVENTS=$(EVENTS) SEED=$(SEED) $(BIN)/python -m tests.soak
+
+client:  ## compile web/client and put it where the page has it
+	cd web/client && npm ci --no-audit --no-fund && npm run build
 
 clean:
 	rm -rf .venv

@@ -203,7 +203,7 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
         from bench.peer import peer  # noqa: PLC0415 - nobody else pays for its memory
 
         return {"tokens": [""]}, {}, peer
-    database = app._database  # noqa: SLF001 - the composition root's own
+    database = app._kept.database  # noqa: SLF001 - the composition root's own
     if not await database.read(lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")
         await database.write(_more_users)

@@ -92,7 +92,7 @@ class History:
         self.user_id = user_id
         self.device = device
         self.stretches: list[Stretch] = []
-        self._open: dict[str, Stretch] = {}
+        self.following: dict[str, Stretch] = {}
 
     def began(self, stream: str, after: int = 0) -> None:
         """Take note that the client's state of a stream is now that of offset `after`.
@@ -100,16 +100,20 @@ class History:
         To be told after a snapshot, a page's reload, a reset; a stream that nothing was told of
         begins at 0.
         """
-        self._open[stream] = Stretch(stream, after)
-        self.stretches.append(self._open[stream])
+        self.following[stream] = Stretch(stream, after)
+        self.stretches.append(self.following[stream])
+
+    def left(self, stream: str) -> None:
+        """Take note that the client does not follow a stream any more."""
+        self.following.pop(stream, None)
 
     def applied(
         self, stream: str, frame: bytes, cursor: str | None = None, at: float | None = None
     ) -> None:
         """Take note that the client applied an event, as the bytes it came in."""
-        if stream not in self._open:
+        if stream not in self.following:
             self.began(stream)
-        self._open[stream].applied.append(AppliedEvent(frame, cursor, at))
+        self.following[stream].applied.append(AppliedEvent(frame, cursor, at))
 
     def events(self, stream: str) -> list[dict[str, Any]]:
         """Return what was applied of a stream, over all its beginnings."""
@@ -151,7 +155,8 @@ class Shelf:
 
     def __init__(self, log: LoggedStreams) -> None:
         self.log = log
-        self.heads: defaultdict[str, int] = defaultdict(int)
+        self.heads = defaultdict(int, {stream: first - 1 for stream, first in log.firsts.items()})
+        self.lost = {_wire.decode(frame).event_id for frame in log.lost}
         self._at: dict[tuple[str, int], tuple[LoggedEvent, Wire]] = {}
         self._rows: defaultdict[str, list[Wire]] = defaultdict(list)
         for row in log.events:
@@ -165,6 +170,13 @@ class Shelf:
 
     def at(self, stream: str, offset: int) -> tuple[LoggedEvent, Wire] | None:
         return self._at.get((stream, offset))
+
+    def has_lost(self, event: Wire) -> bool:
+        """Tell whether an event, or the last of a range, was there and is not any more."""
+        found = self.at(event.stream, event.offset)
+        return event.event_id in self.lost and (
+            found is None or found[1].event_id != event.event_id
+        )
 
     def check(self, *, ended: bool, proven: bool) -> Iterator[str]:
         """Yield what is wrong with the store by itself."""
@@ -235,7 +247,7 @@ def _stretch(shelf: Shelf, stretch: Stretch) -> Iterator[str]:
         if applied.cursor not in {None, event.cursor}:
             yield f"{where}: the cursor is {applied.cursor}, must be {event.cursor}"
         last = max(last, event.offset)
-        if applied.frame in shelf.log.lost:
+        if shelf.has_lost(event):
             astray = True
             continue
         if astray:
@@ -286,8 +298,7 @@ def _piece(event: Wire, offset: int) -> tuple[Any, ...]:
 
 
 def _not_at_head(shelf: Shelf, history: History) -> Iterator[str]:
-    latest = {stretch.stream: stretch for stretch in history.stretches}
-    for stream, stretch in latest.items():
+    for stream, stretch in history.following.items():
         last = _wire.decode(stretch.applied[-1].frame).offset if stretch.applied else stretch.after
         if last != shelf.heads[stream]:
             who = f"{history.user_id}/{history.device} {stream}"

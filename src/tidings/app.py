@@ -5,6 +5,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -18,9 +20,12 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events import log
+from tidings.events.compaction import Compacted
 from tidings.events.feed import Feed
+from tidings.events.lineage import Epochs, Lineage
 from tidings.events.log import Appended
 from tidings.events.positions import Positions
+from tidings.events.retention import Trimmed
 from tidings.gateway.http.app import create_app
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
@@ -42,21 +47,36 @@ from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
+from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs import queue
 from tidings.runs.context import Engine
 from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
+from tidings.storage import backups
+from tidings.storage.backups import DATA_SETS, DATABASE_FILE, KEY_FILE, BackedUp, Restored
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.hot.port import Hints
-from tidings.storage.warm.port import Database, Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
 
-DATABASE_FILE = "tidings.db"
-KEY_FILE = "secrets/signing.key"
+Part = Callable[[], Coroutine[Any, Any, None]]
+"""Something that goes on for as long as the server runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the application holds on to, to begin with and to let go of."""
+
+    database: SqliteDatabase
+    sandbox: Sandbox
+    passwords: Passwords
+    lineage: Lineage
+    library: Library
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +86,29 @@ class App:
     agents: AgentRegistry
     tools: Catalogue
     identity: Identity
-    readiness: Readiness
     presence: Presence
+    services: Services
     http: ASGIApp
-    _database: SqliteDatabase
-    _parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
-    _library: Library
-    _sandbox: Sandbox
-    _passwords: Passwords
-    _clock: Clock
-    _ids: IdSource
+    _parts: tuple[Part, ...]
+    _kept: Kept
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether this server should be sent work."""
+        return self.services.readiness
 
     async def begin(self) -> None:
-        """Take over what an earlier process left: nobody else works on this store."""
+        """Take over what an earlier process left: nobody else works on this store.
 
-        async def work(tx: Transaction) -> None:
-            await log.open_store(tx, self._ids.new("s"), self._clock.now())
-            await queue.release_all(tx)
-
-        await self._database.write(work)
-        await self._library.sweep(self._clock.now())
+        Raises:
+            Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
+        """
+        kept = self._kept
+        if not kept.lineage.was_closed():
+            await kept.database.check()
+        await kept.lineage.begin()
+        await kept.database.write(queue.release_all)
+        await kept.library.sweep(kept.clock.now())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -100,22 +123,48 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._database.read(lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.database.read(lambda tx: log.stored_events(tx, object_id))
 
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
-        return await self._sandbox.capabilities()
+        return await self._kept.sandbox.capabilities()
 
     async def close(self) -> None:
         """Let go of processes, threads and files."""
-        await self._sandbox.close()
-        self._passwords.close()
-        await self._database.close()
+        kept = self._kept
+        await kept.sandbox.close()
+        kept.passwords.close()
+        await kept.lineage.end()
+        await kept.database.close()
 
 
 def new_ids() -> IdSource:
     """Return a source of ids for clients."""
     return UlidSource()
+
+
+def back_up(settings: Settings, target: Path) -> BackedUp:
+    """Write a backup of everything into a new folder, also while a server is at work."""
+    return backups.back_up(settings.data_dir, target, SqliteFile)
+
+
+def restore(settings: Settings, source: Path) -> Restored:
+    """Put a backup in the place of everything; the caller makes sure that no server is at work."""
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%S%fZ}"
+    return backups.restore(source, settings.data_dir, aside, SqliteFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part stands on."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    hints: Hints
+    database: SqliteDatabase
+    metrics: Metrics
 
 
 def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
@@ -130,76 +179,59 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids, hints = SystemClock(), UlidSource(), LocalHints()
     database = SqliteDatabase.open(folder / DATABASE_FILE, hints.publish)
-    metrics, passwords = _metrics(hints), Passwords()
+    ground = Ground(settings, clock, ids, hints, database, _metrics(hints))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
-    key = load_or_create_key(folder / KEY_FILE)
+    key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
     identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
 
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     limited = LibraryLimits(file_bytes=settings.upload_bytes)
-    library = Library(folder / "files", database, sandbox, clock, ids, limited)
+    library = Library(folder / DATA_SETS, database, sandbox, clock, ids, limited)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     reports = Reports(database, clock)
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
 
-    feed = Feed(database, hints)
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     engine = Engine(model or _model(settings), catalogue, clock)
     worker = Worker(database, hints, engine, agents, ids, limits)
-    positions = Positions(database, clock)
+    lineage = Lineage(database, clock, ids, folder)
+    upkeep = Upkeep(database, lineage, clock, _policy(settings))
+    notifications, notifying = _notifications(ground)
+
+    feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
-    backend = Backend(identity, router, feed, positions, metrics, clock, pace)
-    sockets = Sockets(backend, presence, ids, origins=settings.origin_list)
-    told, telling = _notifications(settings, database, hints, metrics, clock, ids)
-    readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
-        notifications=told,
+        notifications=notifications,
         files=library,
         reports=reports,
-        readiness=readiness,
-        sockets=sockets,
+        readiness=Readiness((database_probe(database), disk_probe(folder)), clock),
+        sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
         presence=presence,
         feed=feed,
         positions=positions,
-        metrics=metrics,
+        metrics=ground.metrics,
         clock=clock,
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    return App(
-        agents,
-        catalogue,
-        identity,
-        readiness,
-        presence,
-        create_app(services),
-        database,
-        (worker.run, feed.run, presence.run, *telling),
-        library,
-        sandbox,
-        passwords,
-        clock,
-        ids,
-    )
+    parts = (worker.run, feed.run, presence.run, upkeep.run, *notifying)
+    kept = Kept(database, sandbox, passwords, lineage, library, clock)
+    return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 
-def _notifications(
-    settings: Settings,
-    database: Database,
-    hints: Hints,
-    metrics: Metrics,
-    clock: Clock,
-    ids: IdSource,
-) -> tuple[Notifications, tuple[Callable[[], Coroutine[Any, Any, None]], ...]]:
+def _notifications(ground: Ground) -> tuple[Notifications, tuple[Part, ...]]:
     """Wire what tells users of ends that they were not there for: its door and its parts."""
-    egress = Egress(AllowedHosts(settings.webhook_host_list))
-    dispatcher = Dispatcher(database, metrics, clock, ids)
-    deliverer = Deliverer(database, hints, egress, metrics, clock, random.SystemRandom())
+    database, clock, ids = ground.database, ground.clock, ground.ids
+    egress = Egress(AllowedHosts(ground.settings.webhook_host_list))
+    dispatcher = Dispatcher(database, ground.metrics, clock, ids)
+    rng = random.SystemRandom()
+    deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
     return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
 
 
@@ -208,7 +240,14 @@ def _metrics(hints: Hints) -> Metrics:
     metrics = Metrics()
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
+    hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
     return metrics
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(settings.compact_after_seconds, settings.keep_seconds)
 
 
 def _model(settings: Settings) -> Model:

@@ -41,6 +41,13 @@ class Settings:
     upload_bytes: int = field(
         default=2 * 1024**3, metadata={"meaning": "The largest file that may be uploaded."}
     )
+    retention_days: float = field(
+        default=0.0, metadata={"meaning": "How long events of ended runs are kept; 0 is for ever."}
+    )
+    compact_after_seconds: float = field(
+        default=3600.0,
+        metadata={"meaning": "When, after a run's end, the pieces of its answer are joined."},
+    )
     origins: str = field(
         default="",
         metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
@@ -63,6 +70,11 @@ class Settings:
     log_level: str = field(
         default="warning", metadata={"meaning": "`debug`, `info`, `warning` or `error`."}
     )
+
+    @property
+    def keep_seconds(self) -> float | None:
+        """How long events are kept; None is for ever."""
+        return self.retention_days * 86_400 or None
 
     @property
     def origin_list(self) -> frozenset[str]:
@@ -110,6 +122,9 @@ def _checked(settings: Settings) -> Settings:
     for name in ("runs", "runs_per_user", "run_seconds", "upload_bytes"):
         if not getattr(settings, name) > 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")
+    for name in ("retention_days", "compact_after_seconds"):
+        if not getattr(settings, name) >= 0:
+            raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must not be below 0.")
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
     if settings.log_level not in {"debug", "info", "warning", "error"}:

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.invariants import LoggedEvent, LoggedStreams
-from tidings.app import DATABASE_FILE
+from tidings.storage.backups import DATABASE_FILE
 
 
 def stored_streams(
@@ -14,7 +14,8 @@ def stored_streams(
 ) -> LoggedStreams:
     """Read the streams of a data directory, or of some users; a server may be writing meanwhile.
 
-    What a joined row stands for is in its frame; the rows that it took in have none.
+    What a joined row stands for is in its frame; the rows that it took in have none. What is kept
+    of a trimmed history, for snapshots, is no part of the streams any more.
     """
     of_users = f"where user_id in ({', '.join('?' * len(users))})" if users else ""
     with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
@@ -24,9 +25,10 @@ def stored_streams(
         ).fetchall()
         frames = [
             row
-            for stream, _, _ in streams
+            for stream, _, first in streams
             for row in connection.execute(
-                "select frame from events where stream = ? and length(frame) > 0", (stream,)
+                'select frame from events where stream = ? and length(frame) > 0 and "offset" >= ?',
+                (stream, first),
             )
         ]
     return LoggedStreams(

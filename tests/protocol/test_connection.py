@@ -11,14 +11,14 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import (
-    PACE,
+from tidings.protocol.connection import PACE, Connection
+from tidings.protocol.effects import (
     Authenticate,
     Carry,
     CloseWith,
-    Connection,
     Effect,
     Follow,
+    Miscounted,
     Remember,
     Send,
 )
@@ -176,7 +176,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 
 def test_binary_messages_end_the_connection() -> None:
-    assert closed_with(plain().receive_binary()) == Close.BINARY
+    assert closed_with(plain().receive(None, 1.0)) == Close.BINARY
 
 
 def test_too_many_errors_end_the_connection() -> None:
@@ -353,7 +353,9 @@ def test_a_stream_subscribed_anew_owes_nothing_of_its_earlier_reading() -> None:
     connection.events(STREAM, entries(1, 10), 1.0)
     connection.flow.follow(STREAM, 3)
     assert connection.flow.credit() == 16
-    ack = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    on_its_way = json.dumps({"type": "ack", "positions": {STREAM: 10}})
+    assert closed_with(connection.receive(on_its_way, 2.0)) is None
+    ack = json.dumps({"type": "ack", "positions": {STREAM: 11}})
     assert closed_with(connection.receive(ack, 2.0)) == Close.PROTOCOL_VIOLATION
 
 
@@ -367,5 +369,5 @@ def test_a_reported_mismatch_is_passed_on_and_not_answered() -> None:
     proof = {"count": 1, "digest": "00000000"}
     report = {"type": "mismatch", "stream": STREAM, "run_id": "r1", "expected": proof, "got": proof}
     (effect,) = full().receive(json.dumps(report), 1.0)
-    assert isinstance(effect, rules.Miscounted)
+    assert isinstance(effect, Miscounted)
     assert effect.mismatch.run_id == "r1"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tests.harness.server import ROOT, ServerProcess
 from tests.soak.wave import DEVICES, Wave
-from tidings.app import DATABASE_FILE
 from tidings.domain.events import CRITICAL
+from tidings.storage.backups import DATABASE_FILE
 
 PROGRAM = ROOT / "tests/harness/programs/thinking.py"
 KILL_SECONDS = (8.0, 16.0)

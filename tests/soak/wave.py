@@ -11,10 +11,10 @@ from tests.harness.programs.thinking import THOUGHTS
 from tests.harness.server import ServerProcess, add_users
 from tests.harness.stored import stored_streams
 from tests.invariants import History, check
-from tidings.app import DATABASE_FILE
 from tidings.client.session import Session, always
 from tidings.domain.commands import StartAgent, StartPayload
 from tidings.domain.events import CRITICAL, TERMINAL, thread_stream
+from tidings.storage.backups import DATABASE_FILE
 
 USERS = 8
 DEVICES = 2

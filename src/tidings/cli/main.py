@@ -1,4 +1,4 @@
-"""The commands: serve, user, token, ask, replay, doctor, demo."""
+"""The commands: serve, user, token, ask, replay, backup, restore, doctor, demo."""
 
 import asyncio
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -13,10 +14,13 @@ from tidings.app import App, build, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
+from tidings.cli.backups import backed_up, restored
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
+from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
 from tidings.domain.errors import InvalidInput, NotFound
+from tidings.domain.events import Event
 from tidings.protocol.client import Apply
 from tidings.settings import Settings, load
 
@@ -114,14 +118,36 @@ def ask_(
 @cli.command()
 def replay(
     what: Annotated[str, typer.Argument(help="A run's or a thread's id.")],
+    pace: Annotated[
+        str, typer.Option(help="`original`, `fast`, or how many times faster.")
+    ] = "fast",
+    show: Annotated[bool, typer.Option(help="As people see it, instead of JSON lines.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Print the stored events of a run or a thread, as JSON lines."""
+    """Tell again what a run or a thread has told, at the pace it had or another."""
+    factor = factor_of(pace)
     frames = _with_app(_settings(data_dir), lambda app: app.stored_events(what))
     if not frames:
         raise NotFound("There is no run and no thread of this id.")
-    for frame in frames:
-        sys.stdout.write(frame.decode() + "\n")
+    asyncio.run(play(frames, factor, _shown() if show else _write_line))
+
+
+@cli.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write everything that a server needs to a folder; the server may go on working."""
+    typer.echo("\n".join(backed_up(load({"data_dir": data_dir}), target)))
+
+
+@cli.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that `tidings backup` wrote.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Put a backup in the place of what is here; the server must not run."""
+    typer.echo("\n".join(restored(load({"data_dir": data_dir}), source)))
 
 
 @cli.command()
@@ -177,10 +203,19 @@ async def _token_of(app: App, name: str | None) -> str:
 
 
 def _as_json(applied: Apply) -> None:
-    sys.stdout.write(applied.raw.decode() + "\n")
+    _write_line(applied.raw)
+
+
+def _write_line(frame: bytes) -> None:
+    sys.stdout.write(frame.decode() + "\n")
     sys.stdout.flush()
 
 
 def _as_text() -> Callable[[Apply], None]:
     show = Show(Console(highlight=False))
     return lambda applied: show.event(applied.event)
+
+
+def _shown() -> Callable[[bytes], None]:
+    show = Show(Console(highlight=False))
+    return lambda frame: show.event(msgspec.json.decode(frame, type=Event))

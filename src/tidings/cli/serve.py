@@ -50,7 +50,7 @@ def serve_until_stopped(
     logs.configure(settings.log_level)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
-        _only_server(settings.data_dir),
+        only_server(settings.data_dir),
         _listening(settings) as listening,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -137,7 +137,7 @@ class HttpServer(uvicorn.Server):
 
 
 @contextmanager
-def _only_server(data_dir: Path) -> Iterator[None]:
+def only_server(data_dir: Path) -> Iterator[None]:
     """Hold the data directory: its runs may be taken over because nobody else works on them."""
     with (data_dir / LOCK_FILE).open("w") as lock:
         try:

@@ -22,9 +22,9 @@ from tidings.protocol.client import (
     Apply,
     ClientCore,
     Draining,
-    GapError,
     Greeted,
     Happening,
+    Reconnect,
     Reply,
     Told,
 )
@@ -201,8 +201,6 @@ class Session:
                     message = await socket.recv()
                 for happening in self.core.receive(message):
                     await self._take(socket, happening)
-        except GapError:
-            await socket.close(Close.GAP)
         except TimeoutError:
             socket.transport.abort()  # there is nobody to say goodbye to
             raise
@@ -225,8 +223,8 @@ class Session:
                 self._tasks.create_task(self._move(socket, within_ms))
             case Greeted():
                 await self._begin(socket, happening)
-            case Told(frame):
-                await self._hear(socket, frame)
+            case Reconnect() | Told():
+                await self._hear(socket, happening)
 
     async def _begin(self, socket: ClientConnection, greeted: Greeted) -> None:
         """Go on where the last connection ended: with what the server has not answered."""
@@ -237,8 +235,10 @@ class Session:
         for message in self.core.unanswered():
             await _try_send(socket, message)
 
-    async def _hear(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
-        if frame.get("type") == "auth_expiring":
+    async def _hear(self, socket: ClientConnection, happening: Reconnect | Told) -> None:
+        if isinstance(happening, Reconnect):
+            await socket.close(happening.code)
+        elif happening.frame.get("type") == "auth_expiring":
             renewed = Auth(token=await self._token())
             await _try_send(socket, msgspec.json.encode(renewed))
 
@@ -261,7 +261,7 @@ class Session:
     async def _acknowledge(self, socket: ClientConnection) -> None:
         while True:
             await asyncio.sleep(ACK_SECONDS)
-            message = self.core.acknowledgement()
+            message = self.core.acknowledgement() if self._socket is socket else None
             if message is not None:
                 await _try_send(socket, message)
 
@@ -305,7 +305,7 @@ def _final(closed: ConnectionClosed) -> TidingsError | None:
     code = closed.rcvd.code if closed.rcvd else 0
     if code == Close.AUTH_FAILED:
         return Unauthenticated("auth_failed", "The server does not know you; get a fresh token.")
-    if code != Close.NORMAL and after_close(code) is Next.STOP:
+    if code != Close.NORMAL and after_close(code) in {Next.STOP, Next.UPGRADE}:
         return Forbidden("closed_by_server", f"The server closed the connection for good ({code}).")
     return None
 

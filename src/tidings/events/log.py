@@ -163,7 +163,7 @@ async def locate(tx: Transaction, context: UserContext, stream: str, position: s
     if position == FROM_START:
         return Place(epoch, first - 1, head)
     cursor = Cursor(epoch, int(position), "") if _is_offset(position) else parse_cursor(position)
-    if 0 < cursor.offset < first:
+    if 0 < cursor.offset < first - 1:
         raise _trimmed()
     await _check_lineage(tx, stream, cursor, head)
     return Place(epoch, cursor.offset, head)
@@ -188,7 +188,7 @@ async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> st
     rows = await tx.execute(
         'select event_id from events where stream = ? and "offset" = ?', stream, offset
     )
-    return str(cursor_of(epoch, offset, rows[0][0])) if rows else FROM_START
+    return str(cursor_of(epoch, offset, rows[0][0])) if rows else str(offset)
 
 
 async def remove_stream(tx: Transaction, stream: str) -> None:
@@ -276,13 +276,15 @@ def _is_offset(position: str) -> bool:
 
 
 async def _check_lineage(tx: Transaction, stream: str, cursor: Cursor, head: int) -> None:
-    if cursor.offset == 0:
+    if cursor.offset <= head and not cursor.tail:
         return
-    if cursor.offset <= head:
+    if 0 < cursor.offset <= head:
         rows = await tx.execute(
             'select event_id from events where stream = ? and "offset" = ?', stream, cursor.offset
         )
-        if cursor.tail in {"", rows[0][0][-TAIL_LENGTH:]}:
+        if not rows:
+            raise _trimmed()
+        if cursor.tail == rows[0][0][-TAIL_LENGTH:]:
             return
     raise Conflict(
         "cursor_diverged", "The server's history differs from what you have seen; take a snapshot."

@@ -16,9 +16,19 @@ from tidings.events.ranges import Entry
 from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
-from tidings.protocol import connection as rules
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import Authenticate, Carry, Connection, Effect, Follow, Pace
+from tidings.protocol.connection import Connection, Pace, too_many_streams
+from tidings.protocol.effects import (
+    Authenticate,
+    Carry,
+    CloseWith,
+    Effect,
+    Follow,
+    Leave,
+    Miscounted,
+    Remember,
+    Send,
+)
 from tidings.protocol.frames import ECHO_CHARACTERS_MAX, SUBSCRIPTIONS_MAX, Mismatch, Subscription
 from tidings.protocol.server_frames import StreamStatus, not_followed
 from tidings.router.accept import Router
@@ -145,16 +155,16 @@ class Socket:
         """Carry out what the rules decided, in order."""
         for effect in effects:
             match effect:
-                case rules.Send(message):
+                case Send(message):
                     await self._write(message)
-                case rules.CloseWith(code, reason):
+                case CloseWith(code, reason):
                     await self.close(code, reason)
                     raise _Ended
-                case rules.Leave(stream):
+                case Leave(stream):
                     self._unfollow(stream)
-                case rules.Remember(device, positions):
+                case Remember(device, positions):
                     self._backend.positions.acknowledge(self._user, device, positions)
-                case rules.Miscounted(mismatch):
+                case Miscounted(mismatch):
                     self._count(mismatch)
                 case _:
                     await self.carry(await self._report(effect))
@@ -166,8 +176,8 @@ class Socket:
                 return await self._authenticate(ticket, token)
             case Carry(command):
                 return await self._accept(command)
-            case Follow(subscriptions, greeting):
-                return await self._follow(subscriptions, greeting=greeting)
+            case Follow():
+                return await self._follow(question)
 
     # -- in ----------------------------------------------------------------------------------
 
@@ -189,11 +199,7 @@ class Socket:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return
-            text = message.get("text")
-            if text is None:
-                await self.carry(self.connection.receive_binary())
-            else:
-                await self.carry(self.connection.receive(text, self._now()))
+            await self.carry(self.connection.receive(message.get("text"), self._now()))
             self._wake()  # an acknowledgement may have opened the window
 
     async def _authenticate(
@@ -225,27 +231,30 @@ class Socket:
             return self._failed(error, command.id)
         return self.connection.accepted(receipt)
 
-    async def _follow(
-        self, subscriptions: tuple[Subscription, ...], *, greeting: bool
-    ) -> list[Effect]:
-        if greeting:
+    async def _follow(self, question: Follow) -> list[Effect]:
+        if question.greeting:
             self._presence.replace(self)
         effects: list[Effect] = []
         statuses: list[StreamStatus] = []
-        for wanted in subscriptions:
+        for wanted in question.subscriptions:
             try:
-                statuses.append(await self._follow_one(wanted))
+                followed = await self._follow_one(wanted)
+                statuses.append(followed)
+                if question.asked:
+                    effects += self.connection.followed(wanted.cursor, followed)
+            except Unavailable:
+                raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:
                 self._backend.metrics.refusals.labels(error.code).inc()
                 statuses.append(not_followed(wanted.stream, error))
-                if not greeting:
+                if not question.greeting:
                     effects += self.connection.not_followed(wanted.stream, error, self._now())
         self._wake()
-        return self.connection.greeted(statuses) if greeting else effects
+        return self.connection.greeted(statuses) if question.greeting else effects
 
     async def _follow_one(self, wanted: Subscription) -> StreamStatus:
         if len(self._followers) >= SUBSCRIPTIONS_MAX and wanted.stream not in self._followers:
-            raise rules.too_many_streams()
+            raise too_many_streams()
         follower = await self._backend.feed.follow(
             self._user, wanted.stream, wanted.cursor, self._wake
         )
@@ -321,6 +330,8 @@ class Socket:
 
     async def _pump_once(self) -> bool:
         sent = False
+        if not self.connection.welcomed:
+            return False
         for stream, follower in list(self._followers.items()):
             sent |= await self._pump_stream(stream, follower)
         return sent
@@ -347,7 +358,7 @@ class Socket:
     def _order(self, effects: list[Effect]) -> None:
         """Carry out what came from outside; nobody waits for a client that does not read."""
         for effect in effects:
-            if isinstance(effect, rules.Send):
+            if isinstance(effect, Send):
                 with suppress(OSError):
                     self._outlet.write(effect.message)
             else:

@@ -16,8 +16,12 @@ class Metrics:
         self.request_seconds = self._histogram("http_request", "Time to answer.", "route")
         self.refusals = self._counter("refusals", "Answers that said no.", "code")
         self.limit_hits = self._counter("limit_hits", "Limits that were reached.", "limit")
-        self.sockets = Gauge("tidings_sockets", "Open WebSockets.", registry=self._registry)
+        self.sockets = self._gauge("sockets", "Open WebSockets.")
         self.events = self._counter("events_appended", "Events in the log.")
+        self.joined = self._counter("events_joined", "Pieces of answers that others stand for now.")
+        self.trimmed = self._counter("events_trimmed", "Events that were too old to be kept.")
+        self._epochs = self._gauge("epochs", "Lineages of the store: 1 until a restore.")
+        self._lost = self._gauge("lost_events", "Events that restores are known to have lost.")
         self.delivery_mismatches = self._counter(
             "delivery_mismatches", "Runs of which a client says that they did not reach it whole."
         )
@@ -36,12 +40,20 @@ class Metrics:
         self.runs.labels(outcome).inc()
         self.run_seconds.labels(outcome).observe(seconds)
 
+    def lineage(self, epochs: int, lost_events: int) -> None:
+        """Show how many lineages the store has had, and what is known to be lost."""
+        self._epochs.set(epochs)
+        self._lost.set(lost_events)
+
     def render(self) -> bytes:
         """Return everything in the Prometheus text format."""
         return generate_latest(self._registry)
 
     def _counter(self, name: str, says: str, *labels: str) -> Counter:
         return Counter(f"tidings_{name}", says, labels, registry=self._registry)
+
+    def _gauge(self, name: str, says: str) -> Gauge:
+        return Gauge(f"tidings_{name}", says, registry=self._registry)
 
     def _histogram(self, name: str, says: str, *labels: str) -> Histogram:
         return Histogram(

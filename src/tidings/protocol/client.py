@@ -14,6 +14,7 @@ from tidings.domain.cursors import Cursor, cursor_of, parse_cursor
 from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
 from tidings.domain.proof import Proof
 from tidings.protocol import frames
+from tidings.protocol.closing import Close
 
 ACK_EVENTS = 64
 ACK_BYTES = 32 * 1024
@@ -56,6 +57,13 @@ class Anew:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Close the connection with this code, and connect anew."""
+
+    code: Close
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """The server stops: connect anew after a random time within this many milliseconds."""
 
@@ -76,7 +84,7 @@ class Told:
     frame: dict[str, Any]
 
 
-Happening = Apply | Answered | Greeted | Anew | Draining | Reply | Told
+Happening = Apply | Answered | Greeted | Anew | Reconnect | Draining | Reply | Told
 
 
 @dataclass(slots=True)
@@ -84,12 +92,17 @@ class Reading:
     """A stream as this client has it: how far, and the open runs that it has seen begin.
 
     Before the first event there is no cursor, but a `start`, and perhaps it is known after which
-    offset that is.
+    offset that is. What was `offered` in a hello gets its answer in the greeting. While it is
+    `asked`, what comes belongs to an older subscription. `received` is the last offset that came on
+    this connection: no more than that may be acknowledged on it.
     """
 
     cursor: Cursor | None = None
     start: str = FROM_START
     after: int | None = None
+    received: int = 0
+    offered: bool = False
+    asked: bool = False
     resubscribed: bool = False
     unacked_events: int = 0
     unacked_bytes: int = 0
@@ -98,7 +111,9 @@ class Reading:
     @property
     def position(self) -> str:
         """Where to resume."""
-        return self.start if self.cursor is None else str(self.cursor)
+        if self.cursor is not None:
+            return str(self.cursor)
+        return self.start if self.after is None else str(self.after)
 
     @property
     def last(self) -> int | None:
@@ -114,10 +129,15 @@ class ClientCore:
     streams: dict[str, Reading] = field(default_factory=dict)
     outbox: dict[str, Command] = field(default_factory=dict)
     duplicates: int = 0
+    verified: int = 0
     mismatches: int = 0
+    connected: bool = False
 
     def hello(self, token: str | None = None, ticket: str | None = None) -> bytes:
         """Return the first message of a connection: who we are and what we have."""
+        self.connected = False
+        for reading in self.streams.values():
+            reading.offered = True
         hello = frames.Hello(
             token=token,
             ticket=ticket,
@@ -127,16 +147,18 @@ class ClientCore:
                 for stream, reading in self.streams.items()
             ),
         )
-        for reading in self.streams.values():
-            reading.resubscribed = False
-            reading.unacked_events = reading.unacked_bytes = 0
         return msgspec.json.encode(hello)
 
     def follow(self, stream: str, position: str = FROM_START) -> bytes:
         """Begin a stream at a position, a snapshot's cursor for one; return the message for it."""
-        started = position in {FROM_START, FROM_HEAD}
-        self.streams[stream] = Reading(None if started else parse_cursor(position), position)
+        self.streams[stream] = begun = _reading(position)
+        begun.asked = self.connected and begun.last is None
         return msgspec.json.encode(frames.Subscribe(stream=stream, cursor=position))
+
+    def leave(self, stream: str) -> bytes:
+        """Stop following a stream; return the message for it."""
+        self.streams.pop(stream, None)
+        return msgspec.json.encode(frames.Unsubscribe(stream=stream))
 
     def command(self, command: Command) -> bytes:
         """Return the message that carries a command; it is repeated until it is answered."""
@@ -148,22 +170,20 @@ class ClientCore:
         return [msgspec.json.encode(command) for command in self.outbox.values()]
 
     def receive(self, message: str | bytes) -> list[Happening]:
-        """Take a message of the server.
-
-        Raises:
-            GapError: a stream came with a gap twice; close with 4109 and connect anew.
-        """
+        """Take a message of the server; after a `Reconnect` the rest of it is left unread."""
         happenings: list[Happening] = []
         for raw in _split(message):
             happenings += self._receive_one(bytes(raw))
+            if happenings and isinstance(happenings[-1], Reconnect):
+                break
         return happenings
 
     def acknowledgement(self) -> bytes | None:
-        """Return the acknowledgement of everything applied, if there is any to give."""
+        """Return the acknowledgement of all that came and is applied, if there is any to give."""
         positions: dict[str, int] = {}
         for stream, reading in self.streams.items():
-            if reading.unacked_events and reading.cursor:
-                positions[stream] = reading.cursor.offset
+            if reading.unacked_events:
+                positions[stream] = reading.received
                 reading.unacked_events = reading.unacked_bytes = 0
         return msgspec.json.encode(frames.Ack(positions=positions)) if positions else None
 
@@ -178,30 +198,71 @@ class ClientCore:
                 return [Reply(msgspec.json.encode(frames.Pong(n=frame["n"])))]
             case "accepted":
                 return [self._accepted(msgspec.convert(frame, Receipt))]
-            case "error" if frame.get("ref") in self.outbox:
-                del self.outbox[frame["ref"]]
-                return [Answered(frame["ref"], None, frame)]
-            case "reset":
-                self.streams.pop(frame["stream"], None)
-                return [Anew(frame["stream"], frame["why"], frame.get("snapshot"))]
+            case "error":
+                return [self._refused(frame)]
             case "drain":
                 low, high = frame["reconnect_within_ms"]
                 return [Draining((low, high))]
             case _:
-                return [Told(frame)]
+                return [self._of_stream(frame)]
+
+    def _refused(self, frame: dict[str, Any]) -> Happening:
+        """Take an error: the answer to a command, the end of a stream, or neither."""
+        ref = frame.get("ref")
+        if ref in self.outbox:
+            del self.outbox[ref]
+            return Answered(ref, None, frame)
+        return self._lost(ref, frame["code"]) if ref in self.streams else Told(frame)
+
+    def _of_stream(self, frame: dict[str, Any]) -> Happening:
+        """Take what is said of a stream as a whole; any other frame is only told."""
+        match frame.get("type"):
+            case "reset":
+                return self._lost(frame["stream"], frame["why"], frame.get("snapshot"))
+            case "revoked":
+                return self._lost(frame["stream"], "revoked")
+            case "live":
+                reading = self.streams.get(frame["stream"])
+                if reading is not None and reading.last is None and not reading.asked:
+                    reading.after = frame["offset"]
+            case "subscribed":
+                reading = self.streams.get(frame["stream"])
+                if reading is not None and reading.asked and reading.start == frame["cursor"]:
+                    reading.after, reading.asked = frame["from"] - 1, False
+            case _:
+                pass
+        return Told(frame)
 
     def _greeted(self, frame: dict[str, Any]) -> list[Happening]:
-        """Take what became of each stream; those followed since the hello are subscribed now."""
-        statuses = frame.get("streams", ())
-        later = self.streams.keys() - {status["stream"] for status in statuses}
-        for status in statuses:
-            if not status["ok"]:
-                self.streams.pop(status["stream"], None)
-            elif reading := self.streams.get(status["stream"]):
-                reading.after = status["from"] - 1
-        refused = tuple(status for status in statuses if not status["ok"])
-        subscribing = [Reply(self._subscribe(stream)) for stream in self.streams if stream in later]
-        return [Greeted(frame, refused), *subscribing]
+        """Begin a connection: what came on the last one is not acknowledged on this one.
+
+        What was followed or left since the hello is subscribed or unsubscribed now.
+        """
+        self.connected = True
+        changes: list[bytes] = []
+        for stream, reading in self.streams.items():
+            reading.resubscribed = False
+            reading.received = reading.unacked_events = reading.unacked_bytes = 0
+            reading.asked = not reading.offered and reading.last is None
+            if not reading.offered:
+                changes.append(self._subscribe(stream))
+        refused: list[dict[str, Any]] = []
+        for status in frame.get("streams", ()):
+            begun = self.streams.get(status["stream"])
+            if begun is None and status["ok"]:
+                changes.append(self.leave(status["stream"]))
+            elif begun is None or not begun.offered:
+                continue  # what was offered is not wanted any more
+            elif status["ok"]:
+                begun.after = status["from"] - 1
+            else:
+                refused.append(status)
+                del self.streams[status["stream"]]
+        return [Greeted(frame, tuple(refused)), *map(Reply, changes)]
+
+    def _lost(self, stream: str, why: str, snapshot: str | None = None) -> Anew:
+        self.streams.pop(stream, None)
+        return Anew(stream, why, snapshot)
 
     def _accepted(self, receipt: Receipt) -> Answered:
         """Take a receipt; from now on the command's thread is followed, over cuts as well."""
@@ -213,22 +274,33 @@ class ClientCore:
 
     def _event(self, raw: bytes) -> list[Happening]:
         event = msgspec.json.decode(raw, type=Event)
-        reading = self.streams.setdefault(event.stream, Reading())
+        reading = self.streams.get(event.stream)
+        if reading is None or reading.asked:
+            self.duplicates += 1  # left, or begun anew, while it was on its way
+            return []
         last = reading.last
         if last is not None and event.offset <= last:
             self.duplicates += 1
-            return []
+            return self._received(reading, event, len(raw))
         if last is not None and event.first != last + 1:
             return self._gap(event.stream, reading)
         reading.cursor = cursor_of(event.epoch, event.offset, event.event_id)
         reading.resubscribed = False
+        return [
+            Apply(event, raw),
+            *self._proven(event, reading),
+            *self._received(reading, event, len(raw)),
+        ]
+
+    def _received(self, reading: Reading, event: Event, size: int) -> list[Happening]:
+        """Take note that there is something to acknowledge; a repeat, too, fills the window."""
+        reading.received = max(reading.received, event.offset)
         reading.unacked_events += 1
-        reading.unacked_bytes += len(raw)
-        happenings: list[Happening] = [Apply(event, raw), *self._proven(event, reading)]
-        if reading.unacked_events >= ACK_EVENTS or reading.unacked_bytes >= ACK_BYTES:
-            acknowledgement = self.acknowledgement()
-            happenings += [Reply(acknowledgement)] if acknowledgement else []
-        return happenings
+        reading.unacked_bytes += size
+        if reading.unacked_events < ACK_EVENTS and reading.unacked_bytes < ACK_BYTES:
+            return []
+        acknowledgement = self.acknowledgement()
+        return [Reply(acknowledgement)] if acknowledgement else []
 
     def _proven(self, event: Event, reading: Reading) -> list[Happening]:
         """Check at a run's end, if its beginning was seen, that all of it has been applied."""
@@ -242,8 +314,11 @@ class ClientCore:
             reading.proofs[run_id] = got.with_event(event.offset, event.event_id, event.type)
             return []
         del reading.proofs[run_id]
-        expected = msgspec.convert(event.payload.get("proof", got), Proof)
+        if "proof" not in event.payload:
+            return []
+        expected = msgspec.convert(event.payload["proof"], Proof)
         if got == expected:
+            self.verified += 1
             return []
         self.mismatches += 1
         report = frames.Mismatch(event.stream, run_id, expected, got)
@@ -252,7 +327,7 @@ class ClientCore:
     def _gap(self, stream: str, reading: Reading) -> list[Happening]:
         """Ask once for what is missing; if that brings another gap, start the connection anew."""
         if reading.resubscribed:
-            raise GapError(stream)
+            return [Reconnect(Close.GAP)]
         reading.resubscribed = True
         return [Reply(self._subscribe(stream))]
 
@@ -261,8 +336,12 @@ class ClientCore:
         return msgspec.json.encode(again)
 
 
-class GapError(Exception):
-    """A stream came with a gap twice; reconnect and resume."""
+def _reading(position: str) -> Reading:
+    if position in {FROM_START, FROM_HEAD}:
+        return Reading(start=position)
+    if position.isdecimal():
+        return Reading(start=position, after=int(position))
+    return Reading(parse_cursor(position), position)
 
 
 def _split(message: str | bytes) -> list[msgspec.Raw]:

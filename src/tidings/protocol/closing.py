@@ -28,15 +28,29 @@ class Close(IntEnum):
 
 
 class Next(StrEnum):
-    """What a client does after a close."""
+    """What a client does after a close: come back, perhaps with something else first, or not."""
 
     RESUME = "resume"
-    ACT = "act"
+    TOKEN = "token"  # noqa: S105 - a word: with fresh credentials
+    SNAPSHOT = "snapshot"
+    UPGRADE = "upgrade"
     STOP = "stop"
 
 
+_NEXT = {
+    1000: Next.STOP,
+    1003: Next.STOP,
+    1007: Next.STOP,
+    1009: Next.STOP,
+    4202: Next.SNAPSHOT,
+    4203: Next.UPGRADE,
+}
+
+
 def after_close(code: int) -> Next:
-    """Return what a client does after a close with this code, known to it or not."""
-    if code in {Close.NORMAL, 1003, 1007, 1009} or 4400 <= code < 4500:  # noqa: PLR2004
+    """Return what a close code asks for; one that is not known by the range it is in."""
+    if code in _NEXT:
+        return _NEXT[code]
+    if 4400 <= code < 4500:  # noqa: PLR2004 - the range
         return Next.STOP
-    return Next.ACT if 4200 <= code < 4300 else Next.RESUME  # noqa: PLR2004
+    return Next.TOKEN if 4200 <= code < 4300 else Next.RESUME  # noqa: PLR2004

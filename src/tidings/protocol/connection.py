@@ -14,6 +14,17 @@ from tidings.domain.errors import InvalidInput, LimitExceeded, TidingsError, Una
 from tidings.domain.events import thread_stream
 from tidings.protocol import frames, server_frames
 from tidings.protocol.closing import Close
+from tidings.protocol.effects import (
+    Authenticate,
+    Carry,
+    CloseWith,
+    Effect,
+    Follow,
+    Leave,
+    Miscounted,
+    Remember,
+    Send,
+)
 from tidings.protocol.flow import Flow
 from tidings.protocol.frames import (
     Ack,
@@ -62,69 +73,6 @@ Sendable = tuple[int, bytes, *tuple[int, ...]]
 """An offset and the event's frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write this message to the socket."""
-
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CloseWith:
-    """Close the socket; nothing follows."""
-
-    code: Close
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Find out who this is; report by `authenticated` or `refused`."""
-
-    ticket: str | None
-    token: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Carry:
-    """Have this command accepted; report by `accepted` or `failed`."""
-
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """Follow these streams; report by `followed` or, when it greets, `greeted`."""
-
-    subscriptions: tuple[Subscription, ...]
-    greeting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Stop following this stream."""
-
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remember:
-    """Store how far this device has applied the streams."""
-
-    device: str
-    positions: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Miscounted:
-    """Count and log that a run did not reach this client whole."""
-
-    mismatch: Mismatch
-
-
-Effect = Send | CloseWith | Authenticate | Carry | Follow | Leave | Remember | Miscounted
-
-
 class Connection:
     """The rules of one socket, from the first frame to the close."""
 
@@ -132,6 +80,7 @@ class Connection:
         self.user: UserContext | None = None
         self.device: str | None = None
         self.closed = False
+        self.welcomed = False
         self.flow = Flow(now)
         self._id = connection_id
         self._pace = pace
@@ -170,8 +119,10 @@ class Connection:
 
     # -- what it says ------------------------------------------------------------------------
 
-    def receive(self, text: str, now: float) -> list[Effect]:
-        """Take a text message from the client."""
+    def receive(self, text: str | None, now: float) -> list[Effect]:
+        """Take a message from the client; None stands for a binary one, which there is none of."""
+        if text is None:
+            return self.close(Close.BINARY, "text frames only")
         self._heard = now
         self._pinged = None
         self._frames.append(now)
@@ -191,10 +142,6 @@ class Connection:
             if self.closed:
                 break
         return effects
-
-    def receive_binary(self) -> list[Effect]:
-        """Take a binary message: this protocol has none."""
-        return self.close(Close.BINARY, "text frames only")
 
     def _receive_one(self, raw: Any, now: float) -> list[Effect]:
         try:
@@ -216,7 +163,7 @@ class Connection:
             case Ack():
                 return self._ack(frame, now)
             case Subscribe():
-                return [Follow((Subscription(frame.stream, frame.cursor),), greeting=False)]
+                return [Follow((Subscription(frame.stream, frame.cursor),))]
             case Unsubscribe():
                 self.flow.forget(frame.stream)
                 return [Leave(frame.stream)]
@@ -236,6 +183,7 @@ class Connection:
             return self.close(Close.NO_COMMON_VERSION, "this server speaks version 1")
         if len(frame.subscribe) > frames.SUBSCRIPTIONS_MAX:
             return self.close(Close.PROTOCOL_VIOLATION, "too many streams")
+        self.welcomed = False  # nothing of the streams before they are told of
         self._greeted = self.flow.acknowledged = True
         self.device = frame.device and frame.device[: frames.ECHO_CHARACTERS_MAX]
         self.flow.open(frame.window)
@@ -258,7 +206,7 @@ class Connection:
         stream = thread_stream(receipt.thread_id)
         if not self.flow.follows(stream):
             place = Subscription(stream, str(receipt.offset - 1))
-            effects.append(Follow((place,), greeting=False))
+            effects.append(Follow((place,), asked=False))
         return effects
 
     def failed(self, error: TidingsError, ref: str | None, now: float) -> list[Effect]:
@@ -275,6 +223,11 @@ class Connection:
         if len(self._errors) > ERRORS_PER_MINUTE_MAX:
             effects += self.close(Close.ABUSE, "too many errors")
         return effects
+
+    def followed(self, cursor: str, status: StreamStatus) -> list[Effect]:
+        """Answer a subscription: what comes of the stream from now on belongs to it."""
+        told = server_frames.Subscribed(status.stream, cursor, status.start or 1, status.head or 0)
+        return [_say(told)]
 
     def not_followed(self, stream: str, error: TidingsError, now: float) -> list[Effect]:
         """Answer a subscription that cannot be; the connection and its other streams go on."""
@@ -358,6 +311,7 @@ class Connection:
 
     def _greeting(self, streams: list[StreamStatus]) -> Send:
         assert self.user is not None  # noqa: S101 - nobody is greeted before they are known
+        self.welcomed = True
         window = self.flow.window
         return _say(
             server_frames.ConnectionEstablished(

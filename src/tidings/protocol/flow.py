@@ -25,6 +25,7 @@ class Flow:
         self.window = Window()
         self.acknowledged = True
         self._sent: dict[str, Sent] = {}
+        self._reached: dict[str, int] = {}
         self._events = 0
         self._bytes = 0
         self._progress = now
@@ -70,6 +71,7 @@ class Flow:
         """Take note of what goes out: offsets with their sizes in bytes."""
         sent = self._sent[stream]
         sent.last = sizes[-1][0]
+        self._reached[stream] = max(sent.last, self._reached.get(stream, 0))
         if not self.acknowledged:
             return
         if not self._events:
@@ -79,11 +81,15 @@ class Flow:
         self._bytes += sum(size for _, size in sizes)
 
     def acknowledge(self, positions: Mapping[str, int], now: float) -> dict[str, int] | None:
-        """Return what is news of followed streams, or None when it claims what was never sent."""
+        """Return what is news of followed streams, or None when it claims what was never sent.
+
+        What went out before a stream was begun anew may be acknowledged afterwards: it was on its
+        way.
+        """
         known = {s: offset for s, offset in positions.items() if s in self._sent and offset > 0}
         for stream, offset in known.items():
             sent = self._sent[stream]
-            if offset > sent.last:
+            if offset > max(sent.last, self._reached.get(stream, 0)):
                 return None
             while sent.unacked and sent.unacked[0][0] <= offset:
                 self._events -= 1

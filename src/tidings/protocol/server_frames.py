@@ -83,6 +83,18 @@ class Live(msgspec.Struct, frozen=True, tag_field="type", tag="live"):
     offset: int
 
 
+class Subscribed(msgspec.Struct, frozen=True, tag_field="type", tag="subscribed"):
+    """A `subscribe` with this cursor goes on at `from`; what came before belonged to an older one.
+
+    A client that asked for `0` or `live` knows by it where the stream begins.
+    """
+
+    stream: str
+    cursor: str
+    start: int = msgspec.field(name="from")
+    head: int
+
+
 class Reset(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="reset"):
     """The stream cannot go on from where the client is, and is not followed any more."""
 
@@ -110,7 +122,15 @@ class Drain(msgspec.Struct, frozen=True, tag_field="type", tag="drain"):
 
 
 ServerFrame = (
-    ConnectionEstablished | Accepted | ErrorFrame | Live | Reset | Ping | AuthExpiring | Drain
+    ConnectionEstablished
+    | Accepted
+    | ErrorFrame
+    | Subscribed
+    | Live
+    | Reset
+    | Ping
+    | AuthExpiring
+    | Drain
 )
 
 RESETS: dict[str, Literal["retention", "diverged", "deleted"]] = {

@@ -15,11 +15,14 @@ PAGE_POLICY = (
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types report"
 )
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_PAGE = resources.files("tidings.gateway") / "page"
 _FILES = {
-    file.name: file.read_bytes()
-    for file in (resources.files("tidings.gateway") / "page").iterdir()
+    prefix + file.name: file.read_bytes()
+    for prefix, folder in (("", _PAGE), ("client/", _PAGE / "client"))
+    for file in folder.iterdir()
     if file.name.rpartition(".")[2] in _TYPES
 }
+"""What is served, by its path; `client/` is compiled from web/client."""
 
 
 @router.get("/")

@@ -1,23 +1,45 @@
-// The chat page: sign in, upload, ask, watch, read. The conversation on the screen is always made
-// from its log: after a reload from the start, after a break from the cursor.
+// The chat page: sign in, upload, ask, watch, read. The conversation on the screen is made from its
+// log: after a reload from the start, after a break from the cursor. Where the log cannot go on it
+// is made from a snapshot.
 
 import * as api from "./api.js";
-import { Link } from "./link.js";
+import { newId } from "./client/index.js";
+import { connect } from "./connection.js";
+import { Inbox } from "./inbox.js";
 import { RunView, node } from "./runs.js";
 
 const THREAD = "tidings.thread";
+const RETRY_MS = 2_000;
+const STATES = {
+  connecting: "connecting",
+  live: "live",
+  moving: "server restarts",
+  offline: "offline",
+  stopped: "stopped",
+};
+const ENDINGS = {
+  4203: "This page is older than the server. Reload it.",
+  4409: "This conversation goes on in another window. Reload to have it here.",
+  4418: "This page is older than the server. Reload it.",
+};
 const byId = (id) => document.getElementById(id);
 // The one place where text becomes markup: a frame that may neither run nor fetch anything.
 const boxed = window.trustedTypes?.createPolicy("report", { createHTML: (html) => html }) ?? {
   createHTML: (html) => html,
 };
 
-let link = null;
+let session = null;
 let thread = sessionStorage.getItem(THREAD);
 let runs = new Map();
 let files = [];
 let pending = null;
 let stopping = null;
+let restoring = 0;
+let renewed = false;
+let following = true;
+let seen = 0;
+const doubted = new Set();
+const inbox = new Inbox(turnTo);
 
 function show() {
   const inside = api.signedIn();
@@ -29,13 +51,14 @@ function show() {
 
 function enter() {
   clear();
-  link = new Link({ event, accepted, refused, state, lost, ended });
-  if (thread) link.follow(`thread:${thread}`);
-  link.open();
+  session = connect({ event, answered, greeted, lost, mismatch, told, state, ended });
+  if (thread) session.follow(`thread:${thread}`);
+  session.open();
   byId("question").focus();
 }
 
 function clear() {
+  clearTimeout(restoring);
   runs = new Map();
   pending = stopping = null;
   byId("log").replaceChildren();
@@ -52,8 +75,12 @@ function remember(id) {
 // -- what the server says ---------------------------------------------------------------------
 
 function event(said) {
+  if (said.stream.startsWith("user:")) {
+    if (said.type === "inbox_item") inbox.load();
+    return;
+  }
   if (said.thread_id !== thread) return;
-  const following = said.type === "message_received" || atEnd();
+  if (said.type === "message_received") following = true;
   if (said.type === "message_received") heard(said);
   else runOf(said.run_id)?.take(said);
   controls();
@@ -76,45 +103,101 @@ function runOf(id) {
   return runs.get(id);
 }
 
-function accepted({ ref, thread_id }) {
+function answered(ref, answer) {
   if (ref === stopping) stopping = null;
-  if (ref !== pending) return;
-  pending = null;
-  if (thread !== thread_id) remember(thread_id);
-  byId("question").value = "";
-  grow();
+  if (ref === pending) {
+    pending = null;
+    if (answer.type === "accepted") asked(answer.thread_id);
+  }
+  if (answer.type === "error") trouble(answer);
   controls();
 }
 
-function refused({ ref, message }) {
-  if (ref === pending) pending = null;
-  if (ref === stopping) stopping = null;
-  byId("trouble").textContent = message;
-  controls();
+function asked(threadId) {
+  if (thread !== threadId) remember(threadId);
+  byId("question").value = "";
+  grow();
+}
+
+function told(frame) {
+  if (frame.type === "error") trouble(frame);
 }
 
 function state(word) {
-  byId("link").textContent = word;
+  byId("link").textContent = STATES[word];
   byId("link").classList.toggle("live", word === "live");
 }
 
-// Our place in the stream is gone: build the conversation again from its start, or begin another.
-async function lost(stream) {
-  if (stream !== `thread:${thread}`) return;
-  try {
-    await api.request("GET", `/api/threads/${encodeURIComponent(thread)}`);
-    clear();
-    link.follow(stream);
-  } catch (problem) {
-    if (problem.status !== 404) return;
-    remember(null);
-    clear();
-  }
+// What was asked for from its start begins later than that: the rest is in the snapshot.
+function greeted({ user_id, streams }) {
+  renewed = false;
+  const own = `user:${user_id}`;
+  if (!streams.some(({ stream }) => stream === own)) session.follow(own, "live");
+  inbox.load();
+  const ours = streams.find(({ stream }) => stream === `thread:${thread}`);
+  if (!ours?.ok || ours.from === 1 || byId("log").children.length) return;
+  session.leave(ours.stream);
+  restore(thread);
 }
 
-function ended() {
-  api.forget();
-  show();
+function lost({ stream, snapshot }) {
+  if (stream.startsWith("user:")) session.follow(stream, "live");
+  if (stream !== `thread:${thread}`) return;
+  if (snapshot) restore(thread);
+  else gone();
+}
+
+// A run did not reach us whole: read it again, once.
+function mismatch({ stream, run_id }) {
+  if (stream !== `thread:${thread}` || doubted.has(run_id)) return;
+  doubted.add(run_id);
+  clear();
+  session.follow(stream);
+}
+
+// Our place in the log is gone, or its beginning: show what is kept, and go on behind that.
+async function restore(id) {
+  let kept;
+  try {
+    kept = await api.request("GET", `/api/threads/${encodeURIComponent(id)}/snapshot`);
+  } catch (problem) {
+    if (id !== thread) return;
+    if (problem.status === 404) gone();
+    else restoring = setTimeout(() => restore(id), RETRY_MS);
+    return;
+  }
+  if (id !== thread) return;
+  clear();
+  byId("log").append(node("p", "Earlier steps are no longer kept; what was said is.", "notice"));
+  const isOpen = new Set(kept.open_events.map(({ run_id }) => run_id));
+  const closed = kept.messages.filter(({ run_id }) => !isOpen.has(run_id));
+  for (const said of [...closed, ...kept.open_events]) event({ ...said, stream: `thread:${id}`, thread_id: id });
+  session.follow(`thread:${id}`, kept.cursor);
+}
+
+function gone() {
+  remember(null);
+  clear();
+  trouble({ message: "This conversation is no longer there." });
+}
+
+// A session that the server has ended may be renewed; else somebody must sign in again.
+async function ended({ code }) {
+  pending = stopping = null;
+  controls();
+  if (code !== 4401) {
+    trouble({ message: ENDINGS[code] ?? `The server closed the connection (${code}). Reload the page.` });
+    return;
+  }
+  try {
+    if (renewed) throw new api.Refused(401, {});
+    renewed = true;
+    await api.renew();
+    session.open();
+  } catch (problem) {
+    if (problem.status === 401) api.forget();
+    show();
+  }
 }
 
 // -- what the user does -----------------------------------------------------------------------
@@ -133,21 +216,26 @@ byId("login").onsubmit = async (submitted) => {
 };
 
 byId("leave").onclick = async () => {
-  link.close();
+  session.close();
   await api.signOut();
   remember(null);
   files = [];
   listFiles();
   clear();
+  inbox.clear();
   show();
 };
 
-byId("fresh").onclick = () => {
-  if (thread) link.leave(`thread:${thread}`);
-  remember(null);
+byId("fresh").onclick = () => turnTo(null);
+
+// Show another conversation, or an empty page for a new one.
+function turnTo(id) {
+  if (thread) session.leave(`thread:${thread}`);
+  remember(id);
   clear();
+  if (id) session.follow(`thread:${id}`);
   byId("question").focus();
-};
+}
 
 byId("composer").onsubmit = (submitted) => {
   submitted.preventDefault();
@@ -157,7 +245,7 @@ byId("composer").onsubmit = (submitted) => {
   const ready = files.filter((file) => file.id && file.chosen).map((file) => file.id);
   const payload = { user_request: text, files: ready };
   if (thread) payload.thread_id = thread;
-  pending = link.command("start_agent", payload);
+  pending = command("start_agent", payload);
   controls();
 };
 
@@ -170,7 +258,7 @@ byId("question").oninput = grow;
 
 byId("stop").onclick = () => {
   const open = [...runs.values()].findLast((view) => !view.over);
-  if (open) stopping = link.command("stop_agent", { run_id: open.runId });
+  if (open) stopping = command("stop_agent", { run_id: open.runId });
   controls();
 };
 
@@ -208,6 +296,13 @@ function listFiles() {
     item.append(drop);
     return item;
   }));
+}
+
+// Send a command and return its id; `answered` hears what became of it.
+function command(type, payload) {
+  const id = newId();
+  session.send(type, payload, id).catch(() => {});
+  return id;
 }
 
 // -- the report -------------------------------------------------------------------------------
@@ -260,8 +355,11 @@ function grow() {
   box.style.height = `${box.scrollHeight + 2}px`;
 }
 
-function atEnd() {
-  return window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
-}
+// The end stays in view until somebody scrolls up. What grows below is no reason to stop.
+window.onscroll = () => {
+  const isAtEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
+  following = isAtEnd || (following && window.scrollY >= seen);
+  seen = window.scrollY;
+};
 
 show();

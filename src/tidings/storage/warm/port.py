@@ -1,7 +1,10 @@
 """Warm tier: the transactional records that must never be lost."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from tidings.storage.marks import Mark
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -43,4 +46,47 @@ class Database(Protocol):
 
     async def read(self, work: Work[T]) -> T:
         """Return the work's result, read from one consistent snapshot."""
+        ...
+
+
+class Loss(NamedTuple):
+    """What a store has that another one has not."""
+
+    events: int
+    threads: int
+
+
+class StoreFile(Protocol):
+    """A store as a file: at rest, or beside the process that works on it.
+
+    Raises:
+        Unavailable: `store_damaged`, `store_too_new`, `storage_busy`, `storage_unavailable`.
+    """
+
+    def copy_to(self, target: Path) -> None:
+        """Write a consistent copy, synced to disk; others may go on working meanwhile."""
+        ...
+
+    def raise_generation(self) -> Mark:
+        """Raise the generation by one; return the mark from now on."""
+        ...
+
+    def check(self) -> Mark:
+        """Return the mark of a store at rest, after looking whether it is sound.
+
+        Raises:
+            InvalidInput: `not_a_backup`: it is no store of this kind.
+        """
+        ...
+
+    def lost_by(self, other: Path) -> Loss:
+        """Return what this store has and a store at rest has not."""
+        ...
+
+    def data_sets(self) -> list[str]:
+        """Return `<user>/<file>` of every imported file that a store at rest knows."""
+        ...
+
+    def replace_by(self, newer: Path, aside: Path) -> None:
+        """Put another file in this one's place, at once; what was here is kept in a folder."""
         ...

@@ -6,6 +6,7 @@ and under load one fsync carries many units of work.
 
 import asyncio
 import fcntl
+import logging
 import queue
 import sqlite3
 import threading
@@ -28,6 +29,9 @@ BUSY_TIMEOUT_MS = 10_000
 STATEMENTS_CACHED = 512
 CACHE_KIB = 16 * 1024
 WAL_AUTOCHECKPOINT_PAGES = 4_000
+CHECKED_BYTES_MAX = 1024**3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -63,12 +67,12 @@ class SqliteDatabase:
             Unavailable: the file cannot be opened, or was written by a newer version.
         """
         database = cls(path, announce)
-        with _as_unavailable(), _alone(path):
-            connection = _connect(path)
+        with as_unavailable(), alone(path):
+            connection = connect(path)
             _migrate(connection)
             connection.close()
             for _ in range(READERS):
-                reader = _connect(path)
+                reader = connect(path)
                 reader.execute("pragma query_only = on")
                 database._readers.put(reader)
         database._writer.start()
@@ -84,6 +88,20 @@ class SqliteDatabase:
     async def read(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
 
+    async def check(self) -> None:
+        """Look whether the file is sound, unless it has more than CHECKED_BYTES_MAX.
+
+        Raises:
+            Unavailable: `store_damaged`.
+        """
+        size = self._path.stat().st_size
+        if size > CHECKED_BYTES_MAX:
+            _log.warning("the last stop was none; %s bytes are too many to check at start", size)
+            return
+        rows = await self.read(lambda tx: tx.execute("pragma quick_check(1)"))
+        if rows != [("ok",)]:
+            raise damaged(str(rows[0][0]))
+
     async def close(self) -> None:
         """Finish what was submitted, then close the file."""
         self._closed = True
@@ -96,7 +114,7 @@ class SqliteDatabase:
     def _read(self, work: Work[T]) -> T:
         connection = self._readers.get()
         try:
-            with _as_unavailable():
+            with as_unavailable():
                 connection.execute("begin")
                 return _finish(work(SqliteTransaction(connection, [])))
         finally:
@@ -105,7 +123,7 @@ class SqliteDatabase:
             self._readers.put(connection)
 
     def _write_forever(self) -> None:
-        connection = _connect(self._path)
+        connection = connect(self._path)
         while batch := self._next_batch():
             _commit_together(connection, batch)
             loop = batch[0].future.get_loop()
@@ -164,7 +182,7 @@ def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None
     begin again, each under a savepoint of its own.
     """
     try:
-        with _as_unavailable():
+        with as_unavailable():
             connection.execute("begin immediate")
             if not all(_run_unit(connection, unit) for unit in batch):
                 connection.execute("rollback")
@@ -193,7 +211,7 @@ def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> bool:
     try:
         unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
     except BaseException as error:
-        unit.error = _fault(error) if isinstance(error, sqlite3.DatabaseError) else error
+        unit.error = _told(error) if isinstance(error, sqlite3.DatabaseError) else error
         if not connection.in_transaction:  # the engine gave up the whole transaction
             raise Unavailable("storage_unavailable", "The store could not write.") from error
         return connection.total_changes == changes
@@ -212,31 +230,47 @@ def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
 
 
 @contextmanager
-def _as_unavailable() -> Iterator[None]:
+def as_unavailable() -> Iterator[None]:
+    """Tell the engine's faults apart by what the caller can do; a defect stays what it is."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        fault = _fault(error)
-        if fault is error:
+        told = _told(error)
+        if told is error:
             raise
-        raise fault from error
+        raise told from error
 
 
-def _fault(error: sqlite3.DatabaseError) -> Exception:
-    """Tell the engine's faults apart by what the caller can do; a defect stays what it is."""
-    code = error.sqlite_errorcode
+def _told(error: sqlite3.DatabaseError) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # misuse of the module has none
+    if isinstance(error, sqlite3.IntegrityError):  # wrong data are the caller's to understand
+        return error
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return damaged(str(error))
+    if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
+        return error  # wrong SQL is a defect, not a fault
+    return _fault(code)
+
+
+def _fault(code: int) -> Unavailable:
     if code == sqlite3.SQLITE_FULL:
         return Unavailable("storage_full", "The server's disk is full.", status=507)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("storage_busy", "The store is busy; try again.")
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return Unavailable("store_damaged", "The store's file is damaged; restore it.")
-    if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
-        return Unavailable("storage_unavailable", "The store cannot be used now.")
-    return error
+    return Unavailable("storage_unavailable", "The store cannot be used now.")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def damaged(finding: str) -> Unavailable:
+    """Return the refusal to work with a file that is not sound."""
+    shown = " ".join(finding.removeprefix("*** in database main ***").split())
+    return Unavailable(
+        "store_damaged",
+        f"The database is damaged: {shown}. Put back a backup with `tidings restore`.",
+    )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file as everything that works on it must have it open."""
     connection = sqlite3.connect(
         path,
         isolation_level=None,
@@ -254,7 +288,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Let one process at a time open the file: turning on the WAL does not wait for others."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -263,20 +297,37 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Apply, under the file's write lock, the numbered migrations that it has not seen."""
-    folder = resources.files("tidings.storage.warm") / "migrations"
-    scripts = sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
+    scripts = _scripts()
     connection.execute("begin immediate")
     (version,) = connection.execute("pragma user_version").fetchone()
     if version > len(scripts):
         connection.rollback()
-        raise Unavailable(
-            "store_too_new", "This data directory was written by a newer version of Tidings."
-        )
+        raise _too_new()
     for _, script in scripts[version:]:
         for statement in _statements(script):
             connection.execute(statement)
     connection.execute(f"pragma user_version = {len(scripts)}")
     connection.execute("commit")
+
+
+def refuse_newer(connection: sqlite3.Connection) -> None:
+    """Look at the version of the file's schema, and change nothing.
+
+    Raises:
+        Unavailable: `store_too_new`.
+    """
+    (version,) = connection.execute("pragma user_version").fetchone()
+    if version > len(_scripts()):
+        raise _too_new()
+
+
+def _too_new() -> Unavailable:
+    return Unavailable("store_too_new", "These data were written by a newer version of Tidings.")
+
+
+def _scripts() -> list[tuple[str, str]]:
+    folder = resources.files("tidings.storage.warm") / "migrations"
+    return sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
 
 
 def _statements(script: str) -> Iterator[str]:

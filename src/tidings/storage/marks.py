@@ -1,0 +1,88 @@
+"""Small facts in files beside the store: written whole or not at all, and synced to disk."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+MARK_FILE = "lineage.json"
+RESTORATION_FILE = "restored.json"
+
+T = TypeVar("T")
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Which store this is and how far it has come; `clean` says that it was closed in order."""
+
+    store_id: str
+    generation: int
+    clean: bool = False
+
+
+class Restoration(msgspec.Struct, frozen=True):
+    """What a restore has put in place, and what that has cost; null where nobody can tell."""
+
+    store_id: str
+    generation: int
+    lost_events: int | None = None
+    lost_threads: int | None = None
+
+
+def read_mark(folder: Path) -> Mark | None:
+    """Return the mark of a data directory; None when there is none that can be read."""
+    return _read(folder / MARK_FILE, Mark)
+
+
+def put_mark(folder: Path, mark: Mark, *, closing: bool | None = None) -> None:
+    """Write the mark, unless the one that is there is further; another process may write, too.
+
+    Whether the store is `clean` is said by `closing`; None leaves it as it is.
+    """
+    with (folder / f"{MARK_FILE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        there = read_mark(folder)
+        clean = there is not None and there.clean if closing is None else closing
+        if there is not None and there.store_id == mark.store_id:
+            mark = max(there, mark, key=lambda each: each.generation)
+        _write(folder / MARK_FILE, msgspec.structs.replace(mark, clean=clean))
+
+
+def read_restoration(folder: Path) -> Restoration | None:
+    """Return what the last restore has told to the next start."""
+    return _read(folder / RESTORATION_FILE, Restoration)
+
+
+def put_restoration(folder: Path, restoration: Restoration) -> None:
+    """Tell the next start of a restore."""
+    _write(folder / RESTORATION_FILE, restoration)
+
+
+def drop_restoration(folder: Path) -> None:
+    """Take note that the restore has been heard of."""
+    (folder / RESTORATION_FILE).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file or folder on disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, type_: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type_)
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _write(path: Path, value: object) -> None:
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(msgspec.json.encode(value) + b"\n")
+    sync(draft)
+    draft.replace(path)
+    sync(path.parent)
