@@ -11,7 +11,7 @@ from bench.tables import percentile, table
 from bench.wire import Reader
 
 SECONDS = 4.0
-ACK_SECONDS = 0.2
+ACK_SECONDS, ACK_TURNS = 0.2, 20
 DRAIN_SECONDS = 20.0
 LAG_SECONDS = 10.0
 ADMITTED_AT_ONCE, ADMISSION_SECONDS = 100, 0.21
@@ -153,8 +153,9 @@ async def _until(arrived: Callable[[], bool]) -> None:
 
 
 async def _acknowledge(found: list[Reader]) -> None:
-    """Acknowledge in time what did not come to a full batch."""
+    """Acknowledge in time what did not come to a full batch; not all at the same moment."""
     while True:
-        await asyncio.sleep(ACK_SECONDS)
-        for reader in found:
-            reader.acknowledge()
+        for turn in range(ACK_TURNS):
+            await asyncio.sleep(ACK_SECONDS / ACK_TURNS)
+            for reader in found[turn::ACK_TURNS]:
+                reader.acknowledge()

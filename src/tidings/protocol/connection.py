@@ -136,11 +136,14 @@ class Connection:
             items = frames.decode(text)
         except BadFrame as error:
             return self._broken(error)
+        owed = self.flow.owed
         effects: list[Effect] = []
         for raw in items:
             effects += self._receive_one(raw, now)
             if self.closed:
                 break
+        if self.flow.owed < owed:
+            self._frames.pop()  # as many acknowledgements are welcome as the client can earn
         return effects
 
     def _receive_one(self, raw: Any, now: float) -> list[Effect]:
