@@ -37,6 +37,8 @@ class Soak:
         self._counts: Counter[str] = Counter()
         self._begun = time.monotonic()
         self._wave: Wave | None = None
+        self._up = asyncio.Event()
+        self._up.set()
 
     @property
     def critical(self) -> int:
@@ -49,6 +51,7 @@ class Soak:
             plagues = (self._kill(), self._cut(), self._stall(), self._show())
             running = [tasks.create_task(plague) for plague in plagues]
             for number in count():
+                await self._up.wait()
                 wave = self._wave = Wave(self._server, number, self._rng)
                 await wave.run()
                 self._counts["critical events"] += wave.critical // DEVICES
@@ -64,9 +67,13 @@ class Soak:
         """Kill -9, and start again on the same data."""
         while True:
             await asyncio.sleep(self._rng.uniform(*KILL_SECONDS))
+            while self._wave is None or not self._wave.underway:  # noqa: ASYNC110 - cheap
+                await asyncio.sleep(0.05)
+            self._up.clear()
             self._server.kill()
             self._counts["kills"] += 1
             await asyncio.to_thread(self._server.start)
+            self._up.set()
 
     async def _cut(self) -> None:
         while True:

@@ -79,6 +79,12 @@ class Wave:
         self._rng = rng
 
     @property
+    def underway(self) -> bool:
+        """Whether every device has found the server: a client gives up one it never saw."""
+        all_there = len(self.participants) == USERS * DEVICES
+        return all_there and all(p.session._known for p in self.participants)
+
+    @property
     def applied(self) -> int:
         return sum(p.applied for p in self.participants)
 

@@ -132,18 +132,22 @@ class Connection:
             return self.close(Close.ABUSE, "too many frames")
         if self.user is None and len(text) > frames.FIRST_FRAME_BYTES_MAX:
             return self.close(Close.BAD_FRAME, "the first frame is too long")
+        owed = self.flow.owed
+        effects = self._receive_all(text, now)
+        if self.flow.owed < owed:
+            self._frames.pop()  # as many acknowledgements are welcome as the client can earn
+        return effects
+
+    def _receive_all(self, text: str, now: float) -> list[Effect]:
         try:
             items = frames.decode(text)
         except BadFrame as error:
             return self._broken(error)
-        owed = self.flow.owed
         effects: list[Effect] = []
         for raw in items:
             effects += self._receive_one(raw, now)
             if self.closed:
                 break
-        if self.flow.owed < owed:
-            self._frames.pop()  # as many acknowledgements are welcome as the client can earn
         return effects
 
     def _receive_one(self, raw: Any, now: float) -> list[Effect]:
