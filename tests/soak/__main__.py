@@ -21,8 +21,8 @@ from tidings.domain.events import CRITICAL
 from tidings.storage.backups import DATABASE_FILE
 
 PROGRAM = ROOT / "tests/harness/programs/thinking.py"
-KILL_SECONDS = (8.0, 16.0)
-CUT_SECONDS = (0.05, 0.3)
+KILL_SECONDS = (4.0, 8.0)
+CUT_SECONDS = (0.02, 0.12)
 STALL_EVERY_SECONDS, STALL_SECONDS = (0.3, 1.0), (0.5, 3.0)
 SHOW_SECONDS = 5.0
 SETTINGS = {"TIDINGS_RUNS": "32", "TIDINGS_LOG_LEVEL": "error"}
