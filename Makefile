@@ -1,4 +1,4 @@
-# Every target sets itself up: Python 3.11+ and this file are all that is needed.
+# Every target sets itself up: Python 3.11+ and this file are all that is needed. `client` needs npm.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .venv/bin/uv
 BIN := .venv/bin
@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test check fix serve bench bench-delivery soak client clean
+.PHONY: demo test check fix serve bench bench-delivery soak client storm clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -39,6 +39,9 @@ soak: .venv/.ready  ## a million critical events through cuts, stalls and kills:
 
 client:  ## compile web/client and put it where the page has it
 	cd web/client && npm ci --no-audit --no-fund && npm run build
+
+storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
+	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)
 
 clean:
 	rm -rf .venv

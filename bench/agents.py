@@ -3,6 +3,7 @@
 import asyncio
 
 from tidings.domain.facts import ToolResult
+from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolCall, Usage
 from tidings.runs.context import RunContext
@@ -28,7 +29,7 @@ class ZeroModel:
         return ModelReply(self.name, "".join(WORDS), (), Usage(20, 20, 0.0))
 
 
-@tool(repeatable=True)
+@tool(effect=Effect.READ)
 async def echo(ctx: ToolContext, text: str) -> ToolResult:
     """Return what was said."""
     return ToolResult(summary=f"{ctx.call_id}: {text}")

@@ -48,6 +48,10 @@ async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: As
             return
         await ctx.think(_plan(reply), _progress(turn))
         for call in reply.calls:
+            if call.error:
+                refused = Called(call.id, call.name, {}, error=call.error)
+                messages.append(Message("tool", shown(refused), call_id=call.id, tool=call.name))
+                continue
             if await _stopped(ctx, notebook, call):
                 return
             arguments, purpose = _split(call)

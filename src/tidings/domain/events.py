@@ -18,6 +18,9 @@ class EventType(StrEnum):
     TOOL_COMPLETED = "tool_completed"
     ANSWER_DELTA = "answer_delta"
     NOTICE = "notice"
+    INPUT_REQUIRED = "input_required"
+    APPROVAL_REQUIRED = "approval_required"
+    REQUEST_SETTLED = "request_settled"
     AGENT_COMPLETED = "agent_completed"
     AGENT_FAILED = "agent_failed"
     AGENT_CANCELLED = "agent_cancelled"
@@ -27,7 +30,9 @@ class EventType(StrEnum):
 
 
 TERMINAL = frozenset({EventType.AGENT_COMPLETED, EventType.AGENT_FAILED, EventType.AGENT_CANCELLED})
-NOTIFIED = TERMINAL
+ASKING = frozenset({EventType.INPUT_REQUIRED, EventType.APPROVAL_REQUIRED})
+"""With these a run begins to wait for a person."""
+NOTIFIED = TERMINAL | ASKING
 """Of these a user hears later, if no device of his has acknowledged them; see `events.outbox`."""
 CRITICAL = frozenset(
     {

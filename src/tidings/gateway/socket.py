@@ -17,7 +17,7 @@ from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import Connection, Pace, too_many_streams
+from tidings.protocol.connection import Connection, Pace, followed, too_many_streams
 from tidings.protocol.effects import (
     Authenticate,
     Carry,
@@ -238,10 +238,10 @@ class Socket:
         statuses: list[StreamStatus] = []
         for wanted in question.subscriptions:
             try:
-                followed = await self._follow_one(wanted)
-                statuses.append(followed)
+                status = await self._follow_one(wanted)
+                statuses.append(status)
                 if question.asked:
-                    effects += self.connection.followed(wanted.cursor, followed)
+                    effects.append(followed(wanted.cursor, status))
             except Unavailable:
                 raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:
