@@ -1,6 +1,7 @@
 """One message, one tool call, a streamed answer, and a model that takes no time."""
 
 from tidings.domain.facts import ToolResult
+from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolCall, Usage
 from tidings.runs.context import RunContext
@@ -25,7 +26,7 @@ class ZeroModel:
         return ModelReply(self.name, "".join(WORDS), (), Usage(20, 20, 0.0))
 
 
-@tool(repeatable=True)
+@tool(effect=Effect.READ)
 async def echo(ctx: ToolContext, text: str) -> ToolResult:
     """Return what was said."""
     return ToolResult(summary=f"{ctx.call_id}: {text}")

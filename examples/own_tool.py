@@ -3,10 +3,11 @@
 from tidings.app import App
 from tidings.cli.serve import serve
 from tidings.domain.facts import Fact, ToolResult, Unit
+from tidings.domain.permissions import Effect
 from tidings.tools.port import ToolContext, tool
 
 
-@tool(repeatable=True)
+@tool(effect=Effect.READ)
 async def energy_of(ctx: ToolContext, tokens: int, wh_per_thousand: float = 0.3) -> ToolResult:
     """Estimate the energy that a number of tokens took, in watt-hours."""
     energy = Fact(

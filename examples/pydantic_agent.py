@@ -10,7 +10,7 @@ from tidings.cli.serve import serve
 agent = Agent(TestModel(), instructions="Answer in one sentence.")  # any model of pydantic-ai
 
 
-@agent.tool_plain(metadata={"repeatable": True})
+@agent.tool_plain(metadata={"effect": "read"})
 def stock(part: str) -> int:
     """Say how many of a part are in stock."""
     return len(part) * 7

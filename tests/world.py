@@ -10,6 +10,7 @@ import msgspec
 
 from tests.fakes.models import ScriptedModel
 from tidings.agents.registry import AgentRegistry
+from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
 from tidings.domain.context import UserContext
 from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
@@ -47,6 +48,7 @@ class World:
         clock: Clock | None = None,
         limits: Limits | None = None,
         model: Model | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self.database = database
         self.ids = UlidSource()
@@ -58,7 +60,9 @@ class World:
         self.feed = Feed(database, hints)
         self.router = Router(database, self.clock, self.ids, registry, next(iter(agents)), limits)
         self.reads = Reads(database, self.clock, self.ids)
-        self.engine = Engine(model or ScriptedModel(), Catalogue(tools), self.clock)
+        self.engine = Engine(
+            model or ScriptedModel(), Catalogue(tools), self.clock, plans or Plans()
+        )
         self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
     async def begin(self) -> None:
@@ -69,6 +73,19 @@ class World:
             await queue.release_all(tx)
             for user in (ANA, BOB):
                 await log.open_stream(tx, user, user_stream(user.user_id))
+
+        await self.database.write(work)
+
+    async def own_file(self, file_id: str, user: UserContext) -> None:
+        """Let the user have a file of this id."""
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(
+                "insert into files (file_id, user_id, name, bytes, sha256, created_at)"
+                " values (?, ?, 'a.csv', 1, '', 0)",
+                file_id,
+                user.user_id,
+            )
 
         await self.database.write(work)
 
@@ -91,6 +108,15 @@ class World:
 
     async def events_until_end(self, receipt: Receipt, user: UserContext = ANA) -> list[Event]:
         """Return the run's events, waiting for its terminal one."""
+        return await self.events_until(receipt, lambda events: events[-1].type in TERMINAL, user)
+
+    async def events_until(
+        self,
+        receipt: Receipt,
+        enough: Callable[[list[Event]], bool],
+        user: UserContext = ANA,
+    ) -> list[Event]:
+        """Return the run's events, waiting until they are enough."""
         stream, woken = thread_stream(receipt.thread_id), asyncio.Event()
         follower = await self.feed.follow(user, stream, "0", woken.set)
         events: list[Event] = []
@@ -101,7 +127,7 @@ class World:
                         event = msgspec.json.decode(frame, type=Event)
                         if event.run_id == receipt.run_id:
                             events.append(event)
-                if events and events[-1].type in TERMINAL:
+                if events and enough(events):
                     return events
                 await woken.wait()
                 woken.clear()
@@ -130,13 +156,14 @@ async def world(
     clock: Clock | None = None,
     limits: Limits | None = None,
     model: Model | None = None,
+    plans: Plans | None = None,
     hints: LocalHints | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
-        built = World(wrap(inner), hints, agents, tools, clock, limits, model)
+        built = World(wrap(inner), hints, agents, tools, clock, limits, model, plans)
         yield built
     finally:
         await inner.close()

@@ -2,12 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -16,6 +15,8 @@ from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
+from tidings.domain.budgets import Plans, plans_of
+from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
@@ -32,6 +33,7 @@ from tidings.gateway.services import Services
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
+from tidings.health.parts import Part, Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
@@ -46,7 +48,9 @@ from tidings.notifications.service import Notifications
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
 from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
+from tidings.router.spending import Spending
 from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs import queue
 from tidings.runs.context import Engine
@@ -62,9 +66,6 @@ from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
-
-Part = Callable[[], Coroutine[Any, Any, None]]
-"""Something that goes on for as long as the server runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class App:
     presence: Presence
     services: Services
     http: ASGIApp
-    _parts: tuple[Part, ...]
+    _parts: Parts
     _kept: Kept
 
     @property
@@ -114,12 +115,11 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Have runs worked on and events delivered around the block."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part()) for part in self._parts]
+            running = tasks.create_task(self._parts.run())
             try:
                 yield
             finally:
-                for task in running:
-                    task.cancel()
+                running.cancel()
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
@@ -184,17 +184,15 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
     identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
-
-    sandbox = Sandbox(folder / "sandbox", SandboxLimits())
-    limited = LibraryLimits(file_bytes=settings.upload_bytes)
-    library = Library(folder / DATA_SETS, database, sandbox, clock, ids, limited)
+    library, sandbox = _library(ground)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     reports = Reports(database, clock)
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
-    engine = Engine(model or _model(settings), catalogue, clock)
+    plans = _plans(settings)
+    engine = Engine(model or _model(settings), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     upkeep = Upkeep(database, lineage, clock, _policy(settings))
@@ -202,15 +200,20 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    always |= {"upkeep": upkeep.run} | notifying
+    parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
+        permissions=Permissions(database, catalogue),
+        spending=Spending(database, clock, plans),
         notifications=notifications,
         files=library,
         reports=reports,
-        readiness=Readiness((database_probe(database), disk_probe(folder)), clock),
+        readiness=Readiness((database_probe(database), disk_probe(folder), parts.probe()), clock),
         sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
         presence=presence,
         feed=feed,
@@ -220,19 +223,38 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    parts = (worker.run, feed.run, presence.run, upkeep.run, *notifying)
     kept = Kept(database, sandbox, passwords, lineage, library, clock)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 
-def _notifications(ground: Ground) -> tuple[Notifications, tuple[Part, ...]]:
+def _notifications(ground: Ground) -> tuple[Notifications, dict[str, Part]]:
     """Wire what tells users of ends that they were not there for: its door and its parts."""
     database, clock, ids = ground.database, ground.clock, ground.ids
     egress = Egress(AllowedHosts(ground.settings.webhook_host_list))
     dispatcher = Dispatcher(database, ground.metrics, clock, ids)
     rng = random.SystemRandom()
     deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
-    return Notifications(database, egress, clock, ids), (dispatcher.run, deliverer.run)
+    parts: dict[str, Part] = {"dispatcher": dispatcher.run, "deliverer": deliverer.run}
+    return Notifications(database, egress, clock, ids), parts
+
+
+def _library(ground: Ground) -> tuple[Library, Sandbox]:
+    """Wire what keeps users' files, and what reads them."""
+    folder = ground.settings.data_dir
+    limits = LibraryLimits(file_bytes=ground.settings.upload_bytes)
+    sandbox = Sandbox(folder / "sandbox", SandboxLimits())
+    database, clock, ids = ground.database, ground.clock, ground.ids
+    return Library(folder / DATA_SETS, database, sandbox, clock, ids, limits), sandbox
+
+
+def _plans(settings: Settings) -> Plans:
+    """Return what users may spend."""
+    if not settings.plans:
+        return Plans()
+    try:
+        return plans_of(Path(settings.plans).read_text())
+    except OSError as error:
+        raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
 
 
 def _metrics(hints: Hints) -> Metrics:

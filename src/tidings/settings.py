@@ -38,6 +38,10 @@ class Settings:
     run_seconds: float = field(
         default=300.0, metadata={"meaning": "How long a run may take, from its command to its end."}
     )
+    plans: str = field(
+        default="",
+        metadata={"meaning": "A TOML file of budgets and whose they are; see docs/runs.md."},
+    )
     upload_bytes: int = field(
         default=2 * 1024**3, metadata={"meaning": "The largest file that may be uploaded."}
     )

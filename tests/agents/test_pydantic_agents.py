@@ -34,7 +34,7 @@ class Weather:
         provider = OpenAIProvider(base_url=server.base_url, api_key="sk-secret")
         agent: Agent[None, Any] = Agent(OpenAIChatModel("m", provider=provider), **options)
 
-        @agent.tool_plain(metadata={"repeatable": True})
+        @agent.tool_plain(metadata={"effect": "read"})
         def weather(city: str) -> dict[str, Any]:
             """Tell the weather."""
             self.calls.append(city)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit, Value
+from tidings.domain.permissions import Effect
 from tidings.tools.port import Tool, ToolContext
 
 Rows = tuple[tuple[Value, ...], ...]
@@ -285,4 +286,4 @@ def _tool(name: str, answer: Callable[[str, dict[str, Any]], ToolResult]) -> Too
     async def call(ctx: ToolContext, arguments: Anything) -> ToolResult:
         return answer(ctx.call_id, arguments.model_extra or {})
 
-    return Tool(name, f"Do {name}.", Anything, call, repeatable=True)
+    return Tool(name, f"Do {name}.", Anything, call, effect=Effect.READ)

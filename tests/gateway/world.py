@@ -15,6 +15,7 @@ import uvicorn
 
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
+from tidings.domain.budgets import Plans
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events.feed import Feed
@@ -30,11 +31,14 @@ from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
 from tidings.notifications.service import Notifications
 from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
+from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
+from tidings.tools.catalogue import Catalogue
 
 UPLOAD_BYTES_MAX = 4 * 1024 * 1024
 PASSWORD = "correct horse"
@@ -132,6 +136,8 @@ def running(folder: Path) -> Iterator[World]:
         identity=identity,
         router=Router(database, clock, ids, agents, "analysis", Limits()),
         reads=Reads(database, clock, ids),
+        permissions=Permissions(database, Catalogue(())),
+        spending=Spending(database, clock, Plans()),
         notifications=Notifications(database, Egress(AllowedHosts()), clock, ids),
         files=files,
         reports=reports,

@@ -19,7 +19,7 @@ from tidings.app import build, new_ids
 from tidings.domain.context import UserContext
 from tidings.notifications import inbox
 from tidings.notifications.inbox import Notification
-from tidings.protocol.frames import TYPES
+from tidings.protocol.frames import COMMANDS, TYPES
 from tidings.settings import load
 
 SECRET = "the-secret-of-ana"
@@ -52,6 +52,7 @@ NOTHING = Things(
 """Ids that never were."""
 
 NO_PROOF = {"count": 0, "digest": "00000000"}
+NO_LEAVE = {"call_id": "c1", "decision": "allow", "arguments_hash": "00"}
 
 
 def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
@@ -71,6 +72,8 @@ def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
             {"payload": {"text": "hi", "files": [things.file]}},
         ],
         "stop_agent": [{"payload": {"run_id": things.run}}],
+        "answer": [{"payload": {"run_id": things.run, "request_id": "q1", "value": "yes"}}],
+        "approve": [{"payload": {"run_id": things.run} | NO_LEAVE}],
         "subscribe": [
             {"stream": stream, "cursor": cursor}
             for stream in streams
@@ -91,7 +94,7 @@ def frames_about(things: Things) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-REFUSED = {"start_agent", "user_message", "chat", "stop_agent", "subscribe"}
+REFUSED = {*COMMANDS, "subscribe"}
 SILENT = {"unsubscribe", "ack", "pong", "mismatch"}
 IDENTITY = {"hello", "auth"}
 """Hello says what became of each stream; auth cannot change whose socket it is."""
@@ -256,6 +259,10 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
                 "/api/commands",
                 {"type": "chat", "id": "c3", "payload": {"text": "hi", "files": [things.file]}},
             ),
+            (
+                "/api/commands",
+                {"type": "approve", "id": "c4", "payload": {"run_id": things.run} | NO_LEAVE},
+            ),
         ],
         ("get", "/api/runs/{run_id}"): [(f"/api/runs/{things.run}", None)],
         ("post", "/api/runs/{run_id}/cancel"): [(f"/api/runs/{things.run}/cancel", None)],
@@ -286,6 +293,9 @@ ABOUT_ONESELF = {
     ("post", "/api/files"): None,
     ("get", "/api/threads"): "threads",
     ("post", "/api/threads"): None,
+    ("get", "/api/permissions"): "tools",
+    ("get", "/api/usage"): "spent",
+    ("put", "/api/permissions"): None,
     ("put", "/api/positions"): None,
     ("get", "/api/inbox"): "items",
     ("get", "/api/preferences"): "inbox",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.models import says
 from tests.world import ANA, BOB, World, payloads, world
+from tidings.domain.budgets import Budget
 from tidings.domain.commands import StopAgent, StopPayload
 from tidings.domain.errors import (
     Conflict,
@@ -109,7 +110,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> Non
             (current,) = await w.database.write(claim_by("w2", now + 6))
             assert (paused.fence, current.fence) == (1, 2)
             with pytest.raises(Interrupted):
-                await Journal(w.database, w.clock, w.ids, paused).begin("c1")
+                await Journal(w.database, w.clock, w.ids, paused).begin("c1", Budget())
             page = await w.reads.events(ANA, f"thread:{receipt.thread_id}", "0", 10)
             assert len(page["events"]) == 1
 

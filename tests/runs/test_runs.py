@@ -15,6 +15,7 @@ from tidings.domain.errors import (
     Unavailable,
 )
 from tidings.domain.facts import Fact, ToolResult, Unit
+from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.models.port import ModelReply, ModelRequest, OnText
 from tidings.runs.context import RunContext
@@ -30,8 +31,8 @@ class Counter:
         self.calls: list[str] = []
         self.gate: Callable[[], Awaitable[None]] | None = None
 
-    def tool(self, *, repeatable: bool = True) -> Tool:
-        @tool(name="count", repeatable=repeatable)
+    def tool(self, *, effect: Effect = Effect.READ) -> Tool:
+        @tool(name="count", effect=effect, trusted=True)
         async def count(ctx: ToolContext, text: str = "") -> ToolResult:
             """Count something."""
             self.calls.append(ctx.idempotency_key)
@@ -156,8 +157,8 @@ def test_a_restart_goes_on_behind_the_last_recorded_step(tmp_path: Path) -> None
         reply = await ctx.model(says("done"))
         return Outcome(f"{reply.text} {second.ok} {second.error and second.error.code}")
 
-    async def scenario(*, repeatable: bool, answer: str, calls: int) -> None:
-        path = tmp_path / str(repeatable)
+    async def scenario(effect: Effect, answer: str, calls: int) -> None:
+        path = tmp_path / effect
         path.mkdir()
         counter = Counter()
         inside = asyncio.Event()
@@ -168,7 +169,7 @@ def test_a_restart_goes_on_behind_the_last_recorded_step(tmp_path: Path) -> None
                 await asyncio.Event().wait()
 
         counter.gate = hang_in_second
-        tools = [counter.tool(repeatable=repeatable)]
+        tools = [counter.tool(effect=effect)]
         async with world(path, {"two": two_calls}, tools) as w:
             await w.begin()
             async with w.working():
@@ -185,8 +186,8 @@ def test_a_restart_goes_on_behind_the_last_recorded_step(tmp_path: Path) -> None
         ended = [p["call_id"] for p in payloads(events, "tool_completed")]
         assert called == ended == ["c1", "c2"]
 
-    asyncio.run(scenario(repeatable=True, answer="DONE True None", calls=3))
-    asyncio.run(scenario(repeatable=False, answer="DONE False outcome_unknown", calls=2))
+    asyncio.run(scenario(Effect.READ, answer="DONE True None", calls=3))
+    asyncio.run(scenario(Effect.WRITE, answer="DONE False outcome_unknown", calls=2))
 
 
 def test_a_models_failure_is_remembered_as_its_answer_would_be(tmp_path: Path) -> None:
@@ -303,13 +304,13 @@ def test_an_agents_defect_ends_its_run_and_tells_nothing_of_its_inside(tmp_path:
 
 
 def test_a_tool_that_breaks_is_an_outcome_and_the_run_goes_on(tmp_path: Path) -> None:
-    @tool(repeatable=True, deadline_seconds=0.1)
+    @tool(effect=Effect.READ, deadline_seconds=0.1)
     async def hangs(ctx: ToolContext) -> ToolResult:
         """Hang."""
         await asyncio.Event().wait()
         return ToolResult("")
 
-    @tool(repeatable=True)
+    @tool(effect=Effect.READ)
     async def breaks(ctx: ToolContext) -> ToolResult:
         """Break."""
         raise KeyError("inside")

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.world import payloads, world
 from tidings.domain.facts import Column, Table, ToolResult, Unit
+from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
 from tidings.runs.outcomes import RESULT_BYTES_SHOWN_MAX
@@ -23,7 +24,7 @@ ODD: dict[str, Any] = {
 
 
 def test_b30_a_result_that_is_huge_or_no_json_is_an_outcome(tmp_path: Path) -> None:
-    @tool(repeatable=True)
+    @tool(effect=Effect.READ)
     async def gives(ctx: ToolContext, what: str) -> ToolResult:
         """Give something odd."""
         return ToolResult("It is here.", table=Table(COLUMN, ((ODD[what],),)))

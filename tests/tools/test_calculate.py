@@ -8,11 +8,12 @@ import pytest
 from tests.tools.workshop import ALICE
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import Fact, ToolResult, Unit, Value
+from tidings.domain.permissions import Effect
 from tidings.tools.calculate import calculate
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import ToolContext, tool
 
-CATALOGUE = Catalogue([tool(repeatable=True)(calculate)])
+CATALOGUE = Catalogue([tool(effect=Effect.READ)(calculate)])
 
 
 def fact(name: str, value: Value, rows: int = 10) -> Fact:

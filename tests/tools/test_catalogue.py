@@ -6,11 +6,12 @@ import pytest
 
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import ToolResult
+from tidings.domain.permissions import Effect
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import ToolContext, tool
 
 
-@tool(repeatable=True)
+@tool(effect=Effect.READ)
 async def add(ctx: ToolContext, left: int, right: int = 1) -> ToolResult:
     """Add two numbers."""
     return ToolResult(f"{left + right}")

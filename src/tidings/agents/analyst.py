@@ -25,6 +25,8 @@ async def analyse(
     def task(calls: tuple[Called, ...]) -> AnalysisTask:
         return AnalysisTask(question, triaged.decision, triaged.coverage, calls)
 
-    opening = prompts.analyst_opening(question, triaged.decision, notebook.calls)
+    opening = prompts.analyst_opening(
+        question, triaged.decision, notebook.calls, await ctx.history()
+    )
     assignment = Assignment(prompts.ANALYST, opening, tools, task, reserve_seconds)
     await work(ctx, voice, notebook, assignment)

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from tidings.agents.registry import Agent
 from tidings.domain.errors import Failure, InvalidInput
 from tidings.domain.facts import ToolResult
+from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.models.pydantic_ai import failure_of, usage_of
 from tidings.runs.context import RunContext
@@ -42,8 +43,9 @@ def pydantic_agent(
     """Return an agent for the registry that runs one of pydantic-ai.
 
     Its text output is the answer; other output is shown as JSON. `deps` makes its dependencies for
-    each attempt at a run. A tool whose metadata say `{"repeatable": True}` is called again after a
-    crash in its middle; any other is then reported as unknown to the model.
+    each attempt at a run. A tool's metadata say its effect, `{"effect": "read"}`; one that says
+    nothing counts as one that writes: it asks for leave once there is content from outside, and a
+    call in the middle of which the server died is reported as unknown to the model.
     """
 
     async def run(ctx: RunContext) -> Outcome:
@@ -120,7 +122,8 @@ class Recording(AbstractCapability[Any]):
             description=tool_def.description or "",
             arguments=AnyArguments,
             call=invoke,
-            repeatable=bool(metadata.get("repeatable", False)),
+            effect=Effect(metadata.get("effect", Effect.WRITE)),
+            trusted=bool(metadata.get("trusted", False)),
             deadline_seconds=tool_def.timeout or DEFAULT_DEADLINE_SECONDS,
         )
         outcome = await self._ctx.tool(tool, dict(args), purpose=f"Use {call.tool_name}")

@@ -134,7 +134,7 @@ class Reporter:
 
     async def _written(self, task: ReportTask) -> tuple[str, str]:
         """Return a text and its writer; when the model fails, the template's."""
-        opening = Message("user", prompts.reporter_opening(task))
+        opening = Message("user", prompts.reporter_opening(task, await self._ctx.history()))
         request = ModelRequest(
             prompts.REPORTER, (opening,), task=task, max_output_tokens=ANSWER_TOKENS_MAX
         )

@@ -66,7 +66,7 @@ class Supervisor:
         await self._delegate("data_helper", "Say which fields are missing", work, fallback)
 
     async def _analyse(self, triaged: Triaged) -> None:
-        reserve = REPORT_SHARE * (self._ctx.run.deadline_at - self._ctx.run.created_at)
+        reserve = REPORT_SHARE * self._ctx.run.work_seconds
 
         async def work(sub: RunContext) -> tuple[None, str]:
             await analyst.analyse(

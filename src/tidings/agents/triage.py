@@ -58,7 +58,7 @@ async def _describe(ctx: RunContext, notebook: Notebook) -> dict[str, float]:
 
 async def _decide(ctx: RunContext, voice: Voice, task: TriageTask) -> Decision:
     """Ask the model, once more when its reply is not valid; then go by the words."""
-    messages = [Message("user", prompts.triage_opening(task))]
+    messages = [Message("user", prompts.triage_opening(task, await ctx.history()))]
     for _ in range(REPLIES_MAX):
         request = ModelRequest(
             prompts.TRIAGE, tuple(messages), task=task, max_output_tokens=DECISION_TOKENS_MAX

@@ -1,7 +1,8 @@
 """What a client may ask for. `id` is the client's: sending a command again changes nothing."""
 
 import re
-from typing import Any
+from enum import StrEnum
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,7 +11,19 @@ from tidings.domain.errors import InvalidInput
 COMMAND_ID_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 20_000
 FILES_PER_COMMAND_MAX = 16
+ANSWER_BYTES_MAX = 32 * 1024
 _ID = re.compile(r"[A-Za-z0-9_\-.:]{1,64}")
+
+
+class IfBusy(StrEnum):
+    """What becomes of a message while a run in its thread is open."""
+
+    ENQUEUE = "enqueue"
+    """It waits for its turn."""
+    INTERRUPT = "interrupt"
+    """The open runs are stopped, then its own begins."""
+    REJECT = "reject"
+    """It is refused: `thread_busy`."""
 
 
 class StartPayload(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,6 +33,7 @@ class StartPayload(msgspec.Struct, frozen=True, omit_defaults=True):
     agent: str | None = None
     thread_id: str | None = None
     files: tuple[str, ...] = ()
+    if_busy: IfBusy | None = None
 
 
 class MessagePayload(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,6 +42,7 @@ class MessagePayload(msgspec.Struct, frozen=True, omit_defaults=True):
     thread_id: str
     text: str
     files: tuple[str, ...] = ()
+    if_busy: IfBusy | None = None
 
 
 class ChatPayload(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,12 +51,30 @@ class ChatPayload(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str
     thread_id: str | None = None
     files: tuple[str, ...] = ()
+    if_busy: IfBusy | None = None
 
 
 class StopPayload(msgspec.Struct, frozen=True):
     """The run to stop."""
 
     run_id: str
+
+
+class AnswerPayload(msgspec.Struct, frozen=True):
+    """The answer to what a run asked in `input_required`."""
+
+    run_id: str
+    request_id: str
+    value: Any
+
+
+class ApprovePayload(msgspec.Struct, frozen=True):
+    """Leave for a call, or none: for exactly the arguments of this hash."""
+
+    run_id: str
+    call_id: str
+    decision: Literal["allow", "deny"]
+    arguments_hash: str
 
 
 class StartAgent(msgspec.Struct, frozen=True, tag_field="type", tag="start_agent"):
@@ -72,7 +105,21 @@ class StopAgent(msgspec.Struct, frozen=True, tag_field="type", tag="stop_agent")
     payload: StopPayload
 
 
-Command = StartAgent | UserMessage | Chat | StopAgent
+class AnswerInput(msgspec.Struct, frozen=True, tag_field="type", tag="answer"):
+    """Answer what a run has asked."""
+
+    id: str
+    payload: AnswerPayload
+
+
+class Approve(msgspec.Struct, frozen=True, tag_field="type", tag="approve"):
+    """Let a run make the call it asks leave for, or not."""
+
+    id: str
+    payload: ApprovePayload
+
+
+Command = StartAgent | UserMessage | Chat | StopAgent | AnswerInput | Approve
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,6 +139,7 @@ class Ask(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     thread_id: str | None
     agent: str | None
+    if_busy: IfBusy | None
 
 
 def ask_of(command: StartAgent | UserMessage | Chat) -> Ask:
@@ -102,9 +150,9 @@ def ask_of(command: StartAgent | UserMessage | Chat) -> Ask:
     """
     said = command.payload
     if isinstance(said, StartPayload):
-        ask = Ask(said.user_request, said.files, said.thread_id, said.agent)
+        ask = Ask(said.user_request, said.files, said.thread_id, said.agent, said.if_busy)
     else:
-        ask = Ask(said.text, said.files, said.thread_id, None)
+        ask = Ask(said.text, said.files, said.thread_id, None, said.if_busy)
     check_text(ask.text)
     if len(ask.files) > FILES_PER_COMMAND_MAX:
         raise InvalidInput("too_many_files", f"Send at most {FILES_PER_COMMAND_MAX} files.")
@@ -134,6 +182,16 @@ def check_text(text: str) -> None:
         raise InvalidInput("invalid_text", f"The text is longer than {limit} characters.")
     if "\0" in text:
         raise InvalidInput("invalid_text", "The text holds a NUL character.")
+
+
+def check_answer(value: Any) -> None:
+    """Check the size of what a person answers.
+
+    Raises:
+        InvalidInput: `invalid_text`.
+    """
+    if len(msgspec.json.encode(value)) > ANSWER_BYTES_MAX:
+        raise InvalidInput("invalid_text", f"The answer has over {ANSWER_BYTES_MAX:,} bytes.")
 
 
 def canonical(command: Command) -> Any:

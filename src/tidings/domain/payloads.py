@@ -44,10 +44,14 @@ class SubagentCompleted(msgspec.Struct, frozen=True):
 
 
 class AgentThinking(msgspec.Struct, frozen=True):
-    """What is considered; `progress` is the share of the run's work, 0..1."""
+    """What is considered; `progress` is the share of the run's work, 0..1.
+
+    `elapsed` (seconds): the worker says that a step takes its time.
+    """
 
     reasoning: str
     progress: float
+    elapsed: float | None = None
 
 
 class ToolExecuting(msgspec.Struct, frozen=True):
@@ -103,6 +107,49 @@ class Notice(msgspec.Struct, frozen=True):
     message: str
 
 
+class InputRequired(msgspec.Struct, frozen=True):
+    """The run waits for an answer until `expires_at` (RFC 3339); `schema` is its shape."""
+
+    request_id: str
+    question: str
+    expires_at: str
+    schema: dict[str, Any] | None = None
+
+
+class ApprovalRequired(msgspec.Struct, frozen=True):
+    """The run waits for leave to make exactly this call.
+
+    `arguments_hash` is the SHA-256 of the tool and the arguments: leave is given with it.
+    """
+
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    arguments_hash: str
+    reason: str
+    expires_at: str
+
+
+class RequestSettled(msgspec.Struct, frozen=True):
+    """What the run waited for has come, or will not; `request_id` may be that of a call.
+
+    The run goes on, until `deadline_at`: waiting does not count as its time.
+    """
+
+    request_id: str
+    outcome: Literal["answered", "allowed", "denied", "expired"]
+    deadline_at: str
+    value: Any = None
+
+
+class StoppedAt(msgspec.Struct, frozen=True):
+    """The step at which a run was stopped: who did what, after how many finished steps."""
+
+    agent: str
+    name: str
+    steps_done: int
+
+
 class RunUsage(msgspec.Struct, frozen=True):
     """What the run took; `cost_usd` is null when a price is unknown."""
 
@@ -134,7 +181,7 @@ class AgentCompleted(msgspec.Struct, frozen=True):
 
 
 class AgentFailed(msgspec.Struct, frozen=True):
-    """The run's end, without an answer."""
+    """The run's end, without an answer, or with what there was of one."""
 
     code: str
     message: str
@@ -142,15 +189,23 @@ class AgentFailed(msgspec.Struct, frozen=True):
     usage: RunUsage
     summary: RunSummary
     proof: Proof
+    partial_answer: str | None = None
 
 
 class AgentCancelled(msgspec.Struct, frozen=True):
-    """The run's end, because it was stopped."""
+    """The run's end, because it was stopped, with what there was of an answer.
 
-    reason: Literal["user"]
+    `step` is null when it had not begun. With the reason `budget`, `limit` names what was spent.
+    """
+
+    reason: Literal["user", "interrupted", "budget"]
     usage: RunUsage
     summary: RunSummary
     proof: Proof
+    step: StoppedAt | None = None
+    partial_answer: str | None = None
+    limit: str | None = None
+    message: str | None = None
 
 
 class ThreadCreated(msgspec.Struct, frozen=True):
@@ -160,10 +215,10 @@ class ThreadCreated(msgspec.Struct, frozen=True):
 
 
 class ThreadActivity(msgspec.Struct, frozen=True):
-    """A run was queued or has ended, and its thread reaches to `head`; on the user's stream."""
+    """A run is in another state, and its thread reaches to `head`; on the user's stream."""
 
     run_id: str
-    state: Literal["queued", "ended"]
+    state: Literal["queued", "waiting", "ended"]
     head: int
 
 
@@ -189,6 +244,9 @@ PAYLOADS: dict[EventType, type[msgspec.Struct]] = {
     EventType.TOOL_COMPLETED: ToolCompleted,
     EventType.ANSWER_DELTA: AnswerDelta,
     EventType.NOTICE: Notice,
+    EventType.INPUT_REQUIRED: InputRequired,
+    EventType.APPROVAL_REQUIRED: ApprovalRequired,
+    EventType.REQUEST_SETTLED: RequestSettled,
     EventType.AGENT_COMPLETED: AgentCompleted,
     EventType.AGENT_FAILED: AgentFailed,
     EventType.AGENT_CANCELLED: AgentCancelled,

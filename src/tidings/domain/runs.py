@@ -9,11 +9,21 @@ from tidings.domain.context import UserContext
 
 
 class RunState(StrEnum):
-    """Where a run is in its life; `ended` is final."""
+    """Where a run is in its life; a `waiting` one holds no worker, `ended` is final."""
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     ENDED = "ended"
+
+
+class CancelReason(StrEnum):
+    """Why a run was stopped."""
+
+    USER = "user"
+    INTERRUPTED = "interrupted"
+    """A newer message took its place."""
+    BUDGET = "budget"
 
 
 class RunRequest(msgspec.Struct, frozen=True):
@@ -26,7 +36,9 @@ class RunRequest(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """A claimed unit of durable work. `fence` grows with every claim and guards every write.
 
-    `created_at` and `deadline_at` are seconds since 1970 UTC; `attempt` counts claims.
+    `created_at` and `deadline_at` are seconds since 1970 UTC; `attempt` counts claims, `paused`
+    those that ended because the run began to wait. `deadline_at` has moved by `waited_seconds`.
+    `cancel_reason`: it was asked to stop.
     """
 
     run_id: str
@@ -38,7 +50,18 @@ class Run(msgspec.Struct, frozen=True):
     deadline_at: float
     fence: int = 0
     attempt: int = 0
-    cancel_requested: bool = False
+    paused: int = 0
+    waited_seconds: float = 0.0
+    cancel_reason: CancelReason | None = None
+
+    @property
+    def work_seconds(self) -> float:
+        """The time the run has for its work, from its command to its deadline, without waiting."""
+        return self.deadline_at - self.created_at - self.waited_seconds
+
+    def remaining_seconds(self, now: float) -> float:
+        """Return the time until the deadline, at least 0; every time in the run derives from it."""
+        return max(0.0, self.deadline_at - now)
 
 
 class Outcome(msgspec.Struct, frozen=True):

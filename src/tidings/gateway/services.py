@@ -17,7 +17,9 @@ from tidings.identity.service import Identity
 from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
+from tidings.router.spending import Spending
 
 
 class FileShelf(Protocol):
@@ -63,6 +65,8 @@ class Services:
     identity: Identity
     router: Router
     reads: Reads
+    permissions: Permissions
+    spending: Spending
     notifications: Notifications
     files: FileShelf
     reports: ReportShelf

@@ -25,6 +25,9 @@ class Metrics:
         self.delivery_mismatches = self._counter(
             "delivery_mismatches", "Runs of which a client says that they did not reach it whole."
         )
+        self.part_restarts = self._counter(
+            "part_restarts", "Parts of the server that crashed and were begun again.", "part"
+        )
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
         self.inbox_items = self._counter("inbox_items", "Ends that nobody had heard of.")
         self.webhook_deliveries = self._counter(

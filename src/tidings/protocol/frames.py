@@ -5,7 +5,15 @@ from typing import Any
 
 import msgspec
 
-from tidings.domain.commands import Chat, Command, StartAgent, StopAgent, UserMessage
+from tidings.domain.commands import (
+    AnswerInput,
+    Approve,
+    Chat,
+    Command,
+    StartAgent,
+    StopAgent,
+    UserMessage,
+)
 from tidings.domain.errors import InvalidInput
 from tidings.domain.proof import Proof
 
@@ -96,6 +104,8 @@ ClientFrame = (
     | UserMessage
     | Chat
     | StopAgent
+    | AnswerInput
+    | Approve
 )
 TYPES = (
     "hello",
@@ -103,6 +113,8 @@ TYPES = (
     "user_message",
     "chat",
     "stop_agent",
+    "answer",
+    "approve",
     "ack",
     "subscribe",
     "unsubscribe",
@@ -110,6 +122,7 @@ TYPES = (
     "pong",
     "mismatch",
 )
+COMMANDS = ("start_agent", "user_message", "chat", "stop_agent", "answer", "approve")
 SYNONYMS = {
     "agent_execute": "start_agent",
     "execute_agent": "start_agent",
@@ -118,6 +131,9 @@ SYNONYMS = {
     "send_message": "user_message",
     "cancel": "stop_agent",
     "cancel_run": "stop_agent",
+    "input": "answer",
+    "resume": "answer",
+    "reject": "approve",
 }
 """What people try first, where spelling alone would not tell what they mean."""
 

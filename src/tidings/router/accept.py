@@ -6,22 +6,28 @@ from collections.abc import Mapping
 import msgspec
 
 from tidings.domain.commands import (
+    AnswerInput,
+    AnswerPayload,
+    Approve,
     Ask,
     Command,
+    IfBusy,
     Receipt,
     StopAgent,
     ask_of,
     canonical,
+    check_answer,
     check_command_id,
 )
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
-from tidings.domain.runs import Run, RunRequest, RunState
+from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
 from tidings.events import activity, log
 from tidings.router import threads
-from tidings.runs import queue
+from tidings.runs import pauses, queue
+from tidings.runs.pauses import Settled
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Database, Transaction
 
@@ -51,13 +57,17 @@ class Router:
         Raises:
             InvalidInput: the command makes no sense; the message says why.
             NotFound: it names a thread, file or run that the user does not have.
-            Conflict: `idempotency_conflict`: the id was used for another command.
+            Conflict: `idempotency_conflict`: the id was used for another command; `thread_busy`:
+                the thread has an open run and its messages do not queue; `not_waiting` or
+                `arguments_changed`: the run does not wait for such an answer.
             LimitExceeded: too many open runs.
         """
         check_command_id(command.id)
         digest = hashlib.sha256(msgspec.json.encode(canonical(command))).hexdigest()
         if isinstance(command, StopAgent):
             return await self._database.write(lambda tx: self._stop(tx, context, command, digest))
+        if isinstance(command, AnswerInput | Approve):
+            return await self._settle(context, command, digest)
         ask = ask_of(command)
         agent = ask.agent or self._default_agent
         self._agents[agent]  # raises, naming the known ones, when there is none
@@ -97,7 +107,8 @@ class Router:
             title = threads.title_of(ask.text)
             await threads.begin(tx, run.context, run.thread_id, title, event_id, now=run.created_at)
             return run
-        await fetch_owned(tx, run.context, Kind.THREAD, ask.thread_id, "1")
+        (if_busy,) = await fetch_owned(tx, run.context, Kind.THREAD, ask.thread_id, "if_busy")
+        await _make_room(tx, run, ask.if_busy or IfBusy(if_busy))
         files = ask.files or await queue.latest_files(tx, run.context, ask.thread_id)
         return msgspec.structs.replace(run, request=RunRequest(ask.text, files))
 
@@ -108,12 +119,52 @@ class Router:
         if known is not None:
             return known
         run_id = command.payload.run_id
-        await queue.request_cancel(tx, context, run_id)
+        await queue.request_cancel(tx, context, run_id, CancelReason.USER)
         (thread_id,) = await fetch_owned(tx, context, Kind.RUN, run_id, "thread_id")
         (head,) = await fetch_owned(tx, context, Kind.STREAM, thread_stream(thread_id), "head")
         receipt = Receipt(command.id, run_id, thread_id, head)
         await _remember(tx, context, receipt, digest, self._clock.now())
         return receipt
+
+    async def _settle(
+        self, context: UserContext, command: AnswerInput | Approve, digest: str
+    ) -> Receipt:
+        if isinstance(command, AnswerInput):
+            check_answer(command.payload.value)
+        now, event_ids = self._clock.now(), (self._ids.new("e"), self._ids.new("e"))
+
+        async def work(tx: Transaction) -> Receipt:
+            known = await _known_receipt(tx, context, command.id, digest)
+            if known is not None:
+                return known
+            asked, settled = await _settlement(tx, context, command, now)
+            run, head = await pauses.settle(tx, asked, settled, event_ids, now)
+            receipt = Receipt(command.id, run.run_id, run.thread_id, head)
+            await _remember(tx, context, receipt, digest, now)
+            return receipt
+
+        return await self._database.write(work)
+
+
+async def _settlement(
+    tx: Transaction, context: UserContext, command: AnswerInput | Approve, now: float
+) -> tuple[pauses.Asked, Settled]:
+    """Return what was asked, and what the user says to it."""
+    said = command.payload
+    if isinstance(said, AnswerPayload):
+        return await pauses.answer(tx, context, said.run_id, said.request_id, said.value, now)
+    asked = await pauses.approve(tx, context, said.run_id, said.call_id, said.arguments_hash, now)
+    return asked, Settled("allowed" if said.decision == "allow" else "denied")
+
+
+async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> None:
+    """Do with the thread's open runs what its next message demands."""
+    if if_busy is IfBusy.ENQUEUE:
+        return
+    for open_run in await queue.open_runs(tx, run.thread_id):
+        if if_busy is IfBusy.REJECT:
+            raise Conflict("thread_busy", "A run in this thread has not ended: wait, or stop it.")
+        await queue.request_cancel(tx, run.context, open_run, CancelReason.INTERRUPTED)
 
 
 def _first_events(run: Run, event_ids: list[str], place: int) -> list[Draft]:

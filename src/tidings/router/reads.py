@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tidings.domain.commands import check_text
+from tidings.domain.commands import IfBusy, check_text
 from tidings.domain.context import UserContext
 from tidings.domain.events import Event, thread_stream
 from tidings.domain.ports import Clock, IdSource
@@ -60,11 +60,16 @@ class Reads:
 
         return await self._database.read(work)
 
-    async def rename_thread(self, context: UserContext, thread_id: str, title: str) -> None:
-        """Give a thread another title."""
-        check_text(title)
-        short = threads.title_of(title)
-        await self._database.write(lambda tx: threads.rename(tx, context, thread_id, short))
+    async def change_thread(
+        self, context: UserContext, thread_id: str, title: str | None, if_busy: IfBusy | None
+    ) -> None:
+        """Give a thread another title, or another way with messages while it is busy."""
+        if title is not None:
+            check_text(title)
+            title = threads.title_of(title)
+        await self._database.write(
+            lambda tx: threads.change(tx, context, thread_id, title, if_busy)
+        )
 
     async def delete_thread(self, context: UserContext, thread_id: str) -> None:
         """Remove a thread for good; Conflict while a run in it is open."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tidings.domain.commands import IfBusy
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream, user_stream
@@ -11,6 +12,7 @@ from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
 TITLE_CHARACTERS_MAX = 80
+_COLUMNS = "thread_id, title, created_at, if_busy"
 
 
 def title_of(text: str) -> str:
@@ -48,7 +50,7 @@ async def newest(
 ) -> list[dict[str, Any]]:
     """Return the user's threads, newest first; `before` is the last id of the page before."""
     rows = await tx.execute(
-        "select thread_id, title, created_at from threads"
+        f"select {_COLUMNS} from threads"  # noqa: S608 - a constant
         " where user_id = ? and thread_id < ? order by thread_id desc limit ?",
         context.user_id,
         before or "u",
@@ -63,18 +65,29 @@ async def one(tx: Transaction, context: UserContext, thread_id: str) -> dict[str
     Raises:
         NotFound: the user has no such thread.
     """
-    columns = "thread_id, title, created_at"
-    return _shown(await fetch_owned(tx, context, Kind.THREAD, thread_id, columns))
+    return _shown(await fetch_owned(tx, context, Kind.THREAD, thread_id, _COLUMNS))
 
 
-async def rename(tx: Transaction, context: UserContext, thread_id: str, title: str) -> None:
-    """Give a thread another title.
+async def change(
+    tx: Transaction,
+    context: UserContext,
+    thread_id: str,
+    title: str | None,
+    if_busy: IfBusy | None,
+) -> None:
+    """Give a thread another title, or another way with messages that come while it is busy.
 
     Raises:
         NotFound: the user has no such thread.
     """
     await fetch_owned(tx, context, Kind.THREAD, thread_id, "1")
-    await tx.execute("update threads set title = ? where thread_id = ?", title, thread_id)
+    await tx.execute(
+        "update threads set title = coalesce(?, title), if_busy = coalesce(?, if_busy)"
+        " where thread_id = ?",
+        title,
+        if_busy,
+        thread_id,
+    )
 
 
 async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
@@ -99,5 +112,10 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    thread_id, title, created_at = row
-    return {"thread_id": thread_id, "title": title, "created_at": rfc3339(created_at)}
+    thread_id, title, created_at, if_busy = row
+    return {
+        "thread_id": thread_id,
+        "title": title,
+        "created_at": rfc3339(created_at),
+        "if_busy": if_busy,
+    }

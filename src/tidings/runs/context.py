@@ -8,49 +8,30 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidings.domain.budgets import Budget, BudgetSpent, Plans, likely_tokens
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import Draft, EventType
-from tidings.domain.facts import Fact, ToolResult, all_facts
+from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
+from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
+from tidings.runs.calls import Call, Calls
+from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome, kept, shown
+from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome
+from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
+from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
-from tidings.tools.port import Tool, ToolContext
+from tidings.tools.port import Tool
 
 T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
+EXCHANGE_TOKENS_RESERVED = 8_000
 MODEL_SECONDS_MAX = 120.0
-
-TOOL_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a tool's own code may raise; the call has failed, the run goes on."""
-
-
-class Work(msgspec.Struct):
-    """What the agents of one run share: counters, facts and results so far."""
-
-    calls: int = 0
-    model_requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = 0.0
-    started: bool = False
-    facts: dict[str, Fact] = msgspec.field(default_factory=dict)
-    results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
-    dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -59,6 +40,7 @@ class Engine(msgspec.Struct, frozen=True):
     model: Model
     catalogue: Catalogue
     clock: Clock
+    plans: Plans = Plans()
 
 
 class RunContext:
@@ -104,9 +86,19 @@ class RunContext:
         """The results of the run's successful tool calls, by call id, in order."""
         return MappingProxyType(self._work.results)
 
+    async def history(self) -> tuple[Turn, ...]:
+        """Return what was said in the thread before, oldest first: bounded, the newest kept.
+
+        Earlier answers are content from outside, for they may repeat what stood in a file.
+        """
+        if self._work.history is None:
+            self._work.history = await self._journal.earlier()
+        self._work.tainted |= any(turn.answer for turn in self._work.history)
+        return self._work.history
+
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
-        return max(0.0, self.run.deadline_at - self._engine.clock.now())
+        return self.run.remaining_seconds(self._engine.clock.now())
 
     async def plan(self, task_description: str, plan: list[str]) -> None:
         """Say what will be done: `agent_started`, the first event of the run's agent."""
@@ -119,7 +111,7 @@ class RunContext:
 
     async def think(self, reasoning: str, progress: float) -> None:
         """Say what the agent considers; `progress` is the share of the run's work, 0..1."""
-        progress = round(min(1.0, max(0.0, progress)), 3)
+        self._work.progress = progress = round(min(1.0, max(0.0, progress)), 3)
         self._tell(
             EventType.AGENT_THINKING,
             reasoning=reasoning[:THOUGHT_CHARACTERS_MAX],
@@ -154,7 +146,7 @@ class RunContext:
         if self._journal.is_done(key):
             answer = self._journal.recorded(key, ModelAnswer)
         else:
-            await self._journal.flush()
+            await self._reserve(key, request_tokens(request))
             answer = await self._respond(request, on_text or _ignore)
             await self._journal.finish(key, "model", answer)
         if answer.reply is None:
@@ -172,7 +164,7 @@ class RunContext:
         if self._journal.is_done(key):
             answer = self._journal.recorded(key, Exchange)
         else:
-            await self._journal.flush()
+            await self._reserve(key, EXCHANGE_TOKENS_RESERVED)
             try:
                 async with asyncio.timeout(self._model_seconds()):
                     answer = await work()
@@ -187,23 +179,56 @@ class RunContext:
     ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
-        A call that was under way when the process died is repeated if the tool is `repeatable`, and
-        otherwise ends as `outcome_unknown`. `what` is a name in the catalogue, or a tool that the
-        agent brings along.
+        A call that was under way when the process died is repeated if the tool's effect lets it,
+        and otherwise ends as `outcome_unknown`. A call that needs the user's leave waits for it.
+        `what` is a name in the catalogue, or a tool that the agent brings along.
         """
-        name = what if isinstance(what, str) else what.name
         self._work.calls += 1
-        call_id = f"c{self._work.calls}"
-        if self._journal.is_done(call_id):
-            outcome = self._journal.recorded(call_id, ToolOutcome)
-        else:
-            outcome = await self._call(what, call_id, arguments, purpose)
-            self._tell_as(f"{call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
-            await self._journal.finish(call_id, "tool", outcome)
-        if outcome.result is not None:
-            self._work.results[call_id] = outcome.result
-            self._work.facts.update((f.id, f) for f in all_facts(name, call_id, outcome.result))
-        return outcome
+        self._enter(what if isinstance(what, str) else what.name)
+        self.ensure_started()
+        calls = Calls(
+            self._engine.catalogue,
+            self._engine.clock,
+            self._journal,
+            self._work,
+            self._budget,
+            self._draft,
+        )
+        return await calls.make(Call(f"c{self._work.calls}", what, arguments, purpose))
+
+    async def ask(
+        self,
+        question: str,
+        schema: dict[str, Any] | None = None,
+        *,
+        wait_seconds: float = WAIT_SECONDS_MAX,
+    ) -> Any:
+        """Ask the user something and return the answer; the run waits without a worker.
+
+        `schema` is the shape of the answer, in the words of JSON Schema that `domain.shapes` knows;
+        without one any JSON value will do. The time of waiting does not count as the run's.
+
+        Raises:
+            Failure: `input_expired`: nobody answered within `wait_seconds`.
+            ValueError: the schema uses other words.
+        """
+        check_schema(schema or {})
+        self._work.questions += 1
+        self._enter("ask")
+        self.ensure_started()
+        request_id = f"q{self._work.questions}"
+        asked: dict[str, Any] = {
+            "request_id": request_id,
+            "question": question[:THOUGHT_CHARACTERS_MAX],
+        }
+        if schema is not None:
+            asked["schema"] = schema
+        pause = Pause(PauseKind.INPUT, request_id, request_id, asked, wait_seconds)
+        draft = self._draft(EventType.INPUT_REQUIRED, asked)
+        settled = await self._journal.answer_to(pause, draft)
+        if settled.outcome == "expired":
+            raise Failure("input_expired", "Nobody answered the question in time.")
+        return settled.value
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
         """Do something once and remember its result; `name` is unique within the agent."""
@@ -237,8 +262,12 @@ class RunContext:
         self._journal.tell("started", self._draft(EventType.AGENT_STARTED, payload))
         self._work.dirty.set()
 
+    def _enter(self, step: str) -> None:
+        self._work.enter(self.agent, step, self._engine.clock.monotonic())
+
     def _next_step(self, kind: str) -> str:
         self._steps += 1
+        self._enter(kind)
         return f"{self._scope}{self._steps}.{kind}"
 
     def _tell(self, event: EventType, **payload: Any) -> None:
@@ -273,48 +302,19 @@ class RunContext:
     def _model_seconds(self) -> float:
         return min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)
 
-    async def _call(
-        self, what: str | Tool, call_id: str, arguments: dict[str, Any], purpose: str
-    ) -> ToolOutcome:
-        name = what if isinstance(what, str) else what.name
-        unknown = self._journal.is_begun(call_id) and not self._engine.catalogue.repeatable(what)
-        said = {"call_id": call_id, "tool": name, "purpose": purpose, "arguments": arguments}
-        self._tell_as(f"{call_id}.executing", EventType.TOOL_EXECUTING, said)
-        if unknown:
-            lost = Fault("outcome_unknown", "It was under way when the server stopped.")
-            return ToolOutcome(call_id, name, ok=False, error=lost)
-        if not self._journal.is_begun(call_id):
-            await self._journal.begin(call_id)
-        begun = self._engine.clock.monotonic()
-        result: ToolResult | None = None
-        fault: Fault | None = None
+    async def _reserve(self, key: str, tokens: int) -> None:
+        """Have room for a model request in the budgets of the run and the day."""
+        budget, wanted = self._budget, self._work.reservation(tokens)
         try:
-            result = await self._invoke(what, call_id, arguments)
-        except TidingsError as error:
-            fault = Fault(error.code, error.message, error.retryable)
-        except TimeoutError:
-            fault = Fault("tool_timeout", "The tool did not finish in its time.")
-        except TOOL_FAULTS as error:
-            fault = Fault("tool_failed", f"The tool failed ({type(error).__name__}).")
-        took = round((self._engine.clock.monotonic() - begun) * 1000, 3)
-        return ToolOutcome(call_id, name, fault is None, result, fault, took)
+            self._work.check(budget, wanted)
+            await self._journal.reserve(key, wanted, budget)
+        except BudgetSpent as error:
+            self._work.over = error
+            raise
 
-    async def _invoke(
-        self, what: str | Tool, call_id: str, arguments: dict[str, Any]
-    ) -> ToolResult:
-        tool, values = self._engine.catalogue.check(what, arguments)
-        context = ToolContext(
-            user=self.user,
-            run_id=self.run.run_id,
-            call_id=call_id,
-            idempotency_key=f"{self.run.run_id}/{call_id}",
-            files=self.request.files,
-            facts=self.facts,
-            results=self.results,
-        )
-        async with asyncio.timeout(min(tool.deadline_seconds, self.remaining_seconds())):
-            result = await tool.call(context, values)
-        return kept(result)
+    @property
+    def _budget(self) -> Budget:
+        return self._engine.plans.budget(self.user)
 
     def _count(self, usage: Usage) -> None:
         work = self._work
@@ -351,3 +351,10 @@ _MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
 
 async def _ignore(_text: str) -> None:
     """Take text that nobody wants to see as it arrives."""
+
+
+def request_tokens(request: ModelRequest) -> int:
+    """Return what a request may take: what is reserved for it."""
+    text = len(request.instructions) + sum(len(m.text) for m in request.messages)
+    tools = sum(len(t.description) + len(str(t.parameters)) for t in request.tools)
+    return likely_tokens(text + tools, request.max_output_tokens)

@@ -4,18 +4,22 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from tidings.domain.budgets import BudgetSpent
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import Draft, EventType
-from tidings.domain.runs import Outcome, Run
-from tidings.runs.context import Engine, RunContext, Work
+from tidings.domain.runs import CancelReason, Outcome, Run
+from tidings.runs.context import Engine, RunContext
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.port import Agent
+from tidings.runs.work import Work
 
 ATTEMPTS_MAX = 5
-UNWIND_SECONDS = 2.0
+UNWIND_SECONDS = 0.5
 """How long a stopped agent may take to let go before its run is ended without it."""
 START_PAUSE_SECONDS = 0.1
 DELTA_PAUSE_SECONDS = 0.025
+PROGRESS_SECONDS = 3.0
+"""After so long without a word the worker says that the agent is still at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,10 @@ class Execution:
     def __init__(self, engine: Engine, journal: Journal) -> None:
         self._engine = engine
         self._journal = journal
-        self._work = Work()
+        self._work = Work(tainted=bool(journal.run.request.files))
         self._stopping = asyncio.Event()
+        self._reason = journal.run.cancel_reason
+        self._pulses = 0
         self._begun = engine.clock.monotonic()
         self._context = RunContext(engine, journal, self._work, journal.run.agent)
 
@@ -44,8 +50,14 @@ class Execution:
         """The run."""
         return self._journal.run
 
-    def stop(self) -> None:
+    @property
+    def parked(self) -> bool:
+        """Whether this attempt ended because the run waits for a person."""
+        return self._journal.parked
+
+    def stop(self, reason: CancelReason) -> None:
         """End the run as cancelled, from wherever it is."""
+        self._reason = self._reason or reason
         self._stopping.set()
 
     async def drive(self, agent: Agent) -> None:
@@ -95,38 +107,76 @@ class Execution:
 
     def _early_ending(self) -> Ending | None:
         """Return the end of a run that its agent shall not go on with."""
-        if self.run.cancel_requested:
-            return _cancelled()
+        if self.run.cancel_reason is not None:
+            return self._cancelled()
         if self._context.remaining_seconds() == 0:
             return _out_of_time()
-        if self.run.attempt > ATTEMPTS_MAX:
+        if self.run.attempt - self.run.paused > ATTEMPTS_MAX:
             return failed("worker_lost", "The server stopped too often during this run.")
         return None
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            return _completed(await agent(self._context))
+            ending = _completed(await agent(self._context))
         except TidingsError as error:
-            return failed(error.code, error.message, retryable=error.retryable)
+            ending = failed(error.code, error.message, retryable=error.retryable)
+        except BudgetSpent as error:
+            return self._over(error)
+        return ending if self._work.over is None else self._over(self._work.over)
 
     def _ending(self, working: asyncio.Task[Ending]) -> Ending:
         """Say how it ended: the agent's own end counts if it came to one."""
         if working.done() and not working.cancelled():
             return working.result()
         if self._stopping.is_set():
-            return _cancelled()
+            return self._cancelled()
         return _out_of_time()
+
+    def _over(self, error: BudgetSpent) -> Ending:
+        """Return the end of a run that has used up a budget, whatever its agent makes of it."""
+        return self._cancelled(CancelReason.BUDGET, limit=error.limit, message=error.message)
+
+    def _cancelled(self, reason: CancelReason | None = None, **more: str) -> Ending:
+        step = self._work.stopped_at(self._journal.steps_done) or self._journal.left_at()
+        reason = reason or self._reason or CancelReason.USER
+        payload = {"reason": reason, "step": step} | more
+        return Ending(EventType.AGENT_CANCELLED, "cancelled", payload)
 
     async def _tell(self) -> None:
         """Commit what agents tell between their steps; pieces of text are gathered for a moment."""
         await wait_at_most(self._work.dirty, START_PAUSE_SECONDS)
         self._context.ensure_started()
         while True:
-            await self._work.dirty.wait()
+            await wait_at_most(self._work.dirty, PROGRESS_SECONDS)
+            if not self._work.dirty.is_set():
+                self._tell_progress()
             self._work.dirty.clear()
             if self._journal.only_deltas_pending:
                 await asyncio.sleep(DELTA_PAUSE_SECONDS)
             await self._journal.flush()
+
+    def _tell_progress(self) -> None:
+        """Say, for an agent that says nothing, what it has been at and for how long."""
+        self._pulses += 1
+        now = self._engine.clock.monotonic()
+        agent, step = self._work.at or (self.run.agent, "work")
+        elapsed = round(now - (self._work.since or self._begun), 1)
+        payload = {
+            "reasoning": f"Still at it: {step}, for {elapsed:.0f} s.",
+            "progress": self._work.progress,
+            "elapsed": elapsed,
+        }
+        # by the attempt: an agent that runs again numbers what it tells itself as before
+        key = f"pulse.{self.run.attempt}.{self._pulses}"
+        draft = Draft(
+            self._journal.new_event_id(),
+            EventType.AGENT_THINKING,
+            payload,
+            agent,
+            self.run.run_id,
+            self.run.thread_id,
+        )
+        self._journal.tell(key, draft)
 
     def _usage(self) -> dict[str, Any]:
         return {
@@ -159,10 +209,6 @@ def failed(code: str, message: str, *, retryable: bool = False) -> Ending:
     """Return the end of a run that failed."""
     payload = {"code": code, "message": message, "retryable": retryable}
     return Ending(EventType.AGENT_FAILED, "failed", payload)
-
-
-def _cancelled() -> Ending:
-    return Ending(EventType.AGENT_CANCELLED, "cancelled", {"reason": "user"})
 
 
 def _out_of_time() -> Ending:

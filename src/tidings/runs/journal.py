@@ -6,17 +6,27 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidings.domain.budgets import Budget, BudgetSpent, Spent
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
+from tidings.domain.payloads import StoppedAt
+from tidings.domain.permissions import Permission
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
 from tidings.events import activity, log
-from tidings.runs import queue
+from tidings.events.log import rfc3339
+from tidings.models.port import Usage
+from tidings.runs import history, pauses, permissions, queue, spending
 from tidings.runs.closing import loose_ends
+from tidings.runs.history import Turn
+from tidings.runs.outcomes import Exchange, ModelAnswer
+from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
 
 T = TypeVar("T")
+_Also = Callable[[Transaction, float], Awaitable[None]]
+_StepRow = tuple[str, str, bytes | None]
 
 
 class Interrupted(Exception):
@@ -24,6 +34,10 @@ class Interrupted(Exception):
 
     Agents must let it pass. The run goes on from its journal, in another attempt.
     """
+
+
+class Parked(Interrupted):
+    """The run waits for a person and holds no worker. Agents must let it pass."""
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -44,6 +58,8 @@ class Journal:
         self.run = run
         self.steps_done = 0
         self.interrupted = False
+        self.parked = False
+        self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
         self._database = database
         self._clock = clock
@@ -54,12 +70,21 @@ class Journal:
 
     async def load(self) -> None:
         """Read what earlier attempts have recorded."""
-        rows = await self._database.read(lambda tx: _read_steps(tx, self.run.run_id))
+
+        async def work(tx: Transaction) -> tuple[list[_StepRow], dict[str, Permission]]:
+            told = await permissions.told(tx, self.run.context)
+            return await _read_steps(tx, self.run.run_id), told
+
+        rows, self.permissions = await self._database.read(work)
         for key, emitted, result in rows:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
                 self._results[key] = result
                 self.steps_done += result is not None
+
+    async def earlier(self) -> tuple[Turn, ...]:
+        """Return what was said in the thread before this run."""
+        return await self._database.read(lambda tx: history.earlier(tx, self.run))
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""
@@ -68,6 +93,15 @@ class Journal:
     def is_begun(self, key: str) -> bool:
         """Return whether a step was begun and its end is not known."""
         return key in self._results and self._results[key] is None
+
+    def left_at(self) -> StoppedAt | None:
+        """Return the step that an earlier attempt had begun when it ended."""
+        begun = [key for key, result in self._results.items() if result is None]
+        return (
+            StoppedAt(self.run.agent, begun[-1].partition(".")[0], self.steps_done)
+            if begun
+            else None
+        )
 
     def recorded(self, key: str, type_: type[T]) -> T:
         """Return the result of a finished step."""
@@ -97,17 +131,70 @@ class Journal:
         """Return an id for an event."""
         return self._ids.new("e")
 
-    async def begin(self, key: str) -> None:
-        """Record that a step is under way, with the events that say so."""
+    async def begin(self, key: str, budget: Budget) -> None:
+        """Record that a call is under way, with the events that say so, and count it.
+
+        Raises:
+            BudgetSpent: the user's day has no room for it; nothing was recorded.
+        """
+        await self._commit(
+            key, "begun", None, lambda tx, now: spending.count_call(tx, self.run, budget, now)
+        )
         self._results[key] = None
-        await self._commit(key, "begun", None)
+
+    async def reserve(self, key: str, wanted: Spent, budget: Budget) -> None:
+        """Set aside what a request may take, and commit the waiting events.
+
+        Raises:
+            BudgetSpent: the user's day has no room for it.
+        """
+        await self._commit(
+            f"~{self._ids.new('f')}",
+            "told",
+            None,
+            lambda tx, now: spending.reserve(tx, self.run, key, wanted, budget, now),
+        )
 
     async def finish(self, key: str, kind: str, result: Any) -> None:
         """Record a step's result, with the events it caused."""
         body = msgspec.json.encode(result)
         self._results[key] = body
         self.steps_done += 1
-        await self._commit(key, kind, body)
+        usage = _usage(result)
+        if usage is None:
+            await self._commit(key, kind, body)
+        else:
+            await self._commit(
+                key, kind, body, lambda tx, now: spending.settle(tx, self.run, key, usage, now)
+            )
+
+    async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
+        """Return what a person has said; while nobody has, let the run wait.
+
+        `draft` is the event that asks; it gets its `expires_at` here.
+
+        Raises:
+            Parked: it waits now.
+        """
+        if self.is_done(pause.step):
+            return self.recorded(pause.step, Settled)
+        now, moved_id = self._clock.now(), self.new_event_id()
+        expires = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
+        asking = msgspec.structs.replace(draft, payload=draft.payload | expires)
+        self.tell(f"{pause.step}.asked", asking)
+        pending = self._take()
+        emitted = _keys_of(pending)
+
+        async def work(tx: Transaction) -> None:
+            await queue.held(tx, self.run)
+            await _write_step(tx, self.run.run_id, pause.step, "waiting", emitted, None)
+            head = await self._append(tx, [p.draft for p in pending], now)
+            await pauses.begin(tx, self.run, pause, now)
+            await activity.tell(tx, self.run, RunState.WAITING, head, moved_id, now=now)
+
+        await self._write(work)
+        self.interrupted = self.parked = True
+        raise Parked
 
     async def flush(self) -> None:
         """Commit the waiting events on their own."""
@@ -127,16 +214,22 @@ class Journal:
             await queue.end(tx, self.run, status, now, report_id)
             await self._append(tx, drafts, now)
             await self._append(tx, await loose_ends(tx, self.run, self._ids), now)
-            proof = await log.proof_of(tx, self.run.run_id)
-            proven = msgspec.structs.replace(terminal, payload=terminal.payload | {"proof": proof})
+            payload = terminal.payload | {"proof": await log.proof_of(tx, self.run.run_id)}
+            if terminal.type is not EventType.AGENT_COMPLETED:
+                partial = await history.partial_answer(tx, self.run.run_id)
+                payload |= {"partial_answer": partial} if partial else {}
+            proven = msgspec.structs.replace(terminal, payload=payload)
             head = await self._append(tx, [proven], now)
             await activity.tell(tx, self.run, RunState.ENDED, head, moved_id, now=now)
 
         await self._write(work)
 
-    async def _commit(self, key: str, kind: str, result: bytes | None) -> None:
+    async def _commit(
+        self, key: str, kind: str, result: bytes | None, also: _Also | None = None
+    ) -> None:
+        """Commit a step with the waiting events and, in the same transaction, something else."""
         pending = self._take()
-        emitted = msgspec.json.encode([p.key for p in pending if p.key]).decode()
+        emitted = _keys_of(pending)
         now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
@@ -144,8 +237,14 @@ class Journal:
             if kind != "told" or emitted != "[]":
                 await _write_step(tx, self.run.run_id, key, kind, emitted, result)
             await self._append(tx, [p.draft for p in pending], now)
+            if also is not None:
+                await also(tx, now)
 
-        await self._write(work)
+        try:
+            await self._write(work)
+        except BudgetSpent:
+            self._pending = pending + self._pending
+            raise
 
     async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
@@ -175,6 +274,19 @@ class Journal:
         return await log.append(tx, self.run.context, stream, drafts, now)
 
 
+def _usage(result: Any) -> Usage | None:
+    """Return what a model request has taken; None for other steps."""
+    if isinstance(result, Exchange):
+        return result.usage
+    if isinstance(result, ModelAnswer):
+        return Usage() if result.reply is None else result.reply.usage
+    return None
+
+
+def _keys_of(pending: list[Pending]) -> str:
+    return msgspec.json.encode([p.key for p in pending if p.key]).decode()
+
+
 def _continues(last: Draft, draft: Draft) -> bool:
     return (
         last.type is EventType.ANSWER_DELTA
@@ -183,7 +295,7 @@ def _continues(last: Draft, draft: Draft) -> bool:
     )
 
 
-async def _read_steps(tx: Transaction, run_id: str) -> list[tuple[str, str, bytes | None]]:
+async def _read_steps(tx: Transaction, run_id: str) -> list[_StepRow]:
     rows = await tx.execute("select key, emitted, result from steps where run_id = ?", run_id)
     return [(key, emitted, result) for key, emitted, result in rows]
 

@@ -6,12 +6,16 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, LimitExceeded
-from tidings.domain.runs import Run, RunRequest, RunState
+from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
 RUNS_OPEN_PER_USER_MAX = 50
 LEASE_SECONDS = 15.0
+_COLUMNS = (
+    "run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
+    " deadline_at, fence, attempt, paused, waited_seconds, cancel_requested, cancel_reason"
+)
 
 
 class RunQueued(msgspec.Struct, frozen=True):
@@ -31,6 +35,7 @@ class CancelRequested(msgspec.Struct, frozen=True):
     """A note for the worker that has this run: stop it."""
 
     run_id: str
+    reason: CancelReason
 
 
 class Fenced(Conflict):
@@ -61,13 +66,16 @@ async def add(tx: Transaction, run: Run, limits: Limits) -> int:
     Raises:
         LimitExceeded: `too_many_runs`: the user has RUNS_OPEN_PER_USER_MAX open runs.
     """
-    ((over_all, of_user, of_thread),) = await tx.execute(
-        "select count(*), count(*) filter (where user_id = ?),"
-        " count(*) filter (where thread_id = ?) from runs where state <> 'ended'",
+    ((over_all, of_user, of_thread, open_of_user),) = await tx.execute(
+        "select count(*) filter (where state <> 'waiting'),"
+        " count(*) filter (where state <> 'waiting' and user_id = ?),"
+        " count(*) filter (where thread_id = ?), count(*) filter (where user_id = ?)"
+        " from runs where state <> 'ended'",
         run.context.user_id,
         run.thread_id,
+        run.context.user_id,
     )
-    if of_user >= RUNS_OPEN_PER_USER_MAX:
+    if open_of_user >= RUNS_OPEN_PER_USER_MAX:
         raise LimitExceeded("too_many_runs", "Wait until some of your runs have ended.")
     await tx.execute(
         "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent, request,"
@@ -113,12 +121,11 @@ async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: fl
     A worker's own runs are held for as long as it lives, whatever its clock says of their leases.
     """
     rows = await tx.execute(
-        "update runs set state = 'running', owner = ?, lease_until = ?,"
+        "update runs set state = 'running', owner = ?, lease_until = ?,"  # noqa: S608 - a constant
         "  fence = fence + 1, attempt = attempt + 1"
         " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
         "  and (cancel_requested = 1 or deadline_at <= ?)"
-        " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
-        "  deadline_at, fence, attempt, cancel_requested",
+        f" returning {_COLUMNS}",
         owner,
         lease_until,
         now,
@@ -133,16 +140,18 @@ async def claim(
 ) -> list[Run]:
     """Take up to `free` runs that nobody holds, oldest first.
 
-    One run at a time in a thread, in the order of its messages; `limits.runs_per_user` at once.
+    One run at a time in a thread, in the order of its messages: one that waits keeps its place.
+    `limits.runs_per_user` at once.
     """
     rows = await tx.execute(
-        "with held as (select user_id, thread_id from runs"
+        "with held as (select user_id, thread_id from runs"  # noqa: S608 - a constant
         "  where state = 'running' and (lease_until >= ? or owner = ?)),"
         " free as (select run_id, user_id, thread_id, created_at,"
         "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
-        "  from runs where state <> 'ended'"
+        "  from runs where state in ('queued', 'running')"
         "  and (state = 'queued' or (lease_until < ? and owner <> ?))"
-        "  and thread_id not in (select thread_id from held)),"
+        "  and thread_id not in (select thread_id from held)"
+        "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
         " ready as (select run_id, created_at,"
         "  row_number() over (partition by user_id order by created_at, run_id)"
         "  + (select count(*) from held where held.user_id = free.user_id) as place"
@@ -151,8 +160,7 @@ async def claim(
         "  fence = fence + 1, attempt = attempt + 1"
         " where run_id in"
         "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
-        " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
-        "  deadline_at, fence, attempt, cancel_requested",
+        f" returning {_COLUMNS}",
         now,
         owner,
         now,
@@ -183,9 +191,8 @@ async def held(tx: Transaction, run: Run) -> None:
 async def renew(tx: Transaction, owner: str, lease_until: float) -> list[Run]:
     """Prolong all leases of a worker; return its runs, with whether they were asked to stop."""
     rows = await tx.execute(
-        "update runs set lease_until = ? where owner = ? and state = 'running'"
-        " returning run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
-        "  deadline_at, fence, attempt, cancel_requested",
+        "update runs set lease_until = ? where owner = ? and state = 'running'"  # noqa: S608 - a constant
+        f" returning {_COLUMNS}",
         lease_until,
         owner,
     )
@@ -227,10 +234,14 @@ async def end(
         report_id,
         run.run_id,
     )
+    await tx.execute("delete from pauses where run_id = ?", run.run_id)
+    await tx.execute("delete from reservations where run_id = ?", run.run_id)
     tx.announce(RunEnded(status, now - run.created_at))
 
 
-async def request_cancel(tx: Transaction, context: UserContext, run_id: str) -> RunState:
+async def request_cancel(
+    tx: Transaction, context: UserContext, run_id: str, reason: CancelReason
+) -> RunState:
     """Ask for a run's end; return the state it is in.
 
     Raises:
@@ -238,14 +249,36 @@ async def request_cancel(tx: Transaction, context: UserContext, run_id: str) -> 
     """
     (state,) = await fetch_owned(tx, context, Kind.RUN, run_id, "state")
     if state != RunState.ENDED:
-        await tx.execute("update runs set cancel_requested = 1 where run_id = ?", run_id)
-        tx.announce(CancelRequested(run_id))
+        await tx.execute("delete from pauses where run_id = ?", run_id)
+        await tx.execute(
+            "update runs set cancel_requested = 1, cancel_reason = coalesce(cancel_reason, ?),"
+            "  state = case when state = 'waiting' then 'queued' else state end"
+            " where run_id = ?",
+            reason,
+            run_id,
+        )
+        tx.announce(CancelRequested(run_id, reason))
     return RunState(state)
+
+
+async def open_runs(tx: Transaction, thread_id: str) -> list[str]:
+    """Return the runs of a thread that have not ended, oldest first."""
+    rows = await tx.execute(
+        "select run_id from runs where thread_id = ? and state <> 'ended' order by run_id",
+        thread_id,
+    )
+    return [run_id for (run_id,) in rows]
+
+
+async def one(tx: Transaction, run_id: str) -> Run:
+    """Return a run, whoever's it is."""
+    rows = await tx.execute(f"select {_COLUMNS} from runs where run_id = ?", run_id)  # noqa: S608 - a constant
+    return _run(rows[0])
 
 
 def _run(row: Row) -> Run:
     run_id, tenant, user, session, thread, agent, request, *numbers = row
-    created, deadline, fence, attempt, cancel = numbers
+    created, deadline, fence, attempt, paused, waited, cancel, reason = numbers
     return Run(
         run_id=run_id,
         context=UserContext(tenant, user, session),
@@ -256,5 +289,7 @@ def _run(row: Row) -> Run:
         deadline_at=deadline,
         fence=fence,
         attempt=attempt,
-        cancel_requested=bool(cancel),
+        paused=paused,
+        waited_seconds=waited,
+        cancel_reason=CancelReason(reason or CancelReason.USER) if cancel else None,
     )

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run
-from tidings.runs import queue
+from tidings.runs import pauses, queue
 from tidings.runs.context import Engine
 from tidings.runs.execution import Execution, failed, wait_at_most
 from tidings.runs.journal import Interrupted, Journal
@@ -43,7 +44,7 @@ class Worker:
         self._executions: dict[str, Execution] = {}
         self._changed = asyncio.Event()
         hints.listen(RunQueued, lambda _: self._changed.set())
-        hints.listen(CancelRequested, lambda note: self._stop(note.run_id))
+        hints.listen(CancelRequested, self._stop)
 
     @property
     def clock(self) -> Clock:
@@ -88,7 +89,8 @@ class Worker:
             await asyncio.shield(self._give_back(run))
             raise
         finally:
-            del self._executions[run.run_id]
+            if self._executions.get(run.run_id) is execution:  # after a wait another may go on
+                del self._executions[run.run_id]
             self._changed.set()
 
     async def _drive(self, execution: Execution) -> None:
@@ -97,9 +99,10 @@ class Worker:
         try:
             await execution.drive(self._agents[run.agent])
         except* (Interrupted, Unavailable):
-            _log.warning("run %s is interrupted in attempt %d", run.run_id, run.attempt)
-            await asyncio.sleep(RETRY_SECONDS)
-            await self._give_back(run)
+            if not execution.parked:
+                _log.warning("run %s is interrupted in attempt %d", run.run_id, run.attempt)
+                await asyncio.sleep(RETRY_SECONDS)
+                await self._give_back(run)
         except* Exception:  # noqa: BLE001 - the worker's outer loop
             _log.exception("run %s failed by a defect of its agent", run.run_id)
             await self._end_failed(execution)
@@ -116,21 +119,34 @@ class Worker:
         except Unavailable:
             _log.warning("run %s is free again when its lease ends", run.run_id)
 
-    def _stop(self, run_id: str) -> None:
-        execution = self._executions.get(run_id)
-        if execution is None:
+    def _stop(self, note: CancelRequested) -> None:
+        execution = self._executions.get(note.run_id)
+        if execution is None or execution.parked:
             self._changed.set()  # it may be waiting: claim it to end it
         else:
-            execution.stop()
+            execution.stop(note.reason)
 
     async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
+            await self._expire()
             for run in await self._renewed():
                 if run.run_id not in self._executions:
                     await self._give_back(run)  # claimed, but the answer was lost
-                elif run.cancel_requested:
-                    self._stop(run.run_id)
+                elif run.cancel_reason is not None:
+                    self._stop(CancelRequested(run.run_id, run.cancel_reason))
+
+    async def _expire(self) -> None:
+        """End the waits whose time is up: the runs go on without an answer."""
+        now = self.clock.now()
+        try:
+            for asked in await self._database.read(lambda tx: pauses.due(tx, now)):
+                ids = (self._ids.new("e"), self._ids.new("e"))
+                await self._database.write(
+                    partial(pauses.expire, asked=asked, event_ids=ids, now=now)
+                )
+        except Unavailable:
+            return  # the next look tries again
 
     async def _renewed(self) -> list[Run]:
         """Prolong the leases; return the runs that are held."""

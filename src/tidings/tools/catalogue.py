@@ -42,7 +42,22 @@ class Catalogue:
     def repeatable(self, what: str | Tool) -> bool:
         """Return whether a second call does no harm; one that does not exist does none."""
         tool = self._tools.get(what) if isinstance(what, str) else what
-        return tool is None or tool.repeatable
+        return tool is None or tool.effect.repeatable
+
+    def trusted(self, what: str | Tool) -> bool:
+        """Return whether what a tool says was made here, and by nobody else."""
+        tool = self._tools.get(what) if isinstance(what, str) else what
+        return tool is not None and tool.trusted
+
+    def named(self, name: str) -> Tool:
+        """Return a tool.
+
+        Raises:
+            InvalidInput: `unknown_tool`, naming those there are.
+        """
+        if name not in self._tools:
+            raise InvalidInput("unknown_tool", self._unknown(name))
+        return self._tools[name]
 
     def check(self, what: str | Tool, arguments: dict[str, Any]) -> tuple[Tool, BaseModel]:
         """Return the tool, one of these by name or any other, and the arguments as it takes them.
@@ -51,9 +66,7 @@ class Catalogue:
             InvalidInput: `unknown_tool`, naming those there are, or `invalid_arguments`, naming
                 what is wrong.
         """
-        tool = self._tools.get(what) if isinstance(what, str) else what
-        if tool is None:
-            raise InvalidInput("unknown_tool", self._unknown(str(what)))
+        tool = self.named(what) if isinstance(what, str) else what
         encoded = msgspec.json.encode(arguments)
         if len(encoded) > ARGUMENTS_BYTES_MAX:
             raise InvalidInput(

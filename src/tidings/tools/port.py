@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from tidings.domain.context import UserContext
 from tidings.domain.facts import Fact, ToolResult
+from tidings.domain.permissions import Effect
 
 DEFAULT_DEADLINE_SECONDS = 30.0
 
@@ -18,8 +19,7 @@ class ToolContext:
     """For whom and in which call a tool works.
 
     `idempotency_key` is the same when a call is repeated after a crash: pass it on to whatever the
-    tool changes. `facts` and
-    `results` are those of the run so far, by fact id and by call id.
+    tool changes. `facts` and `results` are those of the run so far, by fact id and by call id.
     """
 
     user: UserContext
@@ -35,15 +35,17 @@ class ToolContext:
 class Tool:
     """Something an agent may do.
 
-    `repeatable` promises that calling twice does no harm; otherwise a call whose outcome is unknown
-    after a crash is reported as unknown and never repeated.
+    A call of a tool that is not repeatable by its effect, and whose outcome is unknown after a
+    crash, is reported as unknown and never repeated. `trusted`: its results hold nothing that
+    somebody else may have written; those of other tools make tools that write ask for leave.
     """
 
     name: str
     description: str
     arguments: type[BaseModel]
     call: Callable[[ToolContext, Any], Awaitable[ToolResult]]
-    repeatable: bool = False
+    effect: Effect = Effect.WRITE
+    trusted: bool = False
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
 
     def schema(self) -> dict[str, Any]:
@@ -53,7 +55,8 @@ class Tool:
 
 def tool(
     *,
-    repeatable: bool = False,
+    effect: Effect = Effect.WRITE,
+    trusted: bool = False,
     name: str | None = None,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
 ) -> Callable[[Callable[..., Awaitable[ToolResult]]], Tool]:
@@ -80,7 +83,8 @@ def tool(
             description=inspect.getdoc(function) or "",
             arguments=arguments,
             call=call,
-            repeatable=repeatable,
+            effect=effect,
+            trusted=trusted,
             deadline_seconds=deadline_seconds,
         )
 

@@ -3,6 +3,7 @@
 from tidings.analysis.library import Library
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox
+from tidings.domain.permissions import Effect
 from tidings.tools.calculate import calculate
 from tidings.tools.chart import chart
 from tidings.tools.data import UsageData
@@ -32,4 +33,4 @@ def usage_tools(library: Library, sandbox: Sandbox, prices: PriceList) -> tuple[
         chart,
         calculate,
     )
-    return tuple(tool(repeatable=True)(function) for function in functions)
+    return tuple(tool(effect=Effect.READ)(function) for function in functions)

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from tidings.domain.commands import StopAgent, StopPayload
 from tidings.gateway.http.answers import Json
 from tidings.gateway.http.callers import Caller, Collaborators
-from tidings.protocol.frames import decode_command
+from tidings.protocol.frames import COMMANDS, decode_command
 
 router = APIRouter(prefix="/api", tags=["runs"])
 _COMMAND = {
@@ -18,7 +18,7 @@ _COMMAND = {
                     "type": "object",
                     "required": ["type", "id", "payload"],
                     "properties": {
-                        "type": {"enum": ["start_agent", "user_message", "chat", "stop_agent"]},
+                        "type": {"enum": list(COMMANDS)},
                         "id": {"type": "string", "description": "yours; resending changes nothing"},
                         "payload": {"type": "object"},
                     },

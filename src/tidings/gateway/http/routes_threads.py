@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from tidings.domain.commands import IfBusy
 from tidings.domain.events import thread_stream
 from tidings.gateway.http.answers import Json
 from tidings.gateway.http.bodies import Body
@@ -45,12 +46,19 @@ async def get_thread(thread_id: str, context: Caller, into: Collaborators) -> Re
     return Json(await into.reads.thread(context, thread_id))
 
 
+class ThreadChange(Body):
+    """What shall be different; what is left out stays."""
+
+    title: str | None = Field(default=None, min_length=1, max_length=256)
+    if_busy: Annotated[IfBusy, Field(strict=False)] | None = None
+
+
 @router.patch("/threads/{thread_id}", status_code=204)
-async def rename_thread(
-    thread_id: str, body: Title, context: Caller, into: Collaborators
+async def change_thread(
+    thread_id: str, body: ThreadChange, context: Caller, into: Collaborators
 ) -> Response:
-    """Give a thread another title."""
-    await into.reads.rename_thread(context, thread_id, body.title)
+    """Give a thread another title, or say what becomes of a message while a run is open in it."""
+    await into.reads.change_thread(context, thread_id, body.title, body.if_busy)
     return Response(status_code=204)
 
 
