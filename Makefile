@@ -1,10 +1,10 @@
-# Every target sets itself up: Python 3.11+ and this file are all that is needed.
+# Every target sets itself up: Python 3.11+ and this file are all that is needed. `client` needs npm.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .venv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.8
 
-.PHONY: demo test check fix serve bench client clean
+.PHONY: demo test check fix serve bench client storm clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -31,6 +31,9 @@ bench: .venv/.ready  ## the product against its limit and a peer, as ratios in o
 
 client:  ## compile web/client and put it where the page has it
 	cd web/client && npm ci --no-audit --no-fund && npm run build
+
+storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
+	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)
 
 clean:
 	rm -rf .venv

@@ -1,28 +1,29 @@
 """What the documents say is what the code does: names, values, links, tests and snippets."""
 
 import re
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from tests.harness.cli import tidings
-from tests.harness.server import ENVIRONMENT, ROOT, ServerProcess
+from tests.harness.server import ROOT
 from tests.reading import error_codes, limits, notices
 from tidings.domain.events import EventType
 from tidings.gateway.http.problems import _FIELD_CODES, _FRAMEWORK
 from tidings.protocol.closing import Close
 from tidings.protocol.frames import TYPES
+from tidings.protocol.server_frames import ServerFrame
 from tidings.settings import PREFIX, Settings
 
+BESIDE = ("tests/conformance/README.md", "web/client/README.md")
 DOCS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda path: path.as_posix()
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in BESIDE)],
+    key=lambda path: path.as_posix(),
 )
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHOWN = ("own_agent.py", "own_client.py")
 TEST = re.compile(r"`(?:tests/)?(\w+/\w+\.py)::(test_\w+)`")
 LINKED_TEST = re.compile(r"\[`(test_\w+)`\]\((tests/[^)]+)\)")
 
@@ -57,6 +58,7 @@ def test_every_type_of_event_and_frame_is_in_the_protocol() -> None:
     table = rows("docs/protocol.md")
     assert {event.value for event in EventType} <= table.keys()
     assert set(TYPES) <= table.keys()
+    assert {frame.__struct_config__.tag for frame in ServerFrame.__args__} <= table.keys()
 
 
 def test_the_close_codes_are_those_of_the_protocol() -> None:
@@ -131,27 +133,6 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
     assert set(DOCS) <= reached
 
 
-def test_the_readme_shows_the_example_as_it_is() -> None:
-    shown = PYTHON.findall(read("README.md"))[0]
-    assert read("examples/own_agent.py").endswith(shown)
-
-
-def test_the_readmes_plain_client_works(tmp_path: Path) -> None:
-    program = tmp_path / "plain.py"
-    program.write_text(PYTHON.findall(read("README.md"))[1])
-    server = ServerProcess(tmp_path / "data")
-    server.start()
-    try:
-        tidings("user", "add", "ana", "--password-stdin", "--data-dir", server.data_dir,
-                stdin="correct horse\n")  # fmt: skip
-        token = tidings("token", "ana", "--data-dir", server.data_dir).out.strip()
-        url = server.url.replace("http", "ws")
-        done = subprocess.run(
-            [sys.executable, program, url, token, "What did we spend?"],
-            check=True, capture_output=True, text=True, timeout=60, env=ENVIRONMENT,
-        )  # fmt: skip
-    finally:
-        server.stop()
-    heard = done.stdout.splitlines()
-    assert '"type":"connection_established"' in heard[0]
-    assert '"type":"agent_completed"' in heard[-1]
+def test_the_readme_shows_the_examples_as_they_are() -> None:
+    for shown, example in zip(PYTHON.findall(read("README.md")), SHOWN, strict=True):
+        assert read(f"examples/{example}").endswith(shown)

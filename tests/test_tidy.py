@@ -25,8 +25,9 @@ BROAD_EXCEPTS = {
     "gateway/socket.py": 1,
     "storage/warm/sqlite.py": 1,
 }
-"""The worker's outer loop, and that of every part of the server; the gateway's outer edge, over HTTP and over the socket; and the writer
-thread, which swallows nothing: it hands what was raised to the caller on the event loop."""
+"""The worker's outer loop, and that of every part of the server; the gateway's outer edge, over
+HTTP and over the socket; and the writer thread, which swallows nothing: it hands what was raised to
+the caller on the event loop."""
 
 SOURCES = sorted(SOURCE.rglob("*.py"))
 EVERYTHING = sorted(p for f in ("src", "tests", "examples") for p in (ROOT / f).rglob("*.py"))

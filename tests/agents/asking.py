@@ -14,6 +14,7 @@ from tidings.domain.events import Event
 from tidings.models.planner import Planner
 from tidings.models.port import Model
 from tidings.reports.report import Report
+from tidings.runs.queue import Limits
 from tidings.storage.warm.port import Database, Transaction
 
 
@@ -71,6 +72,7 @@ def ask(
     model: Model | None = None,
     save: Save | None = None,
     wrap: Callable[[Database], Database] = lambda database: database,
+    seconds: float = Limits().run_seconds,
 ) -> Answered:
     """Return what the analysis makes of a question; an empty script means that no file came."""
     shelf = Shelf()
@@ -79,7 +81,12 @@ def ask(
 
     async def scenario() -> list[Event]:
         async with world(
-            path, {ANALYSIS: agent}, toolbox, model=model or Planner(), wrap=wrap
+            path,
+            {ANALYSIS: agent},
+            toolbox,
+            model=model or Planner(),
+            wrap=wrap,
+            limits=Limits(run_seconds=seconds),
         ) as built:
             await built.begin()
             await _upload(built)

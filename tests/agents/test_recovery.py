@@ -1,5 +1,6 @@
 """Whatever fails on the way, the answer is reached, and says that it is degraded."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,16 @@ def test_an_answer_stands_when_its_report_cannot_be_kept(tmp_path: Path) -> None
     found = ask(tmp_path, CUT, PLANTED, save=full)
     assert found.status == "degraded"
     assert found.notices() == ["report_not_saved"]
+    assert "**Move classify" in found.answer
+
+
+def test_a_reporter_that_hangs_is_replaced_within_the_runs_time(tmp_path: Path) -> None:
+    async def hangs(_user: UserContext, _report: Report) -> None:
+        await asyncio.Event().wait()
+
+    found = ask(tmp_path, CUT, PLANTED, save=hangs, seconds=5.0)
+    assert found.status == "degraded"
+    assert found.notices() == ["agent_failed_over"]
     assert "**Move classify" in found.answer
 
 

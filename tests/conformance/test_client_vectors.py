@@ -61,9 +61,9 @@ def check(core: ClientCore, step: dict[str, Any], place: str) -> None:
 
 def do(core: ClientCore, step: dict[str, Any]) -> Done:
     done = Done()
-    if "messages" in step:
-        for message in step["messages"]:
-            for happening in core.receive(json.dumps(message)):
+    if "receive_text" in step or "messages" in step:
+        for text in [step.get("receive_text"), *map(json.dumps, step.get("messages", []))]:
+            for happening in core.receive(text) if text else ():
                 note(core, done, happening)
     else:
         message = say(core, step)

@@ -61,8 +61,12 @@ class Stage:
             answer = await client.post(f"{self.server.url}/api/ws-ticket", headers=headers)
         return str(answer.json()["ticket"])
 
-    def socket(self, query: str = "", *, header: bool = False) -> connect:
-        headers = {"Authorization": f"Bearer {self.user.token}"} if header else None
+    def socket(self, vector: dict[str, Any]) -> connect:
+        plain = vector.get("connection") == "plain"
+        headers = {"Authorization": f"Bearer {self.user.token}"} if plain else {}
+        if "origin" in vector:
+            headers["Origin"] = vector["origin"].replace("$own_origin", self.server.url)
+        query = vector.get("query", "").replace("$token", self.user.token)
         address = f"{self.server.url.replace('http', 'ws')}/ws{query and '?' + query}"
         return connect(address, additional_headers=headers, proxy=None, max_size=None)
 
@@ -202,11 +206,9 @@ def test_the_server_conforms(stage: Stage, vector: dict[str, Any]) -> None:
             names["$ticket"] = await stage.ticket()
         if "$used_ticket" in text:
             names["$used_ticket"] = await used(stage)
-        query = vector.get("query", "").replace("$token", stage.user.token)
-        plain = vector.get("connection") == "plain"
-        async with stage.socket(query, header=plain) as socket:
+        async with stage.socket(vector) as socket:
             peer = Peer(socket, names)
-            if plain:
+            if vector.get("connection") == "plain":
                 await peer.act({"expect": {"type": "connection_established"}})
             for step in vector["steps"]:
                 await peer.act(step)
@@ -216,7 +218,7 @@ def test_the_server_conforms(stage: Stage, vector: dict[str, Any]) -> None:
 
 async def used(stage: Stage) -> str:
     ticket = await stage.ticket()
-    async with stage.socket() as socket:
+    async with stage.socket({}) as socket:
         await socket.send(json.dumps({"type": "hello", "ticket": ticket}))
         await socket.recv()
     return ticket

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -83,6 +84,30 @@ async def uploaded(user: User, path: Path) -> str:
     with path.open("w", newline="") as file:
         write_csv(generate(random.Random(3), 2_000), file)
     return await user.upload(path)
+
+
+def test_the_client_that_the_readme_shows_works(tmp_path: Path) -> None:
+    if NODE is None:
+        pytest.skip("node is not installed: the TypeScript client is not run here")
+    shown = re.findall(r"^```ts\n(.*?)^```", (SOURCE / "README.md").read_text(), re.M | re.S)[0]
+    with serving(tmp_path / "data") as server:
+        (ana,) = asyncio.run(add_users(server, "ana"))
+        program = tmp_path / "readme.mjs"
+        program.write_text(
+            shown.replace("tidings-client", (BUILT / "index.js").as_uri()).replace(
+                "ws://127.0.0.1:8420", server.url.replace("http", "ws")
+            )
+        )
+        ran = subprocess.run(
+            [NODE, *_flags(NODE), program],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TOKEN": ana.token},
+            timeout=NODE_SECONDS,
+        )
+    assert "1 message_received" in ran.stdout
+    assert "agent_completed" in ran.stdout
 
 
 def test_the_page_has_the_client_as_it_is_written(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""A run with a side effect, killed with SIGKILL at a chosen point, and taken up by a new process.
+"""A run that asks and then has a side effect, cut off at a chosen point, taken up by a new process.
 
-`python -m tests.crash.program FOLDER` tries every point and leaves what it saw in FOLDER, one
-folder each. Processes are forked from one that has everything imported, so that many can die.
+`python -m tests.crash.program FOLDER kill` tries every point and leaves what it saw in FOLDER, one
+folder each. With `stop` the process is not killed but halted, as by a paused machine, and goes on
+when another has ended its run. Processes are forked from one that has everything imported, so that
+many can die.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from tests.fakes.models import ScriptedModel, says
 from tests.world import ANA, World, world
+from tidings.domain.commands import AnswerInput, AnswerPayload
 from tidings.domain.events import TERMINAL, thread_stream
 from tidings.domain.facts import ToolResult
 from tidings.domain.runs import Outcome
@@ -26,44 +29,55 @@ PLACES = ("before the commit", "after the commit", "before the effect", "after t
 EFFECTS, SEEN, STORY = "effects", "seen", "story"
 
 
+HOW = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
 def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), HOW[(sys.argv[2:] or ["kill"])[0]])
 
 
 class DeadlyDatabase:
-    """Kills its process at the n-th write, before or after the commit."""
+    """Cuts its process off at the n-th write, before or after the commit.
 
-    def __init__(self, inner: Database, number: int, place: str) -> None:
+    One write at a time: a process that is halted while it writes holds the file's lock.
+    """
+
+    def __init__(
+        self, inner: Database, number: int, place: str, turn: asyncio.Lock | None = None
+    ) -> None:
+        self._turn = turn or asyncio.Lock()
         self._inner = inner
         self._number = number
         self._place = place
         self._writes = 0
 
     async def write(self, work: Work[T]) -> T:
-        self._writes += 1
-        chosen = self._writes == self._number
-        if chosen and self._place == "before the commit":
-            die()
-        result = await self._inner.write(work)
-        if chosen and self._place == "after the commit":
-            die()
-        return result
+        async with self._turn:
+            self._writes += 1
+            chosen = self._writes == self._number
+            if chosen and self._place == "before the commit":
+                die()
+            result = await self._inner.write(work)
+            if chosen and self._place == "after the commit":
+                die()
+            return result
 
     async def read(self, work: Work[T]) -> T:
         return await self._inner.read(work)
 
 
-def paying(folder: Path, place: str) -> Tool:
+def paying(folder: Path, place: str, turn: asyncio.Lock) -> Tool:
     """Return a tool whose target counts: a line per payment, on the disk before it returns."""
 
     @tool(name="pay")
     async def pay(ctx: ToolContext) -> ToolResult:
         """Pay, which nobody wants to do twice."""
-        if place == "before the effect":
-            die()
-        append(folder / EFFECTS, ctx.idempotency_key.encode())
-        if place == "after the effect":
-            die()
+        async with turn:
+            if place == "before the effect":
+                die()
+            append(folder / EFFECTS, ctx.idempotency_key.encode())
+            if place == "after the effect":
+                die()
         return ToolResult("It is paid.")
 
     return pay
@@ -71,7 +85,8 @@ def paying(folder: Path, place: str) -> Tool:
 
 async def payer(ctx: RunContext) -> Outcome:
     await ctx.plan("Pay and say so.", ["pay", "say"])
-    await ctx.think("First I pay.", 0.1)
+    await ctx.think("First I ask.", 0.1)
+    assert await ctx.ask("Shall I pay?", {"type": "boolean"})
     async with ctx.sub("cashier", "Pay.") as cashier:
         paid = await cashier.tool("pay", {}, purpose="to have it paid")
         await cashier.complete("It was tried.")
@@ -81,11 +96,12 @@ async def payer(ctx: RunContext) -> Outcome:
 
 async def live(folder: Path, number: int, place: str, seen: Path) -> None:
     """Be one process: take up what is there, repeat the command, watch the run to its end."""
+    turn = asyncio.Lock()
 
     def wrap(inner: Database) -> Database:
-        return DeadlyDatabase(inner, number, place)
+        return DeadlyDatabase(inner, number, place, turn)
 
-    tools = [paying(folder, place)]
+    tools = [paying(folder, place, turn)]
     async with world(folder, {"payer": payer}, tools, wrap=wrap, model=ScriptedModel()) as w:
         await w.begin()
         async with w.working():
@@ -94,18 +110,27 @@ async def live(folder: Path, number: int, place: str, seen: Path) -> None:
 
 
 async def watch(w: World, stream: str, seen: Path) -> None:
-    """Keep every frame as a client hears it, until the terminal one."""
+    """Keep every frame as a client hears it, until the terminal one; answer what is asked."""
     woken = asyncio.Event()
     follower = await w.feed.follow(ANA, stream, "0", woken.set)
     while True:
         while follower.behind:
             for _, frame, _ in await follower.read():
                 append(seen, frame)
-                if json.loads(frame)["type"] in TERMINAL:
+                event = json.loads(frame)
+                if event["type"] == "input_required":
+                    await say_yes(w, event["run_id"], event["payload"]["request_id"])
+                if event["type"] in TERMINAL:
                     follower.close()
                     return
         await woken.wait()
         woken.clear()
+
+
+async def say_yes(w: World, run_id: str, request_id: str) -> None:
+    """Answer, as often as it is heard: the id is the same."""
+    payload = AnswerPayload(run_id, request_id, value=True)
+    await w.router.accept(ANA, AnswerInput("answer-1", payload))
 
 
 def append(path: Path, line: bytes) -> None:
@@ -115,24 +140,34 @@ def append(path: Path, line: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def in_a_process(act: Callable[[], None]) -> int:
-    """Return how a forked process ended that did this."""
+def process(act: Callable[[], None]) -> int:
+    """Return the id of a forked process that does this."""
     child = os.fork()
     if child == 0:
         act()
         os._exit(0)
-    return os.waitpid(child, 0)[1]
+    return child
+
+
+def in_a_process(act: Callable[[], None]) -> int:
+    """Return how a forked process ended that did this."""
+    return os.waitpid(process(act), 0)[1]
 
 
 def try_point(folder: Path, number: int, place: str) -> bool:
     """Return whether the process was killed there; a second one then ended its run."""
     folder.mkdir(parents=True)
-    first = in_a_process(lambda: asyncio.run(live(folder, number, place, folder / SEEN)))
-    if not os.WIFSIGNALED(first):
+    first = process(lambda: asyncio.run(live(folder, number, place, folder / SEEN)))
+    _, status = os.waitpid(first, os.WUNTRACED)
+    if os.WIFEXITED(status):
         return False
-    assert os.WTERMSIG(first) == signal.SIGKILL
     second = in_a_process(lambda: asyncio.run(live(folder, 0, "", folder / STORY)))
     assert second == 0, f"the run was not taken up: {folder}"
+    if os.WIFSTOPPED(status):
+        os.kill(first, signal.SIGCONT)
+        assert os.waitpid(first, 0)[1] == 0, f"what was halted did not let go: {folder}"
+    else:
+        assert os.WTERMSIG(status) == signal.SIGKILL
     return True
 
 

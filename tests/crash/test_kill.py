@@ -1,4 +1,4 @@
-"""kill -9 before and after every commit of a run whose tool must not be repeated, and inside it."""
+"""kill -9 and SIGSTOP around every commit of a run whose tool must not be repeated, and in it."""
 
 import json
 import subprocess
@@ -12,15 +12,23 @@ from tests.crash.program import EFFECTS, PLACES, SEEN, STORY
 from tests.harness.server import ENVIRONMENT, ROOT
 from tidings.domain.events import TERMINAL
 
-POINTS_MIN = 8
-SECONDS_MAX = 60
+POINTS_MIN = 10
+ONCE = (
+    "agent_thinking",
+    "input_required",
+    "request_settled",
+    "subagent_started",
+    "tool_executing",
+    "subagent_completed",
+)
+SECONDS_MAX = 110
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("crash")
+@pytest.fixture(scope="module", params=["kill", "stop"])
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
     subprocess.run(
-        [sys.executable, "-m", "tests.crash.program", folder],
+        [sys.executable, "-m", "tests.crash.program", folder, request.param],
         check=True,
         timeout=SECONDS_MAX,
         cwd=ROOT,
@@ -71,6 +79,6 @@ def check_events(events: list[dict[str, Any]]) -> None:
     assert types[:2] == ["message_received", "agent_started"]
     assert types[-1] == "agent_completed"
     assert sum(t in TERMINAL for t in types) == 1
-    for once in ("agent_thinking", "subagent_started", "tool_executing", "subagent_completed"):
+    for once in ONCE:
         assert types.count(once) == 1
     assert len({e["run_id"] for e in events}) == 1

@@ -228,6 +228,28 @@ def test_a_feed_forgets_streams_that_nobody_follows(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_place_right_before_the_first_kept_event_needs_no_snapshot(tmp_path: Path) -> None:
+    """A command in a thread whose events have all left the log begins there."""
+
+    async def scenario(store: Store) -> None:
+        await store.append("one", "two")
+
+        async def trim(tx: Transaction) -> None:
+            await tx.execute("delete from events")
+            await tx.execute("update streams set first_offset = 3")
+
+        await store.database.write(trim)
+        place = await store.locate("2")
+        assert (place.after, place.head) == (2, 2)
+        at = await store.database.read(lambda tx: log.cursor_at(tx, STREAM, place.epoch, 2))
+        assert at == "2"
+        await store.append("three")
+        assert (await store.locate(at)).after == 2
+        assert [event.offset for event in await store.events(2)] == [3]
+
+    run(tmp_path, scenario)
+
+
 def test_a_read_is_bounded_by_bytes_but_one_entry_always_comes(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         await store.append(*["x" * 1_000] * 5)

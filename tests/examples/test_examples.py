@@ -19,8 +19,14 @@ def test_an_example_is_short(path: Path) -> None:
 
 
 def test_there_are_no_other_examples() -> None:
-    """Each has its test below."""
-    assert [path.name for path in EXAMPLES] == ["own_agent.py", "own_tool.py", "pydantic_agent.py"]
+    """Each has its test, here, in test_own_client.py, or in journeys/test_asking_back.py."""
+    assert [path.name for path in EXAMPLES] == [
+        "asking_agent.py",
+        "own_agent.py",
+        "own_client.py",
+        "own_tool.py",
+        "pydantic_agent.py",
+    ]
 
 
 def test_an_agent_of_ones_own_answers_and_looks_at_the_data(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -14,6 +15,7 @@ from tidings.client.session import Session, TokenSource, always
 from tidings.domain.commands import Chat, ChatPayload, Receipt
 from tidings.domain.events import TERMINAL
 from tidings.protocol.client import Apply, ClientCore, Happening
+from tidings.protocol.frames import Hello, Window
 
 WAIT_SECONDS = 20.0
 
@@ -112,15 +114,17 @@ class Puppet:
         self._token = token
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[None]:
+    async def connected(self, window: Window = Window()) -> AsyncIterator[None]:  # noqa: B008
         """Say hello, with the cursors it has."""
+        hello = msgspec.json.decode(self.core.hello(token=self._token), type=Hello)
+        hello = msgspec.structs.replace(hello, window=window)
         url = self.url.replace("http", "ws", 1) + "/ws"
         async with connect(
             url, compression=None, ping_interval=None, proxy=None, close_timeout=0.3
         ) as socket:
             self.socket = socket
             with suppress(ConnectionClosed):  # what is refused at once is read, not sent to
-                await socket.send(self.core.hello(token=self._token).decode())
+                await socket.send(msgspec.json.encode(hello).decode())
             yield
 
     async def send(self, message: bytes) -> None:

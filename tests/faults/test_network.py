@@ -176,6 +176,34 @@ def test_f06_a_client_that_stops_reading_is_let_go(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_f06_a_client_that_stops_reading_within_a_wide_window_is_let_go_too(
+    tmp_path: Path,
+) -> None:
+    """Here the heartbeat is stuck behind the events that nobody reads."""
+
+    async def scenario() -> None:
+        async with line(tmp_path) as to:
+            user = await to.server.context(to.token)
+            receipt = await to.server.world.ask("tell 4000 0 2000", user, id="m1")
+            await to.server.world.events_until_end(receipt, user)
+            puppet, stream = to.puppet(), thread_stream(receipt.thread_id)
+            async with puppet.connected(Window(4096, 4 * 1024 * 1024)):
+                await puppet.take()
+                to.proxy.down.block()
+                await puppet.send(puppet.core.follow(stream))
+                await eventually(lambda: len(to.server.presence) == 0)
+                assert not to.server.world.feed._tails
+                to.proxy.calm()
+                await puppet.closed()
+            async with puppet.connected():
+                while puppet.last(stream) < 3000:
+                    await puppet.take()
+                    await puppet.acknowledge()
+            to.check(puppet.history, at_head=False)
+
+    asyncio.run(scenario())
+
+
 def test_f07_a_client_that_never_acknowledges_gets_one_window(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with line(tmp_path) as to:

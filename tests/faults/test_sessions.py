@@ -14,6 +14,7 @@ from tests.faults.served import Served, ShiftedClock, served
 from tests.harness.proxy import FaultProxy, proxying
 from tests.harness.stored import stored_streams
 from tests.invariants import check
+from tidings.domain.errors import Forbidden
 from tidings.domain.events import thread_stream
 from tidings.identity.tokens import ACCESS_TTL_SECONDS
 from tidings.protocol import frames
@@ -200,6 +201,8 @@ def test_f37_a_device_that_connects_again_takes_over_and_the_older_one_stays_awa
                 await newer.take()
                 await asyncio.sleep(1.0)
                 assert at.server.presence.count(at.ana) == 1
+            with pytest.raises(Forbidden):
+                await first.ask("tell 1 0", "m2")
 
     asyncio.run(scenario())
 

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.gateway.world import World
+from tidings.domain.events import NOTIFIED
 from tidings.notifications.webhooks import WEBHOOKS_PER_USER_MAX
 
-KINDS = ["agent_cancelled", "agent_completed", "agent_failed"]
+KINDS = sorted(kind.value for kind in NOTIFIED)
 
 
 def test_preferences_are_everything_until_something_is_chosen(world: World) -> None:
@@ -24,7 +25,7 @@ def test_preferences_are_everything_until_something_is_chosen(world: World) -> N
         {"inbox": ["agent_failed"]},
         {"inbox": ["no_such_kind"], "webhooks": []},
         {"inbox": "agent_failed", "webhooks": []},
-        {"inbox": ["agent_failed"] * 4, "webhooks": []},
+        {"inbox": ["agent_failed"] * 9, "webhooks": []},
         {"inbox": [], "webhooks": [], "telegram": []},
     ],
 )

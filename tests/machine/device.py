@@ -1,4 +1,4 @@
-"""A client of the machine: the real client core, what it has applied, and what it must never see."""
+"""A client of the machine: the real client core, what it applied, and what it must never see."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,21 +204,24 @@ class SteppedDevice:
                 self._notice_gap(reply)
                 self.say(reply)
             case Answered(ref, receipt):
-                assert ref not in self.nonsense, f"{ref} is no command and was accepted"
-                if receipt is not None:
-                    self.receipts[ref] = receipt
+                self._answered(ref, receipt)
             case Anew(stream, why):
                 self._begin_anew(stream, why)
             case Greeted():
                 self._greet(happening)
-            case Draining():
-                pass  # there is no other server: this one closes it at its deadline
             case Reconnect():
                 self.disconnect()
-            case Told(frame):
-                self._hear_of(frame)
+            case Told() | Draining():
+                self._hear_of(happening)
 
-    def _hear_of(self, frame: dict[str, Any]) -> None:
+    def _answered(self, ref: str, receipt: Receipt | None) -> None:
+        assert ref not in self.nonsense, f"{ref} is no command and was accepted"
+        if receipt is not None:
+            self.receipts[ref] = receipt
+
+    def _hear_of(self, told: Told | Draining) -> None:
+        """Take the other frames; to a drain there is no other server, this one's end comes."""
+        frame = told.frame if isinstance(told, Told) else {"type": "drain"}
         if frame["type"] == "auth_expiring":
             self.say(msgspec.json.encode(Auth(token=self._token())))
         shown = self.shown.get(frame.get("stream", ""))
@@ -254,7 +257,8 @@ class SteppedDevice:
         after = shown.after or 0
         trimmed = after + 1 < floor
         foreign = shown.cursor is not None and not self._is_ours(stream, shown)
-        diverged = foreign or after > self.books.heads.get(stream, 0) or shown.after is None
+        unproven = shown.cursor is None and self.books.rewinds > 0  # it was ahead when it asked
+        diverged = foreign or unproven or after > self.books.heads.get(stream, 0)
         caused = {
             "retention": trimmed,
             "cursor_trimmed": trimmed,
@@ -264,7 +268,10 @@ class SteppedDevice:
             "deleted": stream not in self.books.heads,
         }
         caused["retention"] |= stream in self.crossed  # perhaps it is of what it followed before
-        assert caused.get(why), f"{self.name} {stream}: told {why} at {shown}, without a cause"
+        late = self._may_be_late(stream)  # said of what the store was before
+        assert late or caused.get(why), (
+            f"{self.name} {stream}: told {why} at {shown}, without a cause"
+        )
         if stream in self.books.heads:
             self.reload(stream)
         else:

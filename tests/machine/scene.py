@@ -34,6 +34,7 @@ class Scene:
         self.rng = random.Random(seed)
         self.ids = CountingIds()
         self.database = database(self.loop, self.rng, self._announce)
+        self.database.books.owners.update((user_stream(user), user) for user in USERS)
         self.hints: list[object] = []
         self.honest = True
         self.server = SteppedServer(self.loop, self.database, self.ids)

@@ -1,9 +1,9 @@
-"""The server of the machine: the real sockets, feed, presence and router, on links instead of TCP."""
+"""The server of the machine: real sockets, feed, presence and router, on links instead of TCP."""
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
 from tests.fakes.ports import CountingIds
@@ -11,7 +11,6 @@ from tests.machine.shelf import SteppedDatabase
 from tests.machine.stepping import SteppingLoop
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unauthenticated
-from tidings.domain.events import user_stream
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.positions import Positions
@@ -110,14 +109,14 @@ class SteppedLink:
         self.up.clear()
         self.down.clear()
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> MutableMapping[str, Any]:
         """Stand for ASGI's `receive`."""
         while not self._arrived:
             self._waiting = self._loop.create_future()
             await self._waiting
         return self._arrived.popleft()
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
         """Stand for ASGI's `send`: waits while the buffer is full, fails when the peer is gone."""
         if self._gone:
             raise OSError("the peer is gone")
@@ -166,9 +165,9 @@ class SteppedServer:
             ids,
         )
         positions = Positions(database, self.clock)
-        router = Router(database, self.clock, ids, {"agent": None}, "agent", LIMITS)
+        self.router = Router(database, self.clock, ids, {"agent": None}, "agent", LIMITS)
         self.presence = Presence(identity, positions)
-        backend = Backend(identity, router, self.feed, positions, METRICS, self.clock, PACE)
+        backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
         self.reads = Reads(database, self.clock, ids)
         self._sockets = Sockets(backend, self.presence, ids, origins=frozenset())
         self._tasks: set[asyncio.Task[None]] = set()
@@ -219,8 +218,6 @@ class SteppedServer:
     async def _begin(self, tx: Transaction) -> None:
         await log.open_store(tx, "s_000k3f9ab", self.clock.now())
         await queue.release_all(tx)
-        for user in USERS.values():
-            await log.open_stream(tx, user, user_stream(user.user_id))
 
 
 def said(frame: dict[str, Any]) -> str:

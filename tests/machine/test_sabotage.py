@@ -1,5 +1,6 @@
 """Deliberate defects, one at a time: each must be noticed, or the machine proves nothing."""
 
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -32,7 +33,6 @@ def first_red(database: type[SteppedDatabase] = SteppedDatabase) -> tuple[int, s
         try:
             walk(seed, database)
         except AssertionError as error:
-            print(seed, str(error)[:500])
             return seed, str(error)
     pytest.fail("nobody noticed")
 
@@ -67,7 +67,7 @@ class _Undone(Exception):
 
 def test_publishing_before_the_commit_is_noticed() -> None:
     seed, told = first_red(RehearsingDatabase)
-    assert "not in the store" in told or "has a gap" in told
+    assert re.search(r"not in the store|differs from the store|before its commit", told)
     walk(seed)
 
 
@@ -78,7 +78,7 @@ def test_a_cursor_whose_tail_is_not_checked_is_noticed(monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(log, "_check_lineage", believe)
         seed, told = first_red()
-    assert told
+    assert re.search(r"the store has lost|not in the store|differs from the store", told)
     walk(seed)
 
 
@@ -96,7 +96,7 @@ def test_one_lost_event_in_ten_thousand_is_noticed(monkeypatch: pytest.MonkeyPat
         patch.setattr(Feed, "read", lossy)
         seed, told = first_red()
     assert next(passed) > 10_000
-    assert "has a gap" in told or "the store is well" in told or "stands at" in told
+    assert re.search(r"has a gap|the store is well|stands at", told)
     walk(seed)
 
 

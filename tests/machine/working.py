@@ -1,6 +1,7 @@
 """Somebody who works on runs: real claims, real appends, the journal's own end."""
 
 import random
+from typing import Any
 
 from tests.fakes.ports import CountingIds
 from tests.machine.shelf import SteppedDatabase
@@ -84,5 +85,5 @@ class Workers:
         said = {"message_id": message_id, "text": rng.choice(TEXTS)}
         return self._draft(run, EventType.ANSWER_DELTA, said)
 
-    def _draft(self, run: Run, type_: EventType, payload: dict[str, object]) -> Draft:
+    def _draft(self, run: Run, type_: EventType, payload: dict[str, Any]) -> Draft:
         return Draft(self._ids.new("e"), type_, payload, "agent", run.run_id, run.thread_id)

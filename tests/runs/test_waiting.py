@@ -244,3 +244,22 @@ def test_whichever_transaction_fails_a_wait_ends_by_its_answer(tmp_path: Path, a
         raise AssertionError("the sweep never ran past the end of the run")
 
     asyncio.run(scenario())
+
+
+def test_who_is_away_is_told_that_a_run_waits_until_it_goes_on(tmp_path: Path) -> None:
+    async def noted(w: World) -> list[str]:
+        rows = await w.database.read(lambda tx: tx.execute("select kind from outbox"))
+        return [kind for (kind,) in rows]
+
+    async def scenario() -> None:
+        async with world(tmp_path, ASKER) as w:
+            await w.begin()
+            async with w.working():
+                receipt = await w.ask("go")
+                await until(w, receipt, "input_required")
+                assert await noted(w) == ["input_required"]
+                await w.router.accept(ANA, reply(receipt.run_id, "yes"))
+                await w.events_until_end(receipt)
+                assert await noted(w) == ["agent_completed"]
+
+    asyncio.run(scenario())

@@ -1,5 +1,6 @@
 """The supervisor: owns a run's plan, deadline and recovery; reporting is always reached."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -17,8 +18,12 @@ from tidings.runs.context import RunContext
 
 T = TypeVar("T")
 
+REPORTER = "reporter"
+
 REPORT_SHARE = 0.2
 """The share of a run's time that is kept for reporting."""
+FALLBACK_SHARE = 0.1
+"""The share of what remains that is kept for the answer of a reporter that hangs."""
 
 PLAN = [
     "Look at the data and understand the question",
@@ -97,7 +102,7 @@ class Supervisor:
             return outcome, "Wrote the answer"
 
         fallback = plain_outcome(self._ctx, task)
-        return await self._delegate("reporter", "Write the answer", work, fallback)
+        return await self._delegate(REPORTER, "Write the answer", work, fallback)
 
     def _guidance(self, triaged: Triaged) -> Guidance:
         """Return what to do about the data; ways to export only when they do not suffice."""
@@ -113,10 +118,11 @@ class Supervisor:
         work: Callable[[RunContext], Awaitable[tuple[T, str]]],
         fallback: T,
     ) -> T:
-        """Return what the agent made of it, or the fallback when it failed."""
+        """Return what the agent made of it, or the fallback when it failed or hangs."""
+        seconds = self._seconds(agent)
         try:
             async with self._ctx.sub(agent, task) as sub:
-                result, summary = await _in_time(work(sub))
+                result, summary = await _in_time(work(sub), seconds)
                 await sub.complete(summary)
                 return result
         except TidingsError as error:
@@ -125,10 +131,18 @@ class Supervisor:
             await self._ctx.notice("agent_failed_over", f"The {agent} failed: {why}", cause=code)
             return fallback
 
+    def _seconds(self, agent: str) -> float:
+        """Return how long an agent may be silent about its end: the report must be reached."""
+        remaining = self._ctx.remaining_seconds()
+        if agent == REPORTER:
+            return remaining * (1 - FALLBACK_SHARE)
+        return max(0.0, remaining - REPORT_SHARE * self._ctx.run.work_seconds)
 
-async def _in_time(work: Awaitable[T]) -> T:
+
+async def _in_time(work: Awaitable[T], seconds: float) -> T:
     try:
-        return await work
+        async with asyncio.timeout(seconds):
+            return await work
     except TimeoutError as error:
         raise DeadlineExceeded("agent_timeout", "It did not finish in its time.") from error
 

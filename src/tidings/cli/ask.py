@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidings.cli.refusals import EXIT_FAILED
+from tidings.cli.replies import Read, Replies
 from tidings.client.http import Api
 from tidings.client.session import Session, always
 from tidings.domain.commands import Receipt, StartAgent, StartPayload, StopAgent, StopPayload
@@ -41,9 +42,16 @@ class Server:
 
 
 async def ask(
-    server: Server, question: Inquiry, ids: IdSource, show: Callable[[Apply], None]
+    server: Server,
+    question: Inquiry,
+    ids: IdSource,
+    show: Callable[[Apply], None],
+    read: Read | None = None,
 ) -> Event:
     """Ask and show every event of the run once; return its terminal event.
+
+    What the run asks is answered by what `read` gives for a prompt; without one it waits for
+    another client.
 
     Ctrl-C asks the server to stop the run and waits for its end; a second one waits no longer.
 
@@ -60,7 +68,7 @@ async def ask(
         receipt = await session.send(command)
         stop = StopAgent(ids.new("m"), StopPayload(receipt.run_id))
         with _on_ctrl_c(lambda: session.post(stop)):
-            return await _until_end(session, receipt, show)
+            return await _until_end(session, receipt, show, Replies(ids, read))
 
 
 def exit_code(terminal: Event) -> int:
@@ -71,12 +79,17 @@ def exit_code(terminal: Event) -> int:
     return EXIT_CANCELLED if terminal.type == EventType.AGENT_CANCELLED else EXIT_FAILED
 
 
-async def _until_end(session: Session, receipt: Receipt, show: Callable[[Apply], None]) -> Event:
+async def _until_end(
+    session: Session, receipt: Receipt, show: Callable[[Apply], None], replies: Replies
+) -> Event:
     async for applied in session.events():
         if applied.event.run_id == receipt.run_id:
             show(applied)
             if applied.event.type in TERMINAL:
                 return applied.event
+            command = await replies.to(applied.event)
+            if command is not None:
+                session.post(command)
     raise AssertionError("a session yields events for ever")
 
 

@@ -111,7 +111,8 @@ def ask_(
     target = Server(server or read_address(settings.data_dir), access)
     asked = Inquiry(question, tuple(file or ()), thread_id=thread, agent=agent)
     show = _as_json if as_json else _as_text()
-    terminal = asyncio.run(ask(target, asked, new_ids(), show))
+    read = input if sys.stdin.isatty() and not as_json else None
+    terminal = asyncio.run(ask(target, asked, new_ids(), show, read))
     raise SystemExit(exit_code(terminal))
 
 

@@ -3,6 +3,7 @@
 import unicodedata
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
@@ -79,6 +80,21 @@ class Show:
     def _notice(self, _: Event, payload: dict[str, Any]) -> None:
         self._line(("▲ ", "yellow"), (payload["message"], "yellow"), inside=True)
 
+    def _input_required(self, _: Event, payload: dict[str, Any]) -> None:
+        self._line(("? ", "bold magenta"), (payload["question"], "bold"), inside=True)
+        for choice in (payload.get("schema") or {}).get("enum", ()):
+            self._line((f"  - {choice}", "dim"), inside=True)
+        self._line((f"  It waits until {payload['expires_at']}.", "dim"), inside=True)
+
+    def _approval_required(self, _: Event, payload: dict[str, Any]) -> None:
+        arguments = msgspec.json.encode(payload["arguments"]).decode()  # all of it: leave is for it
+        self._line(("? ", "bold magenta"), ("May this be called? ", "bold"), payload["reason"])
+        self._line((f"  {payload['tool']} {arguments}", "yellow"), inside=True)
+        self._line((f"  It waits until {payload['expires_at']}.", "dim"), inside=True)
+
+    def _request_settled(self, _: Event, payload: dict[str, Any]) -> None:
+        self._line(("  ", ""), (payload["outcome"], "dim"), inside=True)
+
     def _answer_delta(self, _: Event, payload: dict[str, Any]) -> None:
         if payload["message_id"] != self._message:
             self._end_of_answer()
@@ -100,8 +116,9 @@ class Show:
     def _agent_failed(self, event: Event, payload: dict[str, Any]) -> None:
         self._line(("✘ ", "red"), (f"{event.agent} failed: ", "bold red"), payload["message"])
 
-    def _agent_cancelled(self, event: Event, _: dict[str, Any]) -> None:
-        self._line(("■ ", "red"), (f"{event.agent} was stopped", "bold red"))
+    def _agent_cancelled(self, event: Event, payload: dict[str, Any]) -> None:
+        why = payload.get("message") or payload.get("reason", "")
+        self._line(("■ ", "red"), (f"{event.agent} was stopped ", "bold red"), f"({why})")
 
     def _end_of_answer(self) -> None:
         if self._message:

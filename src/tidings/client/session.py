@@ -35,6 +35,7 @@ from tidings.protocol.frames import Auth
 ACK_SECONDS = 0.2
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
+DOUBLINGS_MAX = 10
 HEALTHY_SECONDS = 60.0
 SILENCE_SECONDS = 30.0
 FIRST_SECONDS = 5.0
@@ -89,6 +90,7 @@ class Session:
         self._known = False
         self._begun = clock()
         self._failures = 0
+        self._given_up: TidingsError | None = None
         self._greeted_at = float("inf")
         self._silence = SILENCE_SECONDS
 
@@ -112,8 +114,10 @@ class Session:
         """Have a command accepted, however often the connection is cut meanwhile.
 
         Raises:
-            TidingsError: the server refused it, by code and sentence.
+            TidingsError: the server refused it, by code and sentence; or there is no going on.
         """
+        if self._given_up is not None:
+            raise self._given_up
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._answers[command.id] = answer
         message = self.core.command(command)
@@ -183,7 +187,8 @@ class Session:
         self._greeted_at = float("inf")
         self._failures = 0 if healthy else self._failures + 1
         longest = BACKOFF_MAX_SECONDS if self._known else BACKOFF_BASE_SECONDS
-        return self._rng.uniform(0, min(longest, BACKOFF_BASE_SECONDS * 2 ** (self._failures - 1)))
+        doublings = min(self._failures - 1, DOUBLINGS_MAX)
+        return self._rng.uniform(0, min(longest, BACKOFF_BASE_SECONDS * 2**doublings))
 
     async def _converse(self, socket: ClientConnection) -> None:
         """Say hello and take what comes, until the connection ends.
@@ -275,6 +280,7 @@ class Session:
 
     def _give_up(self, error: TidingsError) -> None:
         """Tell everybody who waits that there is no going on."""
+        self._given_up = error
         self._applied.put_nowait(error)
         for answer in self._answers.values():
             if not answer.done():

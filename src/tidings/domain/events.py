@@ -30,7 +30,9 @@ class EventType(StrEnum):
 
 
 TERMINAL = frozenset({EventType.AGENT_COMPLETED, EventType.AGENT_FAILED, EventType.AGENT_CANCELLED})
-NOTIFIED = TERMINAL
+ASKING = frozenset({EventType.INPUT_REQUIRED, EventType.APPROVAL_REQUIRED})
+"""With these a run begins to wait for a person."""
+NOTIFIED = TERMINAL | ASKING
 """Of these a user hears later, if no device of his has acknowledged them; see `events.outbox`."""
 CRITICAL = frozenset(
     {

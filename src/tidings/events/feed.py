@@ -208,6 +208,7 @@ class Feed:
                 await self._poll(followed[start : start + POLL_STREAMS_MAX])
 
     async def _poll(self, streams: list[str]) -> None:
+        there = {stream for stream in streams if self.head(stream)}  # before the log is asked
         try:
             heads = await self._database.read(lambda tx: log.heads(tx, streams))
         except Unavailable:
@@ -218,7 +219,7 @@ class Feed:
                 continue
             if stream in found:
                 tail.saw(found[stream])
-            elif tail.head:
+            elif stream in there:
                 tail.remove()
 
     def _on_removed(self, note: Removed) -> None:

@@ -1,7 +1,7 @@
 """Who should hear of an event though nobody listens: noted in the transaction of the event."""
 
 from tidings.domain.context import UserContext
-from tidings.domain.events import NOTIFIED, Event
+from tidings.domain.events import ASKING, NOTIFIED, Event
 from tidings.storage.warm.port import Transaction
 
 NOTIFY_AFTER_SECONDS = 30.0
@@ -36,7 +36,19 @@ async def note(tx: Transaction, context: UserContext, events: list[Event], now: 
     )
 
 
+async def forget_asking(tx: Transaction, run_id: str) -> None:
+    """Do not tell any more that a run waits: it goes on."""
+    marks = ", ".join("?" * len(ASKING))
+    await tx.execute(
+        f"delete from outbox where run_id = ? and kind in ({marks})",  # noqa: S608 - marks
+        run_id,
+        *ASKING,
+    )
+
+
 def _status(event: Event) -> str:
-    """Return how it ended, in a word: `completed`, `degraded`, `failed` or `cancelled`."""
+    """Return in a word how it ended, or that it waits: `completed`, `degraded`, `failed`, ...."""
+    if event.type in ASKING:
+        return "waiting"
     status = event.payload.get("status")
     return status if isinstance(status, str) else event.type.removeprefix("agent_")

@@ -16,7 +16,7 @@ from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
 from tidings.protocol.closing import Close
-from tidings.protocol.connection import Connection, Pace, too_many_streams
+from tidings.protocol.connection import Connection, Pace, followed, too_many_streams
 from tidings.protocol.effects import (
     Authenticate,
     Carry,
@@ -76,7 +76,7 @@ class Socket:
         self._catching_up: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._draining: int | None = None
-        self._leaving: tuple[Close, str] | None = None
+        self._leaving: asyncio.Future[tuple[Close, str]] = asyncio.Future()
         self._ticked = asyncio.Event()
         self._sending_since: float | None = None
 
@@ -84,7 +84,8 @@ class Socket:
         """Serve until either side ends it."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                others = [tasks.create_task(self._pump()), tasks.create_task(self._watch())]
+                beside = (self._pump(), self._watch(), self._depart())
+                others = [tasks.create_task(part) for part in beside]
                 await self._enter(headers, query)
                 await self._read()
                 for task in others:
@@ -124,8 +125,8 @@ class Socket:
 
     def leave(self, code: Close, reason: str) -> None:
         """End the connection from outside."""
-        self._leaving = (code, reason)
-        self._ticked.set()
+        if not self._leaving.done():
+            self._leaving.set_result((code, reason))
 
     async def carry(self, effects: list[Effect]) -> None:
         """Carry out what the rules decided, in order."""
@@ -214,10 +215,10 @@ class Socket:
         statuses: list[StreamStatus] = []
         for wanted in question.subscriptions:
             try:
-                followed = await self._follow_one(wanted)
-                statuses.append(followed)
+                status = await self._follow_one(wanted)
+                statuses.append(status)
                 if question.asked:
-                    effects += self.connection.followed(wanted.cursor, followed)
+                    effects.append(followed(wanted.cursor, status))
             except Unavailable:
                 raise  # says nothing about the stream: the client comes back with its cursor
             except TidingsError as error:
@@ -298,16 +299,19 @@ class Socket:
         return bool(entries)
 
     async def _watch(self) -> None:
-        """Act on the wheel: leave when told to, else let the rules look at the time."""
+        """Act on the wheel: ask the client to go if told to, and let the rules see the time."""
         while True:
             await self._ticked.wait()
             self._ticked.clear()
             if self._draining is not None:
                 within_ms, self._draining = self._draining, None
                 await self.carry(self.connection.drain(within_ms))
-            if self._leaving is not None:
-                await self.carry(self.connection.close(*self._leaving))
             await self.carry(self.connection.tick(self._now(), self._backend.clock.now()))
+
+    async def _depart(self) -> None:
+        """Leave when told to, whoever else waits meanwhile for the client to read."""
+        await self.carry(self.connection.close(*await self._leaving))
+        raise _Ended
 
     async def _write(self, message: bytes) -> None:
         self._sending_since = self._now()

@@ -15,6 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 from tidings.protocol.closing import Close
+from tidings.protocol.connection import SEND_SECONDS_MAX
 
 HEAD_SECONDS = 5.0
 HEAD_BYTES_MAX = 64 * 1024
@@ -26,8 +27,13 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """A request's line and headers come within HEAD_SECONDS and HEAD_BYTES_MAX, or not at all."""
+    """A request's line and headers come within HEAD_SECONDS and HEAD_BYTES_MAX, or not at all.
 
+    A client that takes nothing of an answer for `send_seconds` is not waited for.
+    """
+
+    send_seconds = SEND_SECONDS_MAX
+    _unread_timer: TimerHandle | None = None
     _head_bytes = 0
     _head_timer: TimerHandle | None = None
 
@@ -43,8 +49,22 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(self.send_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._was_read()
+
+    def _was_read(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._was_read()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:

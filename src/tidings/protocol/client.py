@@ -152,7 +152,7 @@ class ClientCore:
     def follow(self, stream: str, position: str = FROM_START) -> bytes:
         """Begin a stream at a position, a snapshot's cursor for one; return the message for it."""
         self.streams[stream] = begun = _reading(position)
-        begun.asked = self.connected and begun.last is None
+        begun.asked = self.connected
         return msgspec.json.encode(frames.Subscribe(stream=stream, cursor=position))
 
     def leave(self, stream: str) -> bytes:
@@ -170,12 +170,18 @@ class ClientCore:
         return [msgspec.json.encode(command) for command in self.outbox.values()]
 
     def receive(self, message: str | bytes) -> list[Happening]:
-        """Take a message of the server; after a `Reconnect` the rest of it is left unread."""
+        """Take a message of the server. After a `Reconnect` the rest of it is left unread.
+
+        A message that cannot be read is a gap about which nothing can be asked.
+        """
         happenings: list[Happening] = []
-        for raw in _split(message):
-            happenings += self._receive_one(bytes(raw))
-            if happenings and isinstance(happenings[-1], Reconnect):
-                break
+        try:
+            for raw in _split(message):
+                happenings += self._receive_one(bytes(raw))
+                if happenings and isinstance(happenings[-1], Reconnect):
+                    break
+        except msgspec.DecodeError:
+            happenings.append(Reconnect(Close.GAP))
         return happenings
 
     def acknowledgement(self) -> bytes | None:
@@ -227,7 +233,7 @@ class ClientCore:
                     reading.after = frame["offset"]
             case "subscribed":
                 reading = self.streams.get(frame["stream"])
-                if reading is not None and reading.asked and reading.start == frame["cursor"]:
+                if reading is not None and reading.asked and reading.position == frame["cursor"]:
                     reading.after, reading.asked = frame["from"] - 1, False
             case _:
                 pass
@@ -243,7 +249,7 @@ class ClientCore:
         for stream, reading in self.streams.items():
             reading.resubscribed = False
             reading.received = reading.unacked_events = reading.unacked_bytes = 0
-            reading.asked = not reading.offered and reading.last is None
+            reading.asked = not reading.offered
             if not reading.offered:
                 changes.append(self._subscribe(stream))
         refused: list[dict[str, Any]] = []

@@ -225,11 +225,6 @@ class Connection:
             effects += self.close(Close.ABUSE, "too many errors")
         return effects
 
-    def followed(self, cursor: str, status: StreamStatus) -> list[Effect]:
-        """Answer a subscription: what comes of the stream from now on belongs to it."""
-        told = server_frames.Subscribed(status.stream, cursor, status.start or 1, status.head or 0)
-        return [_say(told)]
-
     def not_followed(self, stream: str, error: TidingsError, now: float) -> list[Effect]:
         """Answer a subscription that cannot be; the connection and its other streams go on."""
         if error.code in {"cursor_trimmed", "cursor_diverged"}:
@@ -327,6 +322,12 @@ class Connection:
                 token_expires_at=None if self._expires_at == float("inf") else self._expires_at,
             )
         )
+
+
+def followed(cursor: str, status: StreamStatus) -> Effect:
+    """Answer a subscription: what comes of the stream from now on belongs to it."""
+    start, head = status.start or 1, status.head or 0
+    return _say(server_frames.Subscribed(status.stream, cursor, start, head))
 
 
 def too_many_streams() -> LimitExceeded:

@@ -92,15 +92,17 @@ class Upkeep:
             _log.warning("upkeep waits for its next turn: %s", error)
 
     async def _do_what_is_due(self) -> None:
-        are_more = True
-        while are_more:  # after a busy hour it takes long, and the generation must not stand still
-            await self._lineage.advance()
-            now = self._clock.now()
-            joined = await compact(self._database, now - self._policy.compact_after, now)
-            are_more = joined == RUNS_PER_PASS_MAX
+        await self._lineage.advance()
+        while await self._join() == RUNS_PER_PASS_MAX:
+            await self._lineage.advance()  # after a busy hour joining takes long
+        now = self._clock.now()
         if abs(now - self._swept_at) >= SWEEP_SECONDS:
             await self._sweep(now)
             self._swept_at = now
+
+    async def _join(self) -> int:
+        now = self._clock.now()
+        return await compact(self._database, now - self._policy.compact_after, now)
 
     async def _sweep(self, now: float) -> None:
         if self._policy.keep is not None:

@@ -10,7 +10,7 @@ from tidings.domain.errors import Conflict, InvalidInput
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.runs import Run, RunState
 from tidings.domain.shapes import misfit
-from tidings.events import activity, log
+from tidings.events import activity, log, outbox
 from tidings.events.log import rfc3339
 from tidings.runs import queue
 from tidings.runs.queue import RunQueued
@@ -151,6 +151,7 @@ async def settle(
     await tx.execute(
         "delete from pauses where run_id = ? and request_id = ?", asked.run_id, asked.request_id
     )
+    await outbox.forget_asking(tx, asked.run_id)
     await tx.execute(
         "update runs set state = 'queued', deadline_at = ?, waited_seconds = ?"
         " where run_id = ? and state = 'waiting'",

@@ -7,6 +7,7 @@ import msgspec
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, LimitExceeded
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
+from tidings.events import outbox
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
@@ -250,6 +251,7 @@ async def request_cancel(
     (state,) = await fetch_owned(tx, context, Kind.RUN, run_id, "state")
     if state != RunState.ENDED:
         await tx.execute("delete from pauses where run_id = ?", run_id)
+        await outbox.forget_asking(tx, run_id)
         await tx.execute(
             "update runs set cancel_requested = 1, cancel_reason = coalesce(cancel_reason, ?),"
             "  state = case when state = 'waiting' then 'queued' else state end"

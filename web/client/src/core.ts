@@ -17,6 +17,7 @@ import {
   type Hello,
   type ServerFrame,
   type StreamEvent,
+  type Subscribed,
 } from "./frames.js";
 
 export const ACK_EVENTS = 64;
@@ -55,6 +56,10 @@ interface Reading {
   last: number | null;
   /** The newest offset that came on this connection; more must not be acknowledged on it. */
   received: number;
+  /** Said in the hello: the greeting has its answer. */
+  offered: boolean;
+  /** Subscribed, and not answered: what comes belongs to an older subscription. */
+  asked: boolean;
   resubscribed: boolean;
   unackedEvents: number;
   unackedBytes: number;
@@ -70,6 +75,7 @@ export class ClientCore {
   /** How many runs were shown by their proof to be whole. */
   verified = 0;
   readonly #streams = new Map<string, Reading>();
+  #isConnected = false;
 
   constructor(device: string) {
     this.device = device;
@@ -81,6 +87,8 @@ export class ClientCore {
 
   /** Return the first frame of a connection: who we are and what we have. */
   hello(credentials: Credentials): Hello {
+    this.#isConnected = false;
+    for (const reading of this.#streams.values()) reading.offered = true;
     const subscribe = this.streams.map((stream) => ({ stream, cursor: this.cursor(stream) }));
     return { type: "hello", versions: [VERSION], device: this.device, subscribe, ...credentials };
   }
@@ -92,7 +100,9 @@ export class ClientCore {
 
   /** Follow a stream from a cursor, `0` (its start) or `live` (its end); again, to go elsewhere. */
   follow(stream: string, cursor = "0"): ClientFrame {
-    this.#streams.set(stream, reading(cursor));
+    const begun = reading(cursor);
+    begun.asked = this.#isConnected;
+    this.#streams.set(stream, begun);
     return { type: "subscribe", stream, cursor };
   }
 
@@ -113,9 +123,15 @@ export class ClientCore {
     return [...this.outbox.values()];
   }
 
-  /** Take a message of the server: a frame, or an array of them. */
+  /** Take a message of the server: a frame, or an array of them. After a `close` the rest of it is
+   * left unread; one that cannot be read at all is a gap that nothing can be asked about. */
   receive(message: string): Happening[] {
-    const said: unknown = JSON.parse(message);
+    let said: unknown;
+    try {
+      said = JSON.parse(message);
+    } catch {
+      return [{ kind: "close", code: GAP }];
+    }
     const frames = Array.isArray(said) ? said : [said];
     const size = Math.ceil(message.length / Math.max(frames.length, 1));
     const happenings: Happening[] = [];
@@ -151,6 +167,8 @@ export class ClientCore {
         return this.#error(frame);
       case "live":
         return this.#live(frame.stream, frame.offset, frame);
+      case "subscribed":
+        return this.#subscribed(frame);
       case "reset":
         return this.#lose(frame.stream, frame.why, frame.snapshot);
       case "revoked":
@@ -162,8 +180,8 @@ export class ClientCore {
 
   #event(event: StreamEvent, size: number): Happening[] {
     const reading = this.#streams.get(event.stream);
-    if (reading === undefined) {
-      this.duplicates += 1; // left while it was on its way
+    if (reading === undefined || reading.asked) {
+      this.duplicates += 1; // left, or begun anew, while it was on its way
       return [];
     }
     const { last } = reading;
@@ -205,24 +223,26 @@ export class ClientCore {
   /** What was received before came on another connection: nothing of it is acknowledged on this.
    * What was followed or left since the hello is subscribed or unsubscribed now. */
   #greeted(frame: ConnectionEstablished): Happening[] {
-    for (const reading of this.#streams.values()) {
+    this.#isConnected = true;
+    const happenings: Happening[] = [{ kind: "greeted", frame }];
+    for (const [stream, reading] of this.#streams) {
       reading.received = reading.unackedEvents = reading.unackedBytes = 0;
       reading.resubscribed = false;
+      reading.asked = !reading.offered;
+      if (!reading.offered) happenings.push(this.#subscribe(stream));
     }
-    const named = new Set(frame.streams.map(({ stream }) => stream));
-    const later = this.streams.filter((stream) => !named.has(stream));
-    return [
-      { kind: "greeted", frame },
-      ...later.map((stream) => this.#subscribe(stream)),
-      ...frame.streams.flatMap((followed) => this.#followed(followed)),
-    ];
+    for (const followed of frame.streams) happenings.push(...this.#followed(followed));
+    return happenings;
   }
 
+  /** Take what became of a stream of the hello, unless it is not wanted any more, or anew. */
   #followed(followed: Followed): Happening[] {
     const { stream } = followed;
+    const reading = this.#streams.get(stream);
+    if (reading === undefined && followed.ok) return [{ kind: "reply", frame: this.leave(stream) }];
+    if (reading === undefined || !reading.offered) return [];
     if (!followed.ok) return this.#lose(stream, followed.code, followed.snapshot);
-    if (!this.#streams.has(stream)) return [{ kind: "reply", frame: this.leave(stream) }];
-    this.#begin(stream, followed.from - 1);
+    this.#begin(reading, followed.from - 1);
     return [];
   }
 
@@ -251,14 +271,23 @@ export class ClientCore {
   }
 
   #live(stream: string, offset: number, frame: ServerFrame): Happening[] {
-    this.#begin(stream, offset);
+    const reading = this.#streams.get(stream);
+    if (reading !== undefined && !reading.asked) this.#begin(reading, offset);
+    return [{ kind: "told", frame }];
+  }
+
+  #subscribed(frame: Subscribed): Happening[] {
+    const reading = this.#streams.get(frame.stream);
+    if (reading?.asked && reading.cursor === frame.cursor) {
+      reading.asked = false;
+      this.#begin(reading, frame.from - 1);
+    }
     return [{ kind: "told", frame }];
   }
 
   /** The server has said where a stream begins for us, before its first event came. */
-  #begin(stream: string, after: number): void {
-    const reading = this.#streams.get(stream);
-    if (reading === undefined || reading.last !== null) return;
+  #begin(reading: Reading, after: number): void {
+    if (reading.last !== null) return;
     reading.last = after;
     reading.cursor = String(after);
   }
@@ -274,6 +303,8 @@ function reading(cursor: string, last = offsetOf(cursor)): Reading {
     cursor,
     last,
     received: 0,
+    offered: false,
+    asked: false,
     resubscribed: false,
     unackedEvents: 0,
     unackedBytes: 0,

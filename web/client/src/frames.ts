@@ -123,11 +123,20 @@ export interface Reset {
   readonly snapshot?: string;
 }
 
+/** A `subscribe` from this cursor is carried out: what comes now begins at `from`. */
+export interface Subscribed {
+  readonly type: "subscribed";
+  readonly stream: string;
+  readonly cursor: string;
+  readonly from: number;
+}
+
 export type ServerFrame =
   | ConnectionEstablished
   | Accepted
   | ErrorFrame
   | Reset
+  | Subscribed
   | { readonly type: "live"; readonly stream: string; readonly offset: number }
   | { readonly type: "ping"; readonly n: number }
   | { readonly type: "auth_expiring"; readonly in_seconds: number }

@@ -168,11 +168,20 @@ export class Session {
     const Kind = this.#options.socket ?? (globalThis.WebSocket as NonNullable<Options["socket"]>);
     const socket = new Kind(this.#options.url, SUBPROTOCOL);
     this.#dialled = socket;
-    socket.addEventListener("open", () => socket.send(JSON.stringify(this.core.hello(credentials))));
+    socket.addEventListener("open", () => this.#hello(socket, credentials));
     socket.addEventListener("message", ({ data }) => this.#heard(socket, data));
     socket.addEventListener("close", ({ code, reason }) => this.#closed(socket, code, reason));
     socket.addEventListener("error", () => {}); // a close follows
     this.#dialling = setTimeout(() => this.#closed(socket, 1006, "no greeting"), GREETING_MS);
+  }
+
+  /** Now that this connection is open, and not before, another one is left: it ends where this one
+   * begins, so that they do not overlap. */
+  #hello(socket: Socket, credentials: Credentials): void {
+    if (socket !== this.#dialled) return;
+    this.#current?.close(1000);
+    this.#current = null;
+    send(socket, this.core.hello(credentials));
   }
 
   #heard(socket: Socket, data: string): void {
@@ -204,13 +213,11 @@ export class Session {
     }
   }
 
-  /** The new connection stands: now, not before, the old one is left. */
+  /** The connection stands: what the last one left open is sent again. */
   #greeted(socket: Socket, frame: ConnectionEstablished): void {
     clearTimeout(this.#dialling);
-    const left = this.#current;
     this.#current = socket;
     this.#dialled = null;
-    left?.close(1000);
     this.#silenceMs = (frame.heartbeat.interval_seconds + frame.heartbeat.timeout_seconds) * 1000;
     clearTimeout(this.#healthy);
     this.#healthy = setTimeout(() => (this.#failures = 0), HEALTHY_MS);
@@ -225,7 +232,7 @@ export class Session {
     this.#on.told?.(frame);
   }
 
-  /** The server stops: open the next connection at a random time in its window, then leave. */
+  /** The server stops: open the next connection at a random time in its window. */
   #move([from, to]: readonly [number, number]): void {
     if (this.#dialled !== null) return;
     this.#on.state?.("moving");
@@ -254,6 +261,7 @@ export class Session {
   /** There is no connection, or no next one: act on the code, and come back later if it allows. */
   #failed(code: number, reason: string): void {
     clearTimeout(this.#dialling);
+    this.#attempt += 1;
     this.#current?.close(1000);
     this.#current = null;
     const next = afterClose(code);

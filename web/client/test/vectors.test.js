@@ -41,6 +41,7 @@ function check(core, step, place) {
 
 function take(core, step) {
   const sent = (...frames) => frames.filter(Boolean).map((frame) => ({ kind: "reply", frame }));
+  if (step.receive_text) return core.receive(step.receive_text);
   if (step.messages) return step.messages.flatMap((message) => received(core, message));
   if (step.connect) return sent(core.hello({ token: "t" }));
   if (step.command) return sent(core.command(step.command));
@@ -51,12 +52,12 @@ function take(core, step) {
   return [];
 }
 
-/** Receive; after a greeting the unanswered commands go out, as the session does it. */
+/** Receive; with a greeting the unanswered commands go out, as the session does it. */
 function received(core, message) {
-  const happenings = core.receive(JSON.stringify(message));
-  const greeted = happenings.some(({ kind }) => kind === "greeted");
-  const again = greeted ? core.unanswered() : [];
-  return [...happenings, ...again.map((frame) => ({ kind: "reply", frame }))];
+  return core.receive(JSON.stringify(message)).flatMap((happening) => {
+    const again = happening.kind === "greeted" ? core.unanswered() : [];
+    return [happening, ...again.map((frame) => ({ kind: "reply", frame }))];
+  });
 }
 
 const offered = ({ messages }) => messages.flat().map(({ stream, offset }) => [stream, offset]);

@@ -1,9 +1,11 @@
 """Server-sent events: one stream of the log, from a cursor, for as long as the reader stays."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from tidings.domain.context import UserContext
 from tidings.domain.cursors import cursor_of
@@ -62,8 +64,8 @@ class EventStream:
         self._told: list[bytes] = []
         self._over = False
 
-    async def open(self, feed: Feed, stream: str, position: str) -> AsyncIterator[bytes]:
-        """Return what to write, from this position on, until the stream ends.
+    async def open(self, feed: Feed, stream: str, position: str) -> "Flowing":
+        """Return the answer that gives the stream from this position on, until it ends.
 
         Raises:
             LimitExceeded: `too_many_connections`.
@@ -75,14 +77,19 @@ class EventStream:
         if crowded or len(self._presence) >= SOCKETS_MAX:
             raise LimitExceeded("too_many_connections", "Close some of your connections first.")
         follower = await feed.follow(self._context, stream, position, self._woken.set)
-        return self._flowing(follower, feed.head(stream))
+        self._presence.enter(self)
+        return Flowing(self._flowing(follower, feed.head(stream)), lambda: self._close(follower))
+
+    def _close(self, follower: Follower) -> None:
+        follower.close()
+        self._presence.leave(self)
 
     def tick(self) -> None:
         """Break the silence now and then, so that proxies and readers know that all is well."""
         if self._clock.now() > self._expires_at:
             self.leave(Close.TOKEN_EXPIRED, "token_expired")
         self._quiet_ticks += 1
-        if self._quiet_ticks >= QUIET_TICKS_MAX:
+        if self._quiet_ticks == QUIET_TICKS_MAX:  # once: it may be that nobody reads it
             self._tell(b": quiet\n\n")
 
     def drain(self, within_ms: int) -> None:
@@ -91,7 +98,9 @@ class EventStream:
         self._over = True
 
     def leave(self, code: Close, reason: str) -> None:
-        """End; the reader is told why."""
+        """End; the reader is told why, once."""
+        if self._over:
+            return
         self._tell(_named("error", encode(ErrorFrame(reason, f"Closed with {int(code)}."))))
         self._over = True
 
@@ -100,34 +109,44 @@ class EventStream:
         self._woken.set()
 
     async def _flowing(self, follower: Follower, head: int) -> AsyncIterator[bytes]:
-        self._presence.enter(self)
-        try:
-            yield b"retry: %d\n\n" % RETRY_MS
-            if follower.after >= head:
-                yield _named("live", encode(Live(follower.stream, follower.after)))
-            while True:
-                self._woken.clear()
-                while follower.behind and not self._over:
-                    before = follower.after
-                    try:
-                        entries = await follower.read()
-                    except (Conflict, NotFound) as error:
-                        yield _reset(follower.stream, error)
-                        return
-                    self._quiet_ticks = 0
-                    yield b"".join(_event(entry) for entry in entries)
-                    if before < head <= follower.after:
-                        yield _named("live", encode(Live(follower.stream, follower.after)))
-                told, self._told = self._told, []
-                self._quiet_ticks = 0 if told else self._quiet_ticks
-                for chunk in told:
-                    yield chunk
-                if self._over:
+        yield b"retry: %d\n\n" % RETRY_MS
+        if follower.after >= head:
+            yield _named("live", encode(Live(follower.stream, follower.after)))
+        while True:
+            self._woken.clear()
+            while follower.behind and not self._over:
+                before = follower.after
+                try:
+                    entries = await follower.read()
+                except (Conflict, NotFound) as error:
+                    yield _reset(follower.stream, error)
                     return
-                await self._woken.wait()
+                self._quiet_ticks = 0
+                yield b"".join(_event(entry) for entry in entries)
+                if before < head <= follower.after:
+                    yield _named("live", encode(Live(follower.stream, follower.after)))
+            told, self._told = self._told, []
+            self._quiet_ticks = 0 if told else self._quiet_ticks
+            for chunk in told:
+                yield chunk
+            if self._over:
+                return
+            await self._woken.wait()
+
+
+class Flowing(StreamingResponse):
+    """Server-sent events; `close` is called at their end, even if they never began."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], close: Callable[[], None]) -> None:
+        headers = {"X-Accel-Buffering": "no"}
+        super().__init__(chunks, media_type="text/event-stream", headers=headers)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
         finally:
-            follower.close()
-            self._presence.leave(self)
+            self._close()
 
 
 def _event(entry: Entry) -> bytes:

@@ -15,7 +15,15 @@ router = APIRouter(prefix="/api", tags=["notifications"])
 Limit = Annotated[int, Query(ge=1, le=200)]
 Place = Annotated[str, Query(max_length=128)]
 Kinds = Annotated[
-    list[Literal["agent_cancelled", "agent_completed", "agent_failed"]],
+    list[
+        Literal[
+            "agent_cancelled",
+            "agent_completed",
+            "agent_failed",
+            "approval_required",
+            "input_required",
+        ]
+    ],
     Field(max_length=len(KINDS)),
 ]
 

@@ -88,10 +88,7 @@ async def follow(
     expires_at = into.identity.expires_at(access_token(request))
     reader = EventStream(into.presence, into.clock, context, expires_at)
     position = after if last_event_id is None else last_event_id
-    flowing = await reader.open(into.feed, thread_stream(thread_id), position)
-    return StreamingResponse(
-        flowing, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-    )
+    return await reader.open(into.feed, thread_stream(thread_id), position)
 
 
 @router.get("/streams/{stream}/events")

@@ -20,6 +20,7 @@ export class ClientCore {
     /** How many runs were shown by their proof to be whole. */
     verified = 0;
     #streams = new Map();
+    #isConnected = false;
     constructor(device) {
         this.device = device;
     }
@@ -28,6 +29,9 @@ export class ClientCore {
     }
     /** Return the first frame of a connection: who we are and what we have. */
     hello(credentials) {
+        this.#isConnected = false;
+        for (const reading of this.#streams.values())
+            reading.offered = true;
         const subscribe = this.streams.map((stream) => ({ stream, cursor: this.cursor(stream) }));
         return { type: "hello", versions: [VERSION], device: this.device, subscribe, ...credentials };
     }
@@ -37,7 +41,9 @@ export class ClientCore {
     }
     /** Follow a stream from a cursor, `0` (its start) or `live` (its end); again, to go elsewhere. */
     follow(stream, cursor = "0") {
-        this.#streams.set(stream, reading(cursor));
+        const begun = reading(cursor);
+        begun.asked = this.#isConnected;
+        this.#streams.set(stream, begun);
         return { type: "subscribe", stream, cursor };
     }
     /** Stop following a stream. */
@@ -54,9 +60,16 @@ export class ClientCore {
     unanswered() {
         return [...this.outbox.values()];
     }
-    /** Take a message of the server: a frame, or an array of them. */
+    /** Take a message of the server: a frame, or an array of them. After a `close` the rest of it is
+     * left unread; one that cannot be read at all is a gap that nothing can be asked about. */
     receive(message) {
-        const said = JSON.parse(message);
+        let said;
+        try {
+            said = JSON.parse(message);
+        }
+        catch {
+            return [{ kind: "close", code: GAP }];
+        }
         const frames = Array.isArray(said) ? said : [said];
         const size = Math.ceil(message.length / Math.max(frames.length, 1));
         const happenings = [];
@@ -94,6 +107,8 @@ export class ClientCore {
                 return this.#error(frame);
             case "live":
                 return this.#live(frame.stream, frame.offset, frame);
+            case "subscribed":
+                return this.#subscribed(frame);
             case "reset":
                 return this.#lose(frame.stream, frame.why, frame.snapshot);
             case "revoked":
@@ -104,8 +119,8 @@ export class ClientCore {
     }
     #event(event, size) {
         const reading = this.#streams.get(event.stream);
-        if (reading === undefined) {
-            this.duplicates += 1; // left while it was on its way
+        if (reading === undefined || reading.asked) {
+            this.duplicates += 1; // left, or begun anew, while it was on its way
             return [];
         }
         const { last } = reading;
@@ -148,25 +163,30 @@ export class ClientCore {
     /** What was received before came on another connection: nothing of it is acknowledged on this.
      * What was followed or left since the hello is subscribed or unsubscribed now. */
     #greeted(frame) {
-        for (const reading of this.#streams.values()) {
+        this.#isConnected = true;
+        const happenings = [{ kind: "greeted", frame }];
+        for (const [stream, reading] of this.#streams) {
             reading.received = reading.unackedEvents = reading.unackedBytes = 0;
             reading.resubscribed = false;
+            reading.asked = !reading.offered;
+            if (!reading.offered)
+                happenings.push(this.#subscribe(stream));
         }
-        const named = new Set(frame.streams.map(({ stream }) => stream));
-        const later = this.streams.filter((stream) => !named.has(stream));
-        return [
-            { kind: "greeted", frame },
-            ...later.map((stream) => this.#subscribe(stream)),
-            ...frame.streams.flatMap((followed) => this.#followed(followed)),
-        ];
+        for (const followed of frame.streams)
+            happenings.push(...this.#followed(followed));
+        return happenings;
     }
+    /** Take what became of a stream of the hello, unless it is not wanted any more, or anew. */
     #followed(followed) {
         const { stream } = followed;
+        const reading = this.#streams.get(stream);
+        if (reading === undefined && followed.ok)
+            return [{ kind: "reply", frame: this.leave(stream) }];
+        if (reading === undefined || !reading.offered)
+            return [];
         if (!followed.ok)
             return this.#lose(stream, followed.code, followed.snapshot);
-        if (!this.#streams.has(stream))
-            return [{ kind: "reply", frame: this.leave(stream) }];
-        this.#begin(stream, followed.from - 1);
+        this.#begin(reading, followed.from - 1);
         return [];
     }
     #subscribe(stream) {
@@ -191,13 +211,22 @@ export class ClientCore {
         return [{ kind: "told", frame }];
     }
     #live(stream, offset, frame) {
-        this.#begin(stream, offset);
+        const reading = this.#streams.get(stream);
+        if (reading !== undefined && !reading.asked)
+            this.#begin(reading, offset);
+        return [{ kind: "told", frame }];
+    }
+    #subscribed(frame) {
+        const reading = this.#streams.get(frame.stream);
+        if (reading?.asked && reading.cursor === frame.cursor) {
+            reading.asked = false;
+            this.#begin(reading, frame.from - 1);
+        }
         return [{ kind: "told", frame }];
     }
     /** The server has said where a stream begins for us, before its first event came. */
-    #begin(stream, after) {
-        const reading = this.#streams.get(stream);
-        if (reading === undefined || reading.last !== null)
+    #begin(reading, after) {
+        if (reading.last !== null)
             return;
         reading.last = after;
         reading.cursor = String(after);
@@ -212,6 +241,8 @@ function reading(cursor, last = offsetOf(cursor)) {
         cursor,
         last,
         received: 0,
+        offered: false,
+        asked: false,
         resubscribed: false,
         unackedEvents: 0,
         unackedBytes: 0,

@@ -102,11 +102,20 @@ export class Session {
         const Kind = this.#options.socket ?? globalThis.WebSocket;
         const socket = new Kind(this.#options.url, SUBPROTOCOL);
         this.#dialled = socket;
-        socket.addEventListener("open", () => socket.send(JSON.stringify(this.core.hello(credentials))));
+        socket.addEventListener("open", () => this.#hello(socket, credentials));
         socket.addEventListener("message", ({ data }) => this.#heard(socket, data));
         socket.addEventListener("close", ({ code, reason }) => this.#closed(socket, code, reason));
         socket.addEventListener("error", () => { }); // a close follows
         this.#dialling = setTimeout(() => this.#closed(socket, 1006, "no greeting"), GREETING_MS);
+    }
+    /** Now that this connection is open, and not before, another one is left: it ends where this one
+     * begins, so that they do not overlap. */
+    #hello(socket, credentials) {
+        if (socket !== this.#dialled)
+            return;
+        this.#current?.close(1000);
+        this.#current = null;
+        send(socket, this.core.hello(credentials));
     }
     #heard(socket, data) {
         if (socket !== this.#current && socket !== this.#dialled)
@@ -139,13 +148,11 @@ export class Session {
                 return this.#told(happening.frame);
         }
     }
-    /** The new connection stands: now, not before, the old one is left. */
+    /** The connection stands: what the last one left open is sent again. */
     #greeted(socket, frame) {
         clearTimeout(this.#dialling);
-        const left = this.#current;
         this.#current = socket;
         this.#dialled = null;
-        left?.close(1000);
         this.#silenceMs = (frame.heartbeat.interval_seconds + frame.heartbeat.timeout_seconds) * 1000;
         clearTimeout(this.#healthy);
         this.#healthy = setTimeout(() => (this.#failures = 0), HEALTHY_MS);
@@ -161,7 +168,7 @@ export class Session {
             void this.#renew();
         this.#on.told?.(frame);
     }
-    /** The server stops: open the next connection at a random time in its window, then leave. */
+    /** The server stops: open the next connection at a random time in its window. */
     #move([from, to]) {
         if (this.#dialled !== null)
             return;
@@ -191,6 +198,7 @@ export class Session {
     /** There is no connection, or no next one: act on the code, and come back later if it allows. */
     #failed(code, reason) {
         clearTimeout(this.#dialling);
+        this.#attempt += 1;
         this.#current?.close(1000);
         this.#current = null;
         const next = afterClose(code);

@@ -1,0 +1,33 @@
+"""An agent that asks before it acts: it waits for days if need be, without a worker."""
+
+from tidings.app import App
+from tidings.cli.serve import serve
+from tidings.domain.facts import ToolResult
+from tidings.domain.permissions import Effect
+from tidings.domain.runs import Outcome
+from tidings.runs.context import RunContext
+from tidings.tools.port import ToolContext, tool
+
+SIZES = {"type": "string", "enum": ["small", "large"]}
+
+
+@tool(effect=Effect.KEYED)
+async def order(ctx: ToolContext, size: str) -> ToolResult:
+    """Order a server; the key makes sure that it is ordered once."""
+    return ToolResult(f"A {size} server is ordered ({ctx.idempotency_key}).")
+
+
+async def shopper(ctx: RunContext) -> Outcome:
+    await ctx.plan("Order a server", ["Ask which", "Order it"])
+    size = await ctx.ask("Which size?", SIZES)
+    done = await ctx.tool("order", {"size": size}, purpose="You asked for it")
+    return Outcome(done.result.summary if done.result else f"Not ordered: {done.error}")
+
+
+def register(app: App) -> None:
+    app.tools.add(order)
+    app.agents.register("shopper", "Orders servers.", shopper)
+
+
+if __name__ == "__main__":
+    serve(register)

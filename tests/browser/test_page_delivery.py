@@ -1,0 +1,139 @@
+"""The chat page when delivery has to begin anew: restarts, and a log that cannot go on."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.opened import TIMEOUT_MS, opened
+from tests.harness.server import ServerProcess, add_users, serving
+from tidings.storage.backups import DATABASE_FILE
+
+NAME, PASSWORD = "ana", "the password of ana"
+QUESTION = "What did we spend?"
+KEPT = "Earlier steps are no longer kept; what was said is."
+expect.set_options(timeout=TIMEOUT_MS)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with serving(tmp_path / "data") as process:
+        asyncio.run(add_users(process, NAME))
+        yield process
+
+
+async def sign_in_and_ask(page: Page) -> None:
+    await page.fill("[name=username]", NAME)
+    await page.fill("[name=password]", PASSWORD)
+    await page.click("#login button")
+    await expect(page.locator("#link")).to_have_text("live")
+    await ask(page)
+
+
+async def ask(page: Page, runs: int = 1) -> None:
+    await page.fill("#question", QUESTION)
+    await page.click("#ask")
+    await done(page, runs)
+
+
+async def done(page: Page, runs: int) -> None:
+    await expect(page.locator(".run > .head strong")).to_have_text(["Done"] * runs)
+
+
+def change(server: ServerProcess, *statements: str) -> None:
+    """Change what a stopped server's store holds."""
+    with closing(sqlite3.connect(server.data_dir / DATABASE_FILE)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_a_restart_is_announced_and_the_page_goes_on(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in_and_ask(page)
+            await page.evaluate(
+                """() => {
+                    window.__states = [];
+                    const link = document.getElementById("link");
+                    new MutationObserver(() => window.__states.push(link.textContent))
+                        .observe(link, { childList: true, characterData: true, subtree: true });
+                }"""
+            )
+            await asyncio.to_thread(server.stop)
+            server.start()
+            await expect(page.locator("#link")).to_have_text("live")
+            assert "server restarts" in await page.evaluate("window.__states")
+            await ask(page, 2)
+
+    asyncio.run(scenario())
+
+
+def test_after_its_log_was_cut_a_reload_shows_what_was_said(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in_and_ask(page)
+            answer = await page.locator(".answer").inner_text()
+            server.stop()
+            trim = "type not in ('message_received', 'agent_completed') and stream like 'thread:%'"
+            change(
+                server,
+                f"delete from events where {trim}",
+                "update streams set first_offset = head where stream like 'thread:%'",
+            )
+            server.start()
+            await page.reload()
+            await expect(page.locator("#log .notice").first).to_have_text(KEPT)
+            await expect(page.locator(".said")).to_have_text([QUESTION])
+            await done(page, 1)
+            assert await page.locator(".answer").inner_text() == answer
+            await ask(page, 2)
+            await expect(page.locator(".said")).to_have_count(2)
+
+    asyncio.run(scenario())
+
+
+def test_a_page_that_has_seen_what_the_store_has_not_begins_from_the_snapshot(
+    server: ServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in_and_ask(page)
+            server.stop()
+            change(
+                server,
+                "update events set event_id = 'e_another0' where type = 'agent_completed'",
+            )
+            server.start()
+            await expect(page.locator("#log .notice").first).to_have_text(KEPT)
+            await done(page, 1)
+            await ask(page, 2)
+
+    asyncio.run(scenario())
+
+
+def test_the_same_tab_twice_does_not_fight_over_its_connection(server: ServerProcess) -> None:
+    """A copy of a tab has its storage, too: it is another device all the same."""
+
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in_and_ask(page)
+            stored = await page.evaluate("Object.entries(sessionStorage)")
+            assert page.context.browser is not None
+            copy = await page.context.browser.new_page()
+            await copy.goto(server.url)
+            await copy.evaluate(
+                "kept => { for (const [name, value] of kept) sessionStorage.setItem(name, value) }",
+                stored,
+            )
+            await copy.goto(f"{server.url}/?copy")
+            await done(copy, 1)
+            await ask(copy, 2)
+            await done(page, 2)
+            await expect(page.locator("#link")).to_have_text("live")
+
+    asyncio.run(scenario())
