@@ -33,7 +33,16 @@ def listed(changed: bool) -> list[dict[str, Any]]:
         {"name": "odd", "description": "", "inputSchema": {"type": "object", "minProperties": "x"}},
         *(
             {"name": name, "description": f"It {name}.", "inputSchema": NOTHING}
-            for name in ("huge", "silent", "dies", "nonsense", "asks", "fails", "large", "structure")
+            for name in (
+                "huge",
+                "silent",
+                "dies",
+                "nonsense",
+                "asks",
+                "fails",
+                "large",
+                "structure",
+            )
         ),
     ]
     if changed:
@@ -72,7 +81,10 @@ def called(params: dict[str, Any]) -> dict[str, Any]:
         case "structure":
             return {"content": content, "structuredContent": {"degrees": 21.5}}
         case "fails":
-            return {"content": [{"type": "text", "text": "There is no such city."}], "isError": True}
+            return {
+                "content": [{"type": "text", "text": "There is no such city."}],
+                "isError": True,
+            }
     return {"content": content}
 
 

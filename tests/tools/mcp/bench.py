@@ -98,7 +98,9 @@ async def bench(
 def program(**more: Any) -> ToolServer:
     """Return the settings of the test's program."""
     return ToolServer(
-        command=(sys.executable, str(PROGRAM)), environment=("NOTES",), **({"call_seconds": 5.0} | more)
+        command=(sys.executable, str(PROGRAM)),
+        environment=("NOTES",),
+        **({"call_seconds": 5.0} | more),
     )
 
 

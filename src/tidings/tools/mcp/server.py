@@ -75,6 +75,7 @@ class KeptServer:
             except FAULTS as error:
                 _log.warning("the tool server %s is down: %s", self.name, reason(error))
             self._tried.set()
+            _leave_if_asked()
             if self._clock.monotonic() - begun >= STEADY_SECONDS:
                 wait = least
             await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
@@ -98,6 +99,7 @@ class KeptServer:
         async with connection(self.name, self._open) as link:
             async with asyncio.timeout(START_SECONDS):
                 await self._refresh(link)
+            _leave_if_asked()
             self._connection = link
             self._tried.set()
             try:
@@ -186,6 +188,13 @@ class KeptServer:
             effect=self._settings.effect(listed.name),
             deadline_seconds=self._settings.call_seconds,
         )
+
+
+def _leave_if_asked() -> None:
+    """Go on with being cancelled: the library's own cancelling may have hidden it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def reason(error: BaseException) -> str:

@@ -158,13 +158,18 @@ async def _stop(process: Process) -> None:
     try:
         if process.stdin is not None:
             process.stdin.close()
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except (TimeoutError, OSError):
-        pass
+        await _gone(process)
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-    with suppress(TimeoutError):
+        await _gone(process)
+
+
+async def _gone(process: Process) -> None:
+    """Wait STOP_SECONDS at most until it is gone; what it still says is dropped."""
+    with suppress(TimeoutError, OSError):
         async with asyncio.timeout(STOP_SECONDS):
+            for pipe in (process.stdout, process.stderr):
+                while pipe is not None and await pipe.read(1 << 16):
+                    pass
             await process.wait()
