@@ -106,7 +106,7 @@ def main() -> None:
             note(f"refused {message['error']['message']}")
         else:
             note(f"answered {message['result']}")
-    if os.environ.get("STAYS"):
+    if Path(os.environ["NOTES"] + ".stays").exists():
         time.sleep(600)
 
 

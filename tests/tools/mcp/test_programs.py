@@ -15,6 +15,7 @@ from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.tools.mcp import server as servers
+from tidings.tools.mcp import stdio
 from tidings.tools.mcp.configuration import ToolRule, ToolServer
 from tidings.tools.port import ToolContext, tool
 
@@ -28,7 +29,7 @@ def _quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def served(path: Path, scenario: Scenario, settings: ToolServer | None = None) -> None:
     """Play a scenario with the test's program; nothing of it is left afterwards."""
-    environment = {"NOTES": str(path / "notes"), "SECRET": "not to be passed on", "STAYS": "1"}
+    environment = {"NOTES": str(path / "notes"), "SECRET": "not to be passed on"}
 
     async def whole() -> None:
         async with bench(path, {"test": settings or program()}, environment=environment) as at_work:
@@ -140,7 +141,7 @@ def test_a_large_answer_is_cut_and_says_so(tmp_path: Path) -> None:
 def test_a_server_that_asks_for_models_questions_or_folders_is_refused(tmp_path: Path) -> None:
     async def scenario(at_work: Bench) -> None:
         assert (await at_work.call("test.asks")).content == "done"
-        while sum(line.startswith("refused") for line in notes(tmp_path)) < 3:
+        while len([n for n in notes(tmp_path) if n.startswith("refused")]) < 3:  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.01)
 
     served(tmp_path, scenario)
@@ -174,6 +175,18 @@ def test_a_server_cannot_take_the_place_of_a_tool_that_is_there(tmp_path: Path) 
             assert (await at_work.call("test.structure")).summary == "ours"
 
     asyncio.run(scenario())
+
+
+def test_a_program_that_does_not_end_with_its_input_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdio, "STOP_SECONDS", 0.3)
+    (tmp_path / "notes.stays").touch()
+
+    async def scenario(at_work: Bench) -> None:
+        await at_work.call("test.structure")
+
+    served(tmp_path, scenario)
 
 
 def test_calls_to_a_server_that_is_down_fail_at_once_and_it_is_begun_again(tmp_path: Path) -> None:
