@@ -10,6 +10,8 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It logs what tool servers do wrong, in their words; what comes of it is said elsewhere.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 class JsonLines(logging.Formatter):

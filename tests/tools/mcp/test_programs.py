@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.tools.mcp.bench import Bench, bench, notes, program
+from tests.tools.mcp.bench import PROGRAM, Bench, bench, notes, program
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
@@ -222,3 +223,15 @@ def test_what_a_tool_does_is_what_the_operator_says_and_a_change_by_default(
         assert not at_work.catalogue.trusted("test.echo")
 
     served(tmp_path, scenario, program(tools={"echo": ToolRule(Effect.READ)}))
+
+
+def test_a_server_that_the_library_makes_works_too(tmp_path: Path) -> None:
+    modern = ToolServer(command=(sys.executable, str(PROGRAM.with_name("modern_tools.py"))))
+
+    async def scenario() -> None:
+        async with bench(tmp_path, {"modern": modern}) as at_work:
+            await at_work.offers("modern.add")
+            assert (await at_work.call("modern.add", left=2, right=3)).content == '{"result":5}'
+            assert (await at_work.refused("modern.divide", left=1, right=0)).code == "tool_error"
+
+    asyncio.run(scenario())

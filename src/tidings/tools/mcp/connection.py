@@ -11,6 +11,7 @@ from mcp import MCPError
 from mcp.client import Client, Transport
 from mcp_types import (
     CONNECTION_CLOSED,
+    PARSE_ERROR,
     REQUEST_TIMEOUT,
     CallToolRequest,
     CallToolRequestParams,
@@ -27,7 +28,7 @@ from tidings.domain.errors import Failure, TidingsError
 from tidings.tools.mcp.http import REFUSALS, REFUSED
 from tidings.tools.mcp.listing import TOOLS_PER_SERVER_MAX, Listing, listing
 from tidings.tools.mcp.results import ERROR_CHARACTERS_MAX
-from tidings.tools.mcp.stdio import Ending
+from tidings.tools.mcp.stdio import ConnectionEnd
 
 START_SECONDS = 15.0
 LISTING_PAGES_MAX = 16
@@ -46,7 +47,7 @@ FAULTS = (
 )
 """How a connection may fail, the library's ways included."""
 
-Open = Callable[[Ending], Transport]
+Open = Callable[[ConnectionEnd], Transport]
 
 _ANSWER: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(
     CallToolResult | InputRequiredResult
@@ -56,7 +57,7 @@ _ANSWER: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(
 class ToolConnection:
     """A server that has shaken hands. It is offered nothing: no models, no questions, no files."""
 
-    def __init__(self, server: str, client: Client, ending: Ending) -> None:
+    def __init__(self, server: str, client: Client, ending: ConnectionEnd) -> None:
         self._server = server
         self._client = client
         self.ending = ending
@@ -95,9 +96,7 @@ class ToolConnection:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise self._lost() from error
         except (RuntimeError, ValueError) as error:
-            raise Failure(
-                "tool_server_fault", "The tool server's answer is not one that MCP knows."
-            ) from error
+            raise _not_mcp() from error
         if isinstance(answer, InputRequiredResult):
             raise Failure(
                 "tool_asks_back", "The tool asks for more than its arguments, which it may not."
@@ -110,6 +109,8 @@ class ToolConnection:
                 return Failure(str(error.data), error.message)
             case int(code) if code == CONNECTION_CLOSED or self.ending.ended:
                 return self._lost()
+            case int(code) if code == PARSE_ERROR:
+                return _not_mcp()
             case int(code) if code == REQUEST_TIMEOUT:
                 return Failure("tool_timeout", "The tool did not finish in its time.")
             case _:
@@ -125,6 +126,10 @@ class ToolConnection:
         )
 
 
+def _not_mcp() -> Failure:
+    return Failure("tool_server_fault", "The tool server's answer is not one that MCP knows.")
+
+
 @asynccontextmanager
 async def connection(server: str, open_: Open) -> AsyncIterator[ToolConnection]:
     """Connect within START_SECONDS, and hold the connection around the block.
@@ -132,7 +137,7 @@ async def connection(server: str, open_: Open) -> AsyncIterator[ToolConnection]:
     Raises:
         TimeoutError: or another of FAULTS.
     """
-    ending = Ending()
+    ending = ConnectionEnd()
     client = Client(
         open_(ending),
         cache=None,

@@ -13,7 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tidings.domain.errors import Failure, TidingsError
 from tidings.egress.http import Egress
 from tidings.egress.pinned import AnswerTooLarge, PinnedTransport, pinned_client
-from tidings.tools.mcp.stdio import Ending
+from tidings.tools.mcp.stdio import ConnectionEnd
 
 REFUSED = -32_099
 """The JSON-RPC code under which the guard's own refusals reach the caller, and their codes."""
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def address(
-    url: str, headers: dict[str, str], egress: Egress, seconds: float, ending: Ending
+    url: str, headers: dict[str, str], egress: Egress, seconds: float, ending: ConnectionEnd
 ) -> Transport:
     """Speak with a server at an address within the block.
 
@@ -37,7 +37,7 @@ def address(
 
 @asynccontextmanager
 async def _address(
-    url: str, headers: dict[str, str], egress: Egress, seconds: float, ending: Ending
+    url: str, headers: dict[str, str], egress: Egress, seconds: float, ending: ConnectionEnd
 ) -> AsyncIterator[tuple[Any, Any]]:
     transport = Refusing(PinnedTransport(egress))
     async with (

@@ -31,7 +31,7 @@ Streams = tuple[
 _log = logging.getLogger(__name__)
 
 
-class Ending:
+class ConnectionEnd:
     """Whether and why a connection has ended; the first reason counts."""
 
     def __init__(self) -> None:
@@ -55,7 +55,10 @@ class Ending:
 
 
 def program(
-    command: Sequence[str], directory: str | None, environment: Mapping[str, str], ending: Ending
+    command: Sequence[str],
+    directory: str | None,
+    environment: Mapping[str, str],
+    ending: ConnectionEnd,
 ) -> Transport:
     """Start a program and speak with it within the block; at its end nothing is left of it.
 
@@ -70,7 +73,10 @@ def program(
 
 @asynccontextmanager
 async def _program(
-    command: Sequence[str], directory: str | None, environment: Mapping[str, str], ending: Ending
+    command: Sequence[str],
+    directory: str | None,
+    environment: Mapping[str, str],
+    ending: ConnectionEnd,
 ) -> AsyncIterator[Streams]:
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -103,7 +109,7 @@ async def _program(
 async def _read(
     process: Process,
     incoming: MemoryObjectSendStream[SessionMessage | Exception],
-    ending: Ending,
+    ending: ConnectionEnd,
 ) -> None:
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     nonsense = 0
@@ -129,7 +135,7 @@ async def _read(
 
 
 async def _write(
-    process: Process, outgoing: MemoryObjectReceiveStream[SessionMessage], ending: Ending
+    process: Process, outgoing: MemoryObjectReceiveStream[SessionMessage], ending: ConnectionEnd
 ) -> None:
     assert process.stdin is not None  # noqa: S101 - it is a pipe
     try:
