@@ -10,7 +10,7 @@ from tidings.domain import errors
 SOURCES = Path(tidings.__file__).parent
 LIMIT_WORDS = {"MAX", "MIN", "SECONDS"}
 ERRORS = {name for name in vars(errors) if isinstance(getattr(errors, name), type)}
-SPEAKERS = {"Fault", "failed", "Problem", "Refused", "ImportRefused"}
+SPEAKERS = {"Fault", "failed", "Problem", "Refused", "ImportRefused", "ModelFault"}
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,17 @@ from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
+from tidings.models.chain import Chain, ChainRules
+from tidings.models.patience import TimeLimits
 from tidings.models.planner import Planner
 from tidings.models.port import Model
-from tidings.models.providers import provider_model
+from tidings.models.providers import named_models
 from tidings.notifications.deliverer import Deliverer
 from tidings.notifications.dispatcher import Dispatcher
 from tidings.notifications.service import Notifications
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
+from tidings.resilience.breaker import BreakerState
 from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
@@ -206,7 +210,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     plans = _plans(settings)
-    engine = Engine(model or _model(settings), catalogue, clock, plans)
+    engine = Engine(model or _model(ground), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     upkeep = Upkeep(database, lineage, clock, _policy(settings))
@@ -306,7 +310,21 @@ def _policy(settings: Settings) -> Policy:
     return Policy(settings.compact_after_seconds, settings.keep_seconds)
 
 
-def _model(settings: Settings) -> Model:
+def _model(ground: Ground) -> Model:
+    """Return the chain that the settings name; without one the planner, which cannot fail."""
+    settings, metrics = ground.settings, ground.metrics
     if not settings.model:
         return Planner()
-    return provider_model(settings.model, base_url=settings.model_base_url or None)
+    models = named_models(settings.model, settings.model_base_url or None)
+    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
+    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
+    chain = Chain(models, ground.clock, chance, metrics, ChainRules(times))
+    for number, link in enumerate(chain.health()):
+        for state in BreakerState:
+            gauge = metrics.model_breakers.labels(link.model, state)
+            gauge.set_function(partial(_is_in_state, chain, number, state))
+    return chain
+
+
+def _is_in_state(chain: Chain, number: int, state: BreakerState) -> float:
+    return float(chain.health()[number].state is state)

@@ -27,11 +27,17 @@ class Settings:
     model: str = field(
         default="",
         metadata={
-            "meaning": "`provider:model`, such as `openai:gpt-4o`; empty is the built-in planner."
+            "meaning": "`provider:model`, or several in order; empty is the built-in planner."
         },
     )
     model_base_url: str = field(
-        default="", metadata={"meaning": "The address of an OpenAI-compatible server."}
+        default="", metadata={"meaning": "The address of the first model's server."}
+    )
+    model_first_byte_seconds: float = field(
+        default=30.0, metadata={"meaning": "How long a model may be silent before its reply."}
+    )
+    model_gap_seconds: float = field(
+        default=60.0, metadata={"meaning": "How long it may be silent in the middle of one."}
     )
     runs: int = field(default=16, metadata={"meaning": "How many runs are worked on at once."})
     runs_per_user: int = field(default=4, metadata={"meaning": "How many of them for one user."})
@@ -149,7 +155,8 @@ _KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def _checked(settings: Settings) -> Settings:
-    for name in ("runs", "runs_per_user", "run_seconds", "upload_bytes"):
+    positive = ("runs", "runs_per_user", "run_seconds", "upload_bytes")
+    for name in (*positive, "model_first_byte_seconds", "model_gap_seconds"):
         if not getattr(settings, name) > 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")
     for name in ("retention_days", "compact_after_seconds"):

@@ -94,9 +94,10 @@ def test_an_agent_that_obeys_what_a_tool_says_does_nothing_without_leave(tmp_pat
         async with ana.connected() as client:
             await met(client)
             await client.ask("Look at it", "m1", agent="hijacked")
-            asked = await client.until(lambda f: f["type"] == "approval_required")
-            assert asked["payload"]["tool"] == "test.repeat"
-            assert asked["payload"]["arguments"] == {"times": 3}
+            while not (asked := [f for f in client.heard if f["type"] == "approval_required"]):
+                await client.next()
+            assert asked[0]["payload"]["tool"] == "test.repeat"
+            assert asked[0]["payload"]["arguments"] == {"times": 3}
 
     with served(tmp_path) as server:
         asyncio.run(scenario(server))

@@ -6,8 +6,9 @@ import pytest
 
 from tests.fakes.openai_server import Answer, OpenAIServer, error, openai_server, stream
 from tidings.domain.errors import Failure, InvalidInput
+from tidings.models.planner import PLANNER
 from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
-from tidings.models.providers import provider_model
+from tidings.models.providers import named_models, parse_chain
 
 SECRET = "sk-very-secret"
 
@@ -73,14 +74,14 @@ def test_the_whole_conversation_is_sent() -> None:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (error(401, f"Incorrect API key provided: {SECRET}"), "model_auth"),
+        (error(401, f"Incorrect API key provided: {SECRET}"), "model_auth_failed"),
         (error(429, "Slow down"), "model_rate_limited"),
-        (error(400, "No such parameter"), "model_refused"),
+        (error(400, "No such parameter"), "model_rejected"),
         (error(500, "Oops"), "model_unavailable"),
         (stream({"content": "Hel"}, cut=True), "model_unavailable"),
-        (Answer(200, b"data: {not json\n\n"), "model_garbage"),
-        (Answer(200, b"<html>Hello</html>", "text/html"), "model_garbage"),
-        (stream({"content": ""}), "model_garbage"),
+        (Answer(200, b"data: {not json\n\n"), "model_bad_reply"),
+        (Answer(200, b"<html>Hello</html>", "text/html"), "model_bad_reply"),
+        (stream({"content": ""}), "model_bad_reply"),
         (stream({"content": "No"}, finish="content_filter"), "model_refused"),
     ],
     ids=["auth", "limit", "request", "server", "cut", "json", "html", "empty", "filter"],
@@ -92,14 +93,8 @@ def test_a_fault_is_named_and_tells_no_secret(answer: Answer, code: str) -> None
     assert SECRET not in failed.value.message
 
 
-def test_a_fault_that_passes_is_retried() -> None:
-    _, reply, server = ask(error(500, "Oops"), stream({"content": "Here"}), retries=1)
-    assert reply.text == "Here"
-    assert len(server.requests) == 2
-
-
 def test_a_server_that_is_not_there_is_unavailable() -> None:
-    model = provider_model("openai:m", base_url="http://127.0.0.1:9/v1", retries=0)
+    (model,) = named_models("openai:m", "http://127.0.0.1:9/v1")
     with pytest.raises(Failure, match="does not answer") as failed:
         asyncio.run(model.respond(ModelRequest("", (Message("user", "Hi"),)), ignore))
     assert failed.value.code == "model_unavailable"
@@ -110,6 +105,10 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     [
         ("gpt-4o", "model_unknown"),
         ("openai:", "model_unknown"),
+        ("openai:a,", "model_unknown"),
+        ("planner,openai:a", "model_unknown"),
+        ("ollama:a,ollama:a", "model_unknown"),
+        (",".join(f"ollama:{n}" for n in range(9)), "model_unknown"),
         ("nobody:gpt-4o", "model_not_configured"),
         ("anthropic:claude-sonnet-4-5", "model_not_configured"),
     ],
@@ -119,7 +118,7 @@ def test_a_model_that_cannot_be_used_is_refused_at_start(
 ) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(InvalidInput) as refused:
-        provider_model(name)
+        named_models(name)
     assert refused.value.code == code
 
 
@@ -131,13 +130,25 @@ def test_known_providers_connect_by_name(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
     monkeypatch.setenv("GOOGLE_API_KEY", "x")
     monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1")
-    assert provider_model(name).name == name
+    assert [model.name for model in named_models(name)] == [name]
+
+
+def test_a_chain_is_named_by_one_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    text = "openai:gpt-5, anthropic:claude@http://127.0.0.1:9 ,openai:m@https://host:1/v1,planner"
+    assert parse_chain(text) == (
+        ("openai", "gpt-5", None),
+        ("anthropic", "claude", "http://127.0.0.1:9"),
+        ("openai", "m", "https://host:1/v1"),
+        None,
+    )
+    names = [model.name for model in named_models(text)]
+    assert names == ["openai:gpt-5", "anthropic:claude", "openai:m", PLANNER]
 
 
 def ask(
     *answers: Answer,
     messages: tuple[Message, ...] = (Message("user", "Hi"),),
-    retries: int = 0,
 ) -> tuple[list[str], ModelReply, OpenAIServer]:
     """Ask a model of a scripted server; return the pieces, the reply and the server."""
     pieces: list[str] = []
@@ -147,7 +158,7 @@ def ask(
 
     async def scenario() -> tuple[ModelReply, OpenAIServer]:
         async with openai_server(*answers) as server:
-            model = provider_model("openai:m", base_url=server.base_url, retries=retries)
+            (model,) = named_models(f"openai:m@{server.base_url}")
             request = ModelRequest("Be brief.", messages, (WEATHER,), max_output_tokens=100)
             return await model.respond(request, on_text), server
 

@@ -51,11 +51,15 @@ async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: As
             return
         await ctx.think(_plan(reply), _progress(turn))
         for call in _meant(reply.calls, assignment.tools):
+            offered = _offered(call.name)
+            if call.error:
+                refused = Called(call.id, call.name, {}, error=call.error)
+                messages.append(Message("tool", shown(refused), call_id=call.id, tool=offered))
+                continue
             if await _stopped(ctx, notebook, call):
                 return
             arguments, purpose = _split(call)
             called = await notebook.call(ctx, call.name, arguments, purpose)
-            offered = _offered(call.name)
             messages.append(Message("tool", shown(called), call_id=call.id, tool=offered))
     await ctx.notice("analysis_cut_short", "The analysis took too many turns; I report now.")
 

@@ -20,7 +20,9 @@ from tidings.domain.errors import Failure, InvalidInput
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
-from tidings.models.pydantic_ai import failure_of, usage_of
+from tidings.models.diagnosis import diagnosed
+from tidings.models.port import Usage
+from tidings.models.pydantic_ai import usage_of
 from tidings.runs.context import RunContext
 from tidings.runs.outcomes import Exchange, Fault
 from tidings.tools.port import DEFAULT_DEADLINE_SECONDS, Tool, ToolContext
@@ -54,7 +56,7 @@ def pydantic_agent(
         try:
             result = await agent.run(ctx.request.text, deps=deps(ctx), capabilities=[recording])
         except faults.ModelAPIError as error:
-            raise failure_of(error.model_name, error) from error
+            raise diagnosed(error.model_name, error, Usage()) from error
         except faults.AgentRunError as error:
             raise recording.failure from error
         return Outcome(_text(result.output))

@@ -82,7 +82,8 @@ class Reporter:
         """
         await self._ctx.think("I write the answer around the facts that were found.", 0.75)
         draft = await self._accepted()
-        sound = draft.quality.passed and not troubled and not self._voice.stood_in
+        stood_in = self._voice.stood_in or self._ctx.fell_back
+        sound = draft.quality.passed and not troubled and not stood_in
         status: Status = "completed" if sound else "degraded"
         report = self._composed(draft, status)
         await self._ctx.think("The answer stands; I keep it as a report with all its facts.", 0.95)

@@ -2,7 +2,7 @@
 
 from tidings.domain.errors import TidingsError
 from tidings.models.planner import Planner
-from tidings.models.port import ModelReply, ModelRequest
+from tidings.models.port import ModelReply, ModelRequest, unseen
 from tidings.runs.context import RunContext
 
 MODEL_FAILURES_MAX = 2
@@ -32,7 +32,7 @@ class Voice:
                 return await ctx.model(request)
             except (TidingsError, TimeoutError) as error:
                 await self.lost(ctx, error)
-        return await self.planner.respond(request, _quiet)
+        return await self.planner.respond(request, unseen)
 
     def silence(self) -> None:
         """Ask the run's model no more."""
@@ -52,7 +52,3 @@ def said(error: TidingsError | TimeoutError) -> tuple[str, str]:
     if isinstance(error, TidingsError):
         return error.code, error.message
     return "timeout", "It did not finish in its time."
-
-
-async def _quiet(_text: str) -> None:
-    """Take text that nobody watches."""

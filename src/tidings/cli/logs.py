@@ -4,12 +4,17 @@ import logging
 
 import msgspec
 
+TALKATIVE = ("anthropic", "google_genai", "httpcore2", "httpx2", "mistralai", "openai")
+"""Libraries that log requests with their headers and prompts below `warning`."""
+
 
 def configure(level: str) -> None:
-    """Write what is at least this important."""
+    """Write what is at least this important; of libraries that repeat secrets, only warnings."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     # It logs what tool servers do wrong, in their words; what comes of it is said elsewhere.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
 

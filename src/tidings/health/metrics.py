@@ -25,6 +25,20 @@ class Metrics:
         self.delivery_mismatches = self._counter(
             "delivery_mismatches", "Runs of which a client says that they did not reach it whole."
         )
+        self.model_requests = self._counter(
+            "model_requests", "Requests to models.", "model", "outcome"
+        )
+        self.model_seconds = self._histogram("model_request", "Time of a request.", "model")
+        self.model_retries = self._counter("model_retries", "Requests sent again.", "model")
+        self.model_fallbacks = self._counter(
+            "model_fallbacks", "Replies of another model in this one's place.", "model", "cause"
+        )
+        self.model_breakers = Gauge(
+            "tidings_model_breaker",
+            "1 for the state that the model's breaker is in.",
+            ("model", "state"),
+            registry=self._registry,
+        )
         self.part_restarts = self._counter(
             "part_restarts", "Parts of the server that crashed and were begun again.", "part"
         )
@@ -42,6 +56,19 @@ class Metrics:
         """Count the end of a run, so long after its command."""
         self.runs.labels(outcome).inc()
         self.run_seconds.labels(outcome).observe(seconds)
+
+    def model_asked(self, model: str, outcome: str, seconds: float) -> None:
+        """Count a request to a model, and how it ended."""
+        self.model_requests.labels(model, outcome).inc()
+        self.model_seconds.labels(model).observe(seconds)
+
+    def model_retried(self, model: str) -> None:
+        """Count a request to a model that is sent again."""
+        self.model_retries.labels(model).inc()
+
+    def model_fell_back(self, model: str, code: str) -> None:
+        """Count a reply that another model gave in this one's place."""
+        self.model_fallbacks.labels(model, code).inc()
 
     def lineage(self, epochs: int, lost_events: int) -> None:
         """Show how many lineages the store has had, and what is known to be lost."""

@@ -5,6 +5,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tidings.resilience.bulkhead import Priority
+
+REQUEST_SECONDS_MAX = 120.0
+
 
 class ToolSpec(msgspec.Struct, frozen=True):
     """A tool as a model is told of it; `parameters` is JSON Schema."""
@@ -15,11 +19,15 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call the model asks for; `arguments` are unchecked, whatever the model wrote."""
+    """A call the model asks for; `arguments` are unchecked, whatever the model wrote.
+
+    One with an `error`, `<code>: <sentence>`, cannot be made: it is the answer to the call.
+    """
 
     id: str
     name: str
     arguments: dict[str, Any]
+    error: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,7 +44,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """A conversation to continue.
 
     `task` is the typed content from which `instructions` and `messages` were written: a language
-    model reads the text, the built-in planner reads the task. `max_output_tokens` bounds the reply.
+    model reads the text, the built-in planner reads the task. `max_output_tokens` bounds the reply,
+    `seconds_max` the time from the call to its end, retries and fallbacks included.
     """
 
     instructions: str
@@ -44,26 +53,62 @@ class ModelRequest(msgspec.Struct, frozen=True):
     tools: tuple[ToolSpec, ...] = ()
     task: Any = None
     max_output_tokens: int = 4096
+    seconds_max: float = REQUEST_SECONDS_MAX
+    priority: Priority = Priority.INTERACTIVE
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a reply took; `cost_usd` is None when the model has no known price."""
+    """What was taken, by so many requests to providers; those that failed count.
+
+    `cost_usd` is None when it is not known: the model has no known price, or a reply broke off
+    before it said what it took.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
+    requests: int = 1
+
+    def plus(self, other: "Usage") -> "Usage":
+        """Return both together; with something unknown in it a cost is unknown."""
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
+            self.requests + other.requests,
+        )
+
+
+NOTHING_USED = Usage(requests=0)
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """A model that was asked first and failed: its name, the fault's code and sentence."""
+
+    model: str
+    code: str
+    message: str
 
 
 class ModelReply(msgspec.Struct, frozen=True):
-    """A finished reply: text, calls, or both. `model` names who wrote it."""
+    """A finished reply: text, calls, or both. `model` names who wrote it.
+
+    `fallbacks` are the models in whose place it answered; who asked has to say so.
+    """
 
     model: str
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = Usage()
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 OnText = Callable[[str], Awaitable[None]]
+
+
+async def unseen(_text: str) -> None:
+    """Take text that nobody watches: a request with this as its `on_text` may be tried again."""
 
 
 class Model(Protocol):

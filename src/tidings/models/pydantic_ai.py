@@ -1,52 +1,34 @@
 """Models of providers through pydantic-ai: messages there and back, faults by their kind."""
 
-from pydantic_ai import exceptions as faults
 from pydantic_ai import messages as ai
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.models import Model as AiModel
-from pydantic_ai.models import ModelRequestParameters, infer_model
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
-from tidings.domain.errors import Failure, InvalidInput
-from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolCall, Usage
+from tidings.models import faults
+from tidings.models.diagnosis import REPLY_FAULTS, diagnosed
+from tidings.models.faults import ModelFault
+from tidings.models.patience import beat
+from tidings.models.port import NOTHING_USED, Message, ModelReply, ModelRequest, OnText, Usage
+from tidings.models.replies import CALLS_PER_REPLY_MAX, WrittenCall, checked_calls, clean
 
-REQUEST_SECONDS_MAX = 120.0
-FIRST_TEXT_SECONDS_MAX = 60.0
-
-
-def connect(provider: str, model: str, base_url: str | None) -> AiModel:
-    """Return pydantic-ai's model; nothing is sent yet.
-
-    Raises:
-        InvalidInput: `model_not_configured`: no such provider or model, its key or package missing.
-    """
-    try:
-        if base_url is not None:
-            return OpenAIChatModel(model, provider=OpenAIProvider(base_url=base_url))
-        return infer_model(f"{provider}:{model}")
-    except (faults.UserError, ValueError, ImportError) as error:
-        raise InvalidInput(
-            "model_not_configured",
-            f"{provider}:{model} cannot be used. Check its name, that its provider's key is set, "
-            "and that its package is installed.",
-        ) from error
+TOKENS_COUNTED_MAX = 1_000_000_000
 
 
 class PydanticModel:
-    """A provider's model; its faults become failures that carry no secret."""
+    """A provider's model; its faults carry no secret. It keeps no time and tries nothing twice.
 
-    def __init__(self, name: str, model: AiModel, *, retries: int, priced: bool) -> None:
+    `says_end` is for protocols whose library takes a stream that just stops for a whole one: there
+    the provider's own word on why it stopped is wanted.
+    """
+
+    def __init__(self, name: str, model: AiModel, *, priced: bool, says_end: bool) -> None:
         self._name = name
         self._model = model
         self._priced = priced
-        self._settings: ModelSettings = {
-            "request_timeout": REQUEST_SECONDS_MAX,
-            "first_event_timeout": FIRST_TEXT_SECONDS_MAX,
-            "max_retries": retries,
-        }
+        self._says_end = says_end
 
     @property
     def name(self) -> str:
@@ -56,44 +38,67 @@ class PydanticModel:
         """Return the reply; text is passed on as it arrives.
 
         Raises:
-            Failure: `model_auth`, `model_rate_limited`, `model_refused`, `model_garbage` or
-                `model_unavailable`.
+            ModelFault: its code says what the provider did.
         """
+        stream: StreamedResponse | None = None
         try:
-            return self._reply(await self._stream(request, on_text))
-        except faults.AgentRunError as error:
-            raise failure_of(self._name, error) from error
+            async with model_request_stream(
+                self._model,
+                _history(request),
+                model_settings=_settings(request),
+                model_request_parameters=_parameters(request),
+            ) as stream:
+                calls = 0
+                async for event in stream:
+                    beat()
+                    calls += _begins_call(event)
+                    if calls > CALLS_PER_REPLY_MAX:
+                        raise faults.bad_reply(self._name, "wants too many calls at once")
+                    if text := _text(event):
+                        await on_text(clean(text))
+                return self._reply(request, stream.get())
+        except ModelFault as fault:
+            fault.usage = self._usage_so_far(stream)
+            raise
+        except REPLY_FAULTS as error:
+            # not `from error`: a log of it would repeat what the provider said
+            raise diagnosed(self._name, error, self._usage_so_far(stream)) from None
 
-    async def _stream(self, request: ModelRequest, on_text: OnText) -> ai.ModelResponse:
-
-        settings: ModelSettings = {**self._settings, "max_tokens": request.max_output_tokens}
-        async with model_request_stream(
-            self._model,
-            _history(request),
-            model_settings=settings,
-            model_request_parameters=_parameters(request),
-        ) as stream:
-            async for event in stream:
-                text = ""
-                if isinstance(event, ai.PartStartEvent) and isinstance(event.part, ai.TextPart):
-                    text = event.part.content
-                elif isinstance(event, ai.PartDeltaEvent) and isinstance(
-                    event.delta, ai.TextPartDelta
-                ):
-                    text = event.delta.content_delta
-                if text:
-                    await on_text(text)
-            return stream.get()
-
-    def _reply(self, response: ai.ModelResponse) -> ModelReply:
-        calls = tuple(
-            ToolCall(call.tool_call_id, call.tool_name, call.args_as_dict())
+    def _reply(self, request: ModelRequest, response: ai.ModelResponse) -> ModelReply:
+        written = [
+            WrittenCall(call.tool_call_id, call.tool_name, call.args)
             for call in response.tool_calls
-        )
-        text = response.text or ""
-        _check_whole(self._name, response, bool(text or calls))
-        usage = usage_of(response, priced=self._priced)
-        return ModelReply(self._name, text=text, calls=calls, usage=usage)
+        ]
+        text = clean(response.text or "")
+        self._check_whole(response, has_content=bool(text or written))
+        taken = (call.id for message in request.messages for call in message.calls)
+        calls = checked_calls(written, taken)
+        return ModelReply(self._name, text=text, calls=calls, usage=self._usage(response))
+
+    def _check_whole(self, response: ai.ModelResponse, *, has_content: bool) -> None:
+        if response.finish_reason == "content_filter":
+            raise faults.refused(self._name)
+        ended = response.state == "complete" and response.finish_reason not in {None, "error"}
+        if self._says_end:
+            ended = ended and "finish_reason" in (response.provider_details or {})
+        if not ended and has_content:
+            raise faults.broke_off(self._name)
+        if not has_content:
+            raise faults.bad_reply(self._name, "sent an empty reply")
+
+    def _usage(self, response: ai.ModelResponse) -> Usage:
+        return usage_of(response, priced=self._priced)
+
+    def _usage_so_far(self, stream: StreamedResponse | None) -> Usage:
+        """Return what a reply that failed has taken, as far as the provider said."""
+        if stream is None:
+            return Usage()
+        try:
+            said = self._usage(stream.get())
+        except REPLY_FAULTS:
+            said = NOTHING_USED
+        known = said.input_tokens > 0
+        return Usage(said.input_tokens, said.output_tokens, said.cost_usd if known else None)
 
 
 def usage_of(response: ai.ModelResponse, *, priced: bool = True) -> Usage:
@@ -104,7 +109,32 @@ def usage_of(response: ai.ModelResponse, *, priced: bool = True) -> Usage:
             cost = float(response.cost().total_price)
         except (LookupError, ValueError):
             cost = None
-    return Usage(response.usage.input_tokens, response.usage.output_tokens, cost)
+    return Usage(
+        _counted(response.usage.input_tokens), _counted(response.usage.output_tokens), cost
+    )
+
+
+def _settings(request: ModelRequest) -> ModelSettings:
+    """Retries and time limits are not the provider's library's business."""
+    return {"max_retries": 0, "max_tokens": request.max_output_tokens}
+
+
+def _text(event: ai.ModelResponseStreamEvent) -> str:
+    """Return the piece of text that an event brings, if it does."""
+    if isinstance(event, ai.PartStartEvent) and isinstance(event.part, ai.TextPart):
+        return event.part.content
+    if isinstance(event, ai.PartDeltaEvent) and isinstance(event.delta, ai.TextPartDelta):
+        return event.delta.content_delta
+    return ""
+
+
+def _begins_call(event: ai.ModelResponseStreamEvent) -> bool:
+    return isinstance(event, ai.PartStartEvent) and isinstance(event.part, ai.ToolCallPart)
+
+
+def _counted(tokens: object) -> int:
+    """Return a number of tokens that is one."""
+    return max(0, min(tokens, TOKENS_COUNTED_MAX)) if isinstance(tokens, int) else 0
 
 
 def _history(request: ModelRequest) -> list[ai.ModelMessage]:
@@ -141,31 +171,3 @@ def _parameters(request: ModelRequest) -> ModelRequestParameters:
         for tool in request.tools
     ]
     return ModelRequestParameters(function_tools=tools)
-
-
-def _check_whole(name: str, response: ai.ModelResponse, has_content: bool) -> None:  # noqa: FBT001
-    if response.finish_reason == "content_filter":
-        raise Failure("model_refused", f"{name} refused to answer this.")
-    if not has_content:
-        raise Failure("model_garbage", f"{name} sent an empty reply.")
-    if response.state != "complete" or response.finish_reason in {None, "error"}:
-        raise Failure("model_unavailable", f"{name} broke off in the middle of its reply.")
-
-
-def failure_of(name: str, error: faults.AgentRunError) -> Failure:
-    """Name the fault without a word of the provider's own, which may repeat a key or a prompt."""
-    match error:
-        case faults.ModelAuthenticationError():
-            return Failure("model_auth", f"{name} did not accept the key; check it.")
-        case faults.ModelQuotaExceededError():
-            return Failure("model_rate_limited", f"The quota or credit for {name} is used up.")
-        case faults.ModelRateLimitError():
-            return Failure("model_rate_limited", f"{name} gets too many requests; wait a little.")
-        case faults.ContentFilterError():
-            return Failure("model_refused", f"{name} refused to answer this.")
-        case faults.ModelRequestRejectedError():
-            return Failure("model_refused", f"{name} rejected the request; check the model's name.")
-        case faults.ModelAPIError() if not isinstance(error.__cause__, ValueError):
-            return Failure("model_unavailable", f"{name} does not answer now.")
-        case _:
-            return Failure("model_garbage", f"{name} sent something that is not a reply.")

@@ -17,7 +17,17 @@ from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
-from tidings.models.port import Model, ModelReply, ModelRequest, OnText, Usage
+from tidings.models.faults import ModelFault
+from tidings.models.port import (
+    NOTHING_USED,
+    REQUEST_SECONDS_MAX,
+    Model,
+    ModelReply,
+    ModelRequest,
+    OnText,
+    Usage,
+    unseen,
+)
 from tidings.runs.calls import Call, Calls
 from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
@@ -31,7 +41,9 @@ T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
 EXCHANGE_TOKENS_RESERVED = 8_000
-MODEL_SECONDS_MAX = 120.0
+MODEL_OWN_SHARE = 0.95
+"""The share of its time that a model is told of: the chain ends in it, with a fault that says why;
+the rest is for a model that does not keep its time."""
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -96,6 +108,11 @@ class RunContext:
         self._work.tainted |= any(turn.answer for turn in self._work.history)
         return self._work.history
 
+    @property
+    def fell_back(self) -> bool:
+        """Return whether a model answered in another one's place in this run."""
+        return bool(self._work.fallbacks)
+
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
         return self.run.remaining_seconds(self._engine.clock.now())
@@ -136,8 +153,10 @@ class RunContext:
     async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
         """Ask the model; a recorded step, and so is its failure.
 
-        It may take MODEL_SECONDS_MAX, and half of the run's remaining time at most, so that there
-        is time for something else when it does not answer.
+        It may take the request's time, and half of the run's remaining time at most, so that there
+        is time for something else when it does not answer. A reply of another model than the first
+        is told by a notice `model_fallback`, and the run then ends as degraded at best. Text that
+        `on_text` was given is not asked for again; without it a failed request may be.
 
         Raises:
             Failure: the model failed; `code` starts with `model_`.
@@ -147,12 +166,14 @@ class RunContext:
             answer = self._journal.recorded(key, ModelAnswer)
         else:
             await self._reserve(key, request_tokens(request))
-            answer = await self._respond(request, on_text or _ignore)
+            answer = await self._respond(request, on_text or unseen)
             await self._journal.finish(key, "model", answer)
         if answer.reply is None:
+            self._count(answer.usage)
             fault = answer.error or Fault("model_failed", "The model failed.")
             raise Failure(fault.code, fault.message)
         self._count(answer.reply.usage)
+        await self._tell_fallbacks(answer.reply)
         return answer.reply
 
     async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
@@ -291,16 +312,34 @@ class RunContext:
         )
 
     async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+        seconds = min(self._model_seconds(), request.seconds_max)
+        request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
         try:
-            async with asyncio.timeout(self._model_seconds()):
+            async with asyncio.timeout(seconds):
                 return ModelAnswer(await self._engine.model.respond(request, on_text))
         except Failure as error:
-            return ModelAnswer(None, Fault(error.code, error.message, error.retryable))
+            usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
+            return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)
         except TimeoutError:
-            return ModelAnswer(None, _MODEL_TIMEOUT)
+            return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
 
     def _model_seconds(self) -> float:
-        return min(MODEL_SECONDS_MAX, self.remaining_seconds() / 2)
+        return min(REQUEST_SECONDS_MAX, self.remaining_seconds() / 2)
+
+    async def _tell_fallbacks(self, reply: ModelReply) -> None:
+        """Tell, once for each pair, that a model answered in another one's place."""
+        for fallback in reply.fallbacks:
+            pair = (fallback.model, reply.model)
+            if pair in self._work.fallbacks:
+                continue
+            self._work.fallbacks.add(pair)
+            await self.notice(
+                "model_fallback",
+                f"{fallback.message} {reply.model} answers in its place.",
+                cause=fallback.code,
+                model=reply.model,
+                instead_of=fallback.model,
+            )
 
     async def _reserve(self, key: str, tokens: int) -> None:
         """Have room for a model request in the budgets of the run and the day."""
@@ -318,7 +357,7 @@ class RunContext:
 
     def _count(self, usage: Usage) -> None:
         work = self._work
-        work.model_requests += 1
+        work.model_requests += usage.requests
         work.input_tokens += usage.input_tokens
         work.output_tokens += usage.output_tokens
         known = work.cost_usd is not None and usage.cost_usd is not None
@@ -347,10 +386,6 @@ class SubContext(RunContext):
 
 
 _MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
-
-
-async def _ignore(_text: str) -> None:
-    """Take text that nobody wants to see as it arrives."""
 
 
 def request_tokens(request: ModelRequest) -> int:

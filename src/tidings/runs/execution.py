@@ -117,7 +117,7 @@ class Execution:
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            ending = _completed(await agent(self._context))
+            ending = _completed(await agent(self._context), fell_back=self._context.fell_back)
         except TidingsError as error:
             ending = failed(error.code, error.message, retryable=error.retryable)
         except BudgetSpent as error:
@@ -195,14 +195,16 @@ class Execution:
         }
 
 
-def _completed(outcome: Outcome) -> Ending:
+def _completed(outcome: Outcome, *, fell_back: bool) -> Ending:
+    """Return a run's good end; with a model in another one's place it is degraded at best."""
+    status = "degraded" if fell_back and outcome.status == "completed" else outcome.status
     payload = {
-        "status": outcome.status,
+        "status": status,
         "answer": outcome.answer,
         "report_id": outcome.report_id,
         "quality": outcome.quality,
     }
-    return Ending(EventType.AGENT_COMPLETED, outcome.status, payload, outcome.report_id)
+    return Ending(EventType.AGENT_COMPLETED, status, payload, outcome.report_id)
 
 
 def failed(code: str, message: str, *, retryable: bool = False) -> Ending:

@@ -279,7 +279,7 @@ def _usage(result: Any) -> Usage | None:
     if isinstance(result, Exchange):
         return result.usage
     if isinstance(result, ModelAnswer):
-        return Usage() if result.reply is None else result.reply.usage
+        return result.usage if result.reply is None else result.reply.usage
     return None
 
 

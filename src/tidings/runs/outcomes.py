@@ -6,7 +6,7 @@ import msgspec
 
 from tidings.domain.errors import LimitExceeded
 from tidings.domain.facts import ToolResult
-from tidings.models.port import ModelReply, Usage
+from tidings.models.port import NOTHING_USED, ModelReply, Usage
 
 RESULT_ROWS_SHOWN_MAX = 20
 RESULT_FACTS_SHOWN_MAX = 40
@@ -36,10 +36,11 @@ class ToolOutcome(msgspec.Struct, frozen=True):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault."""
+    """How a model request ended: a reply, or a fault and what was taken all the same."""
 
     reply: ModelReply | None
     error: Fault | None = None
+    usage: Usage = NOTHING_USED
 
 
 class Exchange(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ async def settle(tx: Transaction, run: Run, step: str, usage: Usage, now: float)
     """Count what a request has taken in the place of what was set aside for it."""
     await tx.execute("delete from reservations where run_id = ? and step = ?", run.run_id, step)
     tokens = usage.input_tokens + usage.output_tokens
-    await _count(tx, run, day_of(now), (tokens, usage.cost_usd or 0.0, 1, 0))
+    await _count(tx, run, day_of(now), (tokens, usage.cost_usd or 0.0, usage.requests, 0))
 
 
 async def count_call(tx: Transaction, run: Run, budget: Budget, now: float) -> None:

@@ -15,7 +15,8 @@ class Work(msgspec.Struct):
 
     `tainted`: it has seen content that somebody else may have written. `at`: the agent and the step
     that was begun last, `since` when, by the monotonic clock. `over`: a budget had no room for a
-    step, so the run must end.
+    step, so the run must end. `fallbacks`: models that failed, and who answered
+    in their place.
     """
 
     calls: int = 0
@@ -31,6 +32,7 @@ class Work(msgspec.Struct):
     since: float = 0.0
     progress: float = 0.0
     history: tuple[Turn, ...] | None = None
+    fallbacks: set[tuple[str, str]] = msgspec.field(default_factory=set)
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)

@@ -1,0 +1,69 @@
+"""Connections to providers: pydantic-ai's models over the one HTTP client that bounds replies."""
+
+from typing import Any
+
+import httpx2
+from pydantic_ai import exceptions as faults
+from pydantic_ai.models import Model as AiModel
+from pydantic_ai.models import infer_model
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers import Provider, infer_provider, infer_provider_class
+from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from tidings.domain.errors import InvalidInput
+from tidings.models.pydantic_ai import PydanticModel
+from tidings.models.wire import client
+
+_OVER_HTTPX2 = frozenset(
+    {
+        "anthropic", "deepseek", "google", "mistral", "ollama",
+        "openai", "openai-chat", "openai-responses", "openrouter",
+    }
+)  # fmt: skip
+"""Providers that take our client; with others the bytes of a reply are bounded by their library."""
+
+
+def connect(
+    name: str,
+    provider: str,
+    model: str,
+    base_url: str | None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> PydanticModel:
+    """Return a provider's model; nothing is sent yet. `transport` stands in for the network.
+
+    Raises:
+        InvalidInput: `model_not_configured`: no such provider or model, its key or package missing.
+    """
+    try:
+        connected = _connected(provider, model, base_url, client(transport))
+    except (faults.UserError, ValueError, ImportError) as error:
+        raise InvalidInput(
+            "model_not_configured",
+            f"{provider}:{model} cannot be used. Check its name, that its provider's key is set, "
+            "and that its package is installed.",
+        ) from error
+    says_end = isinstance(connected, OpenAIChatModel)
+    return PydanticModel(name, connected, priced=base_url is None, says_end=says_end)
+
+
+def _connected(
+    provider: str, model: str, base_url: str | None, http: httpx2.AsyncClient
+) -> AiModel:
+    if base_url is None:
+        return infer_model(f"{provider}:{model}", lambda kind: _provider(kind, http))
+    if provider == "anthropic":
+        # A server of one's own may need no key; the library insists on some.
+        anthropic = AnthropicProvider(base_url=base_url, http_client=http)
+        return AnthropicModel(model, provider=anthropic)
+    return OpenAIChatModel(model, provider=OpenAIProvider(base_url=base_url, http_client=http))
+
+
+def _provider(kind: str, http: httpx2.AsyncClient) -> Provider[Any]:
+    if kind not in _OVER_HTTPX2:
+        return infer_provider(kind)
+    over: Any = infer_provider_class(kind)
+    provider: Provider[Any] = over(http_client=http)
+    return provider

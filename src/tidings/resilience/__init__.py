@@ -1,0 +1,1 @@
+"""When to try again, when to leave something alone, who waits: decided here, done elsewhere."""
