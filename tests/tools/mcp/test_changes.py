@@ -62,6 +62,21 @@ def test_a_changed_tool_is_refused_until_it_is_accepted(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_tool_that_is_accepted_is_offered_without_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "LOOK_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        async with bench(tmp_path, {"test": program()}, environment=environment(tmp_path)) as it:
+            await it.offers("test.echo")
+            change(tmp_path)
+            await it.servers.accept("test")
+            await it.offers("test.fresh")
+
+    asyncio.run(scenario())
+
+
 def test_what_was_accepted_is_known_after_a_restart_and_before_the_server_is_up(
     tmp_path: Path,
 ) -> None:

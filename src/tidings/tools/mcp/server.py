@@ -20,6 +20,7 @@ from tidings.tools.port import Tool, ToolContext
 
 CALLS_AT_ONCE_MAX = 8
 LISTING_SECONDS = 60.0
+LOOK_SECONDS = 60.0
 RESTART_SECONDS = (0.5, 60.0)
 STEADY_SECONDS = 60.0
 FIRST_CONNECTION_SECONDS = 5.0
@@ -103,10 +104,20 @@ class KeptServer:
             self._connection = link
             self._tried.set()
             try:
-                await link.ending.wait()
+                await self._stay(link)
             finally:
                 self._connection = None
             raise link.ending.why
+
+    async def _stay(self, link: ToolConnection) -> None:
+        """Look at the tools again from time to time, until the connection ends."""
+        while not link.ending.ended:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await link.ending.wait()
+            except TimeoutError:
+                async with asyncio.timeout(START_SECONDS):
+                    await self._refresh(link)
 
     async def _up(self) -> ToolConnection:
         """Return the connection; right after the start, wait a little for the first one."""
@@ -148,9 +159,14 @@ class KeptServer:
 
     async def _refresh(self, link: ToolConnection) -> None:
         async with self._refreshing:
-            self._listing = await link.tools()
+            before, self._listing = self._listing, await link.tools()
             self._listed_at = self._clock.monotonic()
             self._take(await self._pins.meet(self.name, self._listing.tools))
+        if self._listing != before:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the operator what is not offered, or not as it was."""
         for tool, why in self._listing.unusable.items():
             _log.warning("%s of the tool server %s is not offered: %s", tool[:64], self.name, why)
         if held := sorted(t for t in self._listing.tools if self._changed(t)):
