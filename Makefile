@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .venv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.8
+EVENTS ?= 1000000
+SEED ?= 1
 
-.PHONY: demo test check fix serve bench client storm clean
+.PHONY: demo test check fix serve bench bench-delivery soak client storm clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -28,6 +30,12 @@ serve: .venv/.ready  ## a server on embedded defaults
 
 bench: .venv/.ready  ## the product against its limit and a peer, as ratios in one run
 	$(BIN)/python -m bench
+
+bench-delivery: .venv/.ready  ## delivery alone: rates against the push, latency, idle, returning
+	$(BIN)/python -m bench delivery returning
+
+soak: .venv/.ready  ## a million critical events through cuts, stalls and kills: some 10 minutes
+	@EVENTS=$(EVENTS) SEED=$(SEED) $(BIN)/python -m tests.soak
 
 client:  ## compile web/client and put it where the page has it
 	cd web/client && npm ci --no-audit --no-fund && npm run build

@@ -1,4 +1,4 @@
-"""Measure everything and print the tables; or only what is named: delivery, runs, start."""
+"""Measure everything and print the tables; or only the PARTS that are named."""
 
 import asyncio
 import os
@@ -6,10 +6,15 @@ import sys
 
 import uvloop
 
-from bench import delivery, runs, start
+from bench import delivery, returning, runs, start
 from bench.processes import LOAD_CORE
 
-PARTS = {"delivery": delivery.report, "runs": runs.report, "start": start.report}
+PARTS = {
+    "delivery": delivery.report,
+    "returning": returning.report,
+    "runs": runs.report,
+    "start": start.report,
+}
 
 
 async def main() -> None:

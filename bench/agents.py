@@ -1,5 +1,7 @@
 """One message, one tool call, a streamed answer, and a model that takes no time."""
 
+import asyncio
+
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
@@ -7,6 +9,7 @@ from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolC
 from tidings.runs.context import RunContext
 from tidings.tools.port import ToolContext, tool
 
+STEADY_THOUGHTS, STEADY_SECONDS = 3_000, 0.01
 WORDS = [f"word{n} " for n in range(20)]
 
 
@@ -49,3 +52,16 @@ async def one_tool(ctx: RunContext) -> Outcome:
 
     reply = await ctx.model(ModelRequest("Be brief.", messages), on_text=on_text)
     return Outcome(reply.text)
+
+
+async def steady(ctx: RunContext) -> Outcome:
+    """Think aloud without end, each thought a recorded step: an attempt goes on where one died."""
+    for number in range(STEADY_THOUGHTS):
+        await ctx.step(f"pause{number}", _pause, bool)
+        await ctx.think(f"thought {number}", number / STEADY_THOUGHTS)
+    return Outcome("done")
+
+
+async def _pause() -> bool:
+    await asyncio.sleep(STEADY_SECONDS)
+    return True

@@ -11,8 +11,10 @@ from bench.tables import percentile, table
 from bench.wire import Reader
 
 SECONDS = 4.0
-ACK_SECONDS = 0.2
+ACK_SECONDS, ACK_TURNS = 0.2, 20
 DRAIN_SECONDS = 20.0
+LAG_SECONDS = 10.0
+ADMITTED_AT_ONCE, ADMISSION_SECONDS = 100, 0.21
 STAMP = b'"payload":{"t":'
 
 
@@ -39,9 +41,13 @@ async def readers(
 ) -> AsyncIterator[list[Reader]]:
     """Open so many connections, each with a stream of its own, and acknowledge for them."""
     found = [Reader() for _ in range(connections)]
-    for number, reader in enumerate(found):
-        token = server.tokens[number % len(server.tokens)]
-        await reader.connect(server.url, token, streams[number] if streams else None)
+    for start in range(0, connections, ADMITTED_AT_ONCE):
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(start, min(start + ADMITTED_AT_ONCE, connections)):
+                token = server.tokens[number % len(server.tokens)]
+                stream = streams[number] if streams else None
+                tasks.create_task(found[number].connect(server.url, token, stream))
+            tasks.create_task(asyncio.sleep(ADMISSION_SECONDS))
     acking = asyncio.get_running_loop().create_task(_acknowledge(found))
     try:
         yield found
@@ -97,40 +103,47 @@ async def latency(connections: int, per_second: int) -> list[float]:
     return took
 
 
-async def idle(connections: int) -> float:
-    """Return the KiB that an idle connection takes."""
+async def idle(connections: int) -> list[float]:
+    """Return the KiB that an idle connection takes, and the loop's lag beside so many, in ms."""
     async with served("product") as server:
         streams = (await server.tell("open", connections=connections))["streams"]
         before = server.memory_mib()
         async with readers(server, connections, streams):
-            return (server.memory_mib() - before) * 1024 / connections
+            kib = (server.memory_mib() - before) * 1024 / connections
+            lag = await server.tell("lag", seconds=LAG_SECONDS)
+            return [kib, lag["p50"], lag["p99"], lag["max"]]
 
 
 async def report() -> str:
+    text = table(
+        "Events durable, delivered, acknowledged, against the push of prepared frames",
+        ["events/s", "product", "push, one a send", "ratio", "push, joined", "ratio", "CPU us"],
+        [await _compared(connections, each) for connections in (100, 1000) for each in (1, 8)],
+    )
     rows: list[list[object]] = []
-    for connections in (100, 1000):
-        for each in (1, 8):
-            ours, raw = await product(connections, each), await limit(connections, each)
-            rows.append(
-                [
-                    f"{connections} connections, {each} a transaction",
-                    ours.per_second,
-                    raw.per_second,
-                    ours.per_second / raw.per_second,
-                    1e6 / ours.per_cpu_second,
-                    1e6 / raw.per_cpu_second,
-                ]
-            )
-    heads = ["events/s", "product", "limit", "ratio", "product, CPU us", "limit, CPU us"]
-    text = table("Events durable, delivered, acknowledged", heads, rows)
-    rows = []
     for connections, per_second in ((200, 1000), (2000, 3000)):
         took = await latency(connections, per_second)
         shares = [percentile(took, share) for share in (0.5, 0.99, 1.0)]
         rows.append([f"{connections} connections, {per_second} events/s", *shares])
     text += "\n" + table("Append to applied", ["ms", "p50", "p99", "max"], rows)
-    kib = await idle(1000)
-    return text + "\n" + table("Idle connection", ["", "KiB"], [["1,000 connections", kib]])
+    rows = [[f"{count:,} connections", *await idle(count)] for count in (1_000, 10_000)]
+    heads = ["", "KiB each", "loop lag p50, ms", "p99", "max"]
+    return text + "\n" + table("Idle connections, in one process", heads, rows)
+
+
+async def _compared(connections: int, each: int) -> list[object]:
+    ours = await product(connections, each)
+    single = await limit(connections, 1)
+    joined = single if each == 1 else await limit(connections, each)
+    return [
+        f"{connections} connections, {each} a transaction",
+        ours.per_second,
+        single.per_second,
+        ours.per_second / single.per_second,
+        joined.per_second,
+        ours.per_second / joined.per_second,
+        1e6 / ours.per_cpu_second,
+    ]
 
 
 async def _until(arrived: Callable[[], bool]) -> None:
@@ -140,8 +153,9 @@ async def _until(arrived: Callable[[], bool]) -> None:
 
 
 async def _acknowledge(found: list[Reader]) -> None:
-    """Acknowledge in time what did not come to a full batch."""
+    """Acknowledge in time what did not come to a full batch; not all at the same moment."""
     while True:
-        await asyncio.sleep(ACK_SECONDS)
-        for reader in found:
-            reader.acknowledge()
+        for turn in range(ACK_TURNS):
+            await asyncio.sleep(ACK_SECONDS / ACK_TURNS)
+            for reader in found[turn::ACK_TURNS]:
+                reader.acknowledge()

@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ class Served:
         self._process.stdin.write(json.dumps([command, arguments]).encode() + b"\n")
         return await _line(self._process)
 
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
     def cpu_seconds(self) -> float:
         """Return the processor time the server has used, in all its threads."""
         return cpu_seconds(self._process.pid)
@@ -37,20 +42,23 @@ class Served:
 
 
 @asynccontextmanager
-async def served(what: str) -> AsyncIterator[Served]:
-    """Run `bench.served` around the block."""
-    process = await asyncio.create_subprocess_exec(
-        *on_core(SERVER_CORE, sys.executable, "-m", "bench.served", what),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=2**24,
-    )
-    try:
-        yield Served(process, await _line(process))
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        await process.wait()
+async def served(what: str, folder: str | None = None, port: int = 0) -> AsyncIterator[Served]:
+    """Run `bench.served` around the block, on a data directory of its own unless one is given."""
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(dir=".", prefix=".bench-")
+        command = ("-m", "bench.served", what, folder or stack.enter_context(temporary), str(port))
+        process = await asyncio.create_subprocess_exec(
+            *on_core(SERVER_CORE, sys.executable, *command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**24,
+        )
+        try:
+            yield Served(process, await _line(process))
+        finally:
+            if process.returncode is None and process.stdin is not None:
+                process.stdin.close()
+            await process.wait()
 
 
 def on_core(core: int, *command: str) -> tuple[str, ...]:

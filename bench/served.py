@@ -8,7 +8,6 @@ import asyncio
 import json
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,18 +17,22 @@ from typing import Any
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bench.agents import ZeroModel, echo, one_tool
+from bench.agents import ZeroModel, echo, one_tool, steady
+from bench.tables import percentile
 from tidings.app import App, build
 from tidings.cli.serve import HttpServer
 from tidings.domain.context import UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
+from tidings.gateway.socket import EXTENSION, OUTLET, Outlet
 from tidings.settings import Settings
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import UlidSource
 
-USERS = 20
+USERS = 100
 TEXT = "x" * 60
+PIECES_A_TRANSACTION = 100
+LAG_PAUSE_SECONDS = 0.005
 Command = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -63,6 +66,19 @@ class Producers:
             ]
         return {"begun": begun, "appended": sum(c.result() for c in counts)}
 
+    async def fill(self, events: int, kind: str) -> dict[str, Any]:
+        """Append so many events of a kind to every stream, while perhaps nobody listens."""
+        for thread_id, context in self._owned:
+            for start in range(0, events, PIECES_A_TRANSACTION):
+                count = min(PIECES_A_TRANSACTION, events - start)
+                drafts = [self._draft(thread_id, 0.0, EventType(kind)) for _ in range(count)]
+                await self._write(thread_id, context, drafts)
+        return {"appended": events * len(self._owned)}
+
+    async def _write(self, thread_id: str, context: UserContext, drafts: list[Draft]) -> None:
+        stream, now = thread_stream(thread_id), time.time()
+        await self._database.write(lambda tx: log.append(tx, context, stream, drafts, now))
+
     async def acknowledged(self) -> dict[str, Any]:
         """Return how many events the stored positions cover, once they cover all of them."""
         marks = "select coalesce(sum(head), 0) from streams where stream like 'thread:%'"
@@ -78,40 +94,40 @@ class Producers:
     async def _append(
         self, thread_id: str, context: UserContext, until: float, each: int, pause: float
     ) -> int:
-        stream, count = thread_stream(thread_id), 0
+        count = 0
         await asyncio.sleep(pause * (hash(thread_id) % 1000 / 1000))
         while (now := time.monotonic()) < until:
             drafts = [self._draft(thread_id, now) for _ in range(each)]
-            await self._database.write(
-                lambda tx, drafts=drafts: log.append(tx, context, stream, drafts, time.time())
-            )
+            await self._write(thread_id, context, drafts)
             count += each
             if pause:
                 await asyncio.sleep(max(0.0, pause - (time.monotonic() - now)))
         return count
 
-    def _draft(self, thread_id: str, now: float) -> Draft:
+    def _draft(self, thread_id: str, now: float, kind: EventType = EventType.NOTICE) -> Draft:
         payload = {"t": now, "text": TEXT}
-        event_id = self._ids.new("e")
-        return Draft(event_id, EventType.NOTICE, payload, "bench", None, thread_id)
+        if kind is EventType.ANSWER_DELTA:
+            payload = {"message_id": "answer.1", "text": "word "}
+        return Draft(self._ids.new("e"), kind, payload, "bench", None, thread_id)
 
 
 class Push:
     """The limit: the same frames, encoded beforehand, as fast as this server writes them."""
 
     def __init__(self) -> None:
-        self._sends: list[Send] = []
+        self._outlets: list[Outlet] = []
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": '{"type":"connection_established"}'})
-        self._sends.append(send)
+        outlet: Outlet = scope["extensions"][EXTENSION][OUTLET]
+        outlet.write(b'{"type":"connection_established"}')
+        self._outlets.append(outlet)
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
     async def produce(self, seconds: float, each: int) -> dict[str, Any]:
-        """Send a message of `each` events to every connection, turn by turn."""
+        """Send messages of `each` events to every connection, one in a turn of the loop."""
         frame = json.dumps(
             {
                 "type": "notice",
@@ -126,32 +142,42 @@ class Push:
             },
             separators=(",", ":"),
         )
-        message = frame if each == 1 else "[" + ",".join([frame] * each) + "]"
+        message = (frame if each == 1 else "[" + ",".join([frame] * each) + "]").encode()
         begun = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             counts = [
-                tasks.create_task(_push(send, message, begun + seconds)) for send in self._sends
+                tasks.create_task(_push(outlet, message, begun + seconds))
+                for outlet in self._outlets
             ]
         return {"begun": begun, "appended": each * sum(c.result() for c in counts)}
 
 
-async def _push(send: Send, message: str, until: float) -> int:
+async def _push(outlet: Outlet, message: bytes, until: float) -> int:
     count = 0
     while time.monotonic() < until:
-        await send({"type": "websocket.send", "text": message})
+        await outlet.writable.wait()
+        outlet.write(message)
         count += 1
         await asyncio.sleep(0)
     return count
 
 
-async def main(what: str) -> None:
-    with (
-        tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder,
-        socket.create_server(("127.0.0.1", 0), backlog=2048) as listening,
-    ):
-        settings = Settings(data_dir=Path(folder), runs=64, runs_per_user=64)
+async def lag(seconds: float) -> dict[str, Any]:
+    """Return how much later than asked for a pause of the loop ends, in ms."""
+    late, until = [], time.monotonic() + seconds
+    while (begun := time.monotonic()) < until:
+        await asyncio.sleep(LAG_PAUSE_SECONDS)
+        late.append((time.monotonic() - begun - LAG_PAUSE_SECONDS) * 1000)
+    return {"p50": percentile(late, 0.5), "p99": percentile(late, 0.99), "max": max(late)}
+
+
+async def main(what: str, folder: Path, port: int) -> None:
+    """Serve `what`, on this data directory and port, 0 for any."""
+    with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
+        settings = Settings(data_dir=folder, runs=64, runs_per_user=64)
         app = build(settings, model=ZeroModel())
         app.agents.register("one_tool", "One model request, one call, one answer.", one_tool)
+        app.agents.register("steady", "Thinks aloud, many times a second.", steady)
         app.tools.add(echo)
         try:
             await app.begin()
@@ -177,18 +203,36 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
         from bench.peer import peer  # noqa: PLC0415 - nobody else pays for its memory
 
         return {"tokens": [""]}, {}, peer
-    tokens = []
-    for number in range(USERS):
-        await app.identity.add_user(f"user{number}", "correct horse battery")
-        tokens.append(await app.identity.issue_token(f"user{number}"))
+    database = app._kept.database  # noqa: SLF001 - the composition root's own
+    if not await database.read(lambda tx: tx.execute("select 1 from users")):
+        await app.identity.add_user("user0", "correct horse battery")
+        await database.write(_more_users)
+    async with asyncio.TaskGroup() as tasks:
+        names = [f"user{number}" for number in range(USERS)]
+        issued = [tasks.create_task(app.identity.issue_token(name)) for name in names]
+    tokens = [task.result() for task in issued]
     contexts = [await app.identity.authenticate(token) for token in tokens]
-    producers = Producers(app._kept.database, contexts)  # noqa: SLF001 - the composition root's own
+    producers = Producers(database, contexts)
     commands: dict[str, Command] = {
         "open": producers.open,
         "produce": producers.produce,
+        "fill": producers.fill,
         "acknowledged": producers.acknowledged,
+        "lag": lag,
     }
     return {"tokens": tokens}, commands, app.http
+
+
+async def _more_users(tx: Transaction) -> None:
+    """Copy the first user, whose password took its time to hash."""
+    for number in range(1, USERS):
+        await tx.execute(
+            "insert into users (user_id, tenant_id, name, password_hash, created_at)"
+            " select user_id || ?, tenant_id, ?, password_hash, created_at"
+            " from users where name = 'user0'",
+            f"_{number}",
+            f"user{number}",
+        )
 
 
 async def ready_to_accept(server: HttpServer) -> None:
@@ -207,4 +251,4 @@ async def obey(ready: dict[str, Any], commands: dict[str, Command]) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(sys.argv[1]))
+        runner.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

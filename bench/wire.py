@@ -17,12 +17,12 @@ OnMessage = Callable[["Wire", bytes], None]
 
 
 class Wire(asyncio.Protocol):
-    """One WebSocket; `on_message` gets every message's bytes."""
+    """One WebSocket; `on_message` gets every message's bytes, `on_end` the reason of the end."""
 
-    def __init__(self, on_message: OnMessage) -> None:
+    def __init__(self, on_message: OnMessage, on_end: Callable[[bytes], None]) -> None:
         self.on_message = on_message
+        self.on_end = on_end
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.closed: tuple[int, bytes] | None = None
         self._transport: asyncio.Transport
         self._buffer = b""
 
@@ -33,6 +33,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(ConnectionError("no upgrade"))
+        self.on_end(b"")
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
@@ -67,7 +68,7 @@ class Wire(asyncio.Protocol):
             if end < body + size:
                 break
             if buffer[start] & 0x0F == 8:
-                self.closed = int.from_bytes(buffer[body : body + 2], "big"), buffer[body + 2 :]
+                self.on_end(buffer[body + 2 : body + size])
             else:
                 self.on_message(self, buffer[body : body + size])
             start = body + size
@@ -82,19 +83,27 @@ class Reader:
         self.acknowledged = 0
         self.on_events: Callable[[bytes, int], None] = lambda _message, _count: None
         self.greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.on_live: Callable[[], None] = lambda: None
         self._offset = 0
         self._stream = ""
-        self.wire = Wire(self._take)
+        self.wire = Wire(self._take, self._end)
 
-    async def connect(self, url: str, token: str, stream: str | None = None) -> None:
-        """Connect and say hello; return when greeted."""
+    async def connect(
+        self, url: str, token: str, stream: str | None = None, cursor: str = "0"
+    ) -> None:
+        """Connect and say hello; return when greeted.
+
+        Raises:
+            ConnectionRefusedError: not now, and not before so many milliseconds have passed.
+        """
         host, port = url.removeprefix("http://").split(":")
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self.wire, host, int(port))
         await self.wire.opened
-        subscribe = [{"stream": stream, "cursor": "0"}] if stream else []
+        subscribe = [{"stream": stream, "cursor": cursor}] if stream else []
         self.follow(stream or "")
-        self.wire.send({"type": "hello", "token": token, "device": "bench", "subscribe": subscribe})
+        device = f"d{id(self)}"
+        self.wire.send({"type": "hello", "token": token, "device": device, "subscribe": subscribe})
         await self.greeted
 
     def follow(self, stream: str) -> None:
@@ -118,10 +127,18 @@ class Reader:
                 self.acknowledge()
         elif message.startswith(b'{"type":"connection_established"'):
             self.greeted.set_result(message)
+        elif message.startswith(b'{"type":"live"'):
+            self.on_live()
         elif message.startswith(b'{"type":"ping"'):
             wire.send({"type": "pong"})
         else:
             self.on_other(message)
+
+    def _end(self, reason: bytes) -> None:
+        """Take the end of the connection; before the greeting it is a refusal."""
+        if not self.greeted.done():
+            _, _, wait_ms = reason.partition(b"retry_after_ms=")
+            self.greeted.set_exception(ConnectionRefusedError(int(wait_ms or 0)))
 
     def on_other(self, message: bytes) -> None:
         """Take any other frame."""

@@ -5,6 +5,8 @@ import threading
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as in github.com/ulid/spec
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 
 
 class SystemClock:
@@ -36,8 +38,5 @@ class UlidSource:
 
 
 def _base32(number: int) -> str:
-    digits = []
-    for _ in range(26):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    """Write 130 bits as 26 digits, two at a time."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

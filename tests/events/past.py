@@ -37,7 +37,8 @@ class Past:
         async def work(tx: Transaction) -> None:
             await log.open_store(tx, "s_000k3f9ab", LONG_AGO)
             await tx.execute(
-                "insert into threads (thread_id, user_id, title, created_at) values (?, 'ana', 'A thread', 0)",
+                "insert into threads (thread_id, user_id, title, created_at)"
+                " values (?, 'ana', 'A thread', 0)",
                 THREAD,
             )
             for stream in (STREAM, MINE):

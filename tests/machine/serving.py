@@ -15,7 +15,7 @@ from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.positions import Positions
 from tidings.gateway.presence import Presence
-from tidings.gateway.socket import Backend, Socket
+from tidings.gateway.socket import EXTENSION, OUTLET, Backend, Socket
 from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords
@@ -81,7 +81,8 @@ class SteppedLink:
         self._loop = loop
         self._arrived: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
         self._waiting: asyncio.Future[None] | None = None
-        self._senders: list[asyncio.Future[None]] = []
+        self.writable = asyncio.Event()
+        self.writable.set()
         self._gone = False
 
     def deliver(self, count: int) -> None:
@@ -94,14 +95,14 @@ class SteppedLink:
         self.unread -= 1
         message = self.down.popleft()
         if self.unread < LINK_MESSAGES_MAX:
-            self._make_room()
+            self.writable.set()
         return message
 
     def tell_server(self) -> None:
         """Let the server notice that the link is cut."""
         self._gone = True
         self._arrive({"type": "websocket.disconnect", "code": 1006})
-        self._make_room()
+        self.writable.set()
 
     def lose(self) -> None:
         """Cut: what is on its way is gone. The server does not know it yet."""
@@ -116,29 +117,23 @@ class SteppedLink:
             await self._waiting
         return self._arrived.popleft()
 
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Stand for ASGI's `send`: waits while the buffer is full, fails when the peer is gone."""
+    def write(self, message: bytes) -> None:
+        """Stand for the socket's outlet: fails when the peer is gone."""
         if self._gone:
             raise OSError("the peer is gone")
-        match message["type"]:
-            case "websocket.send":
-                self.unread += 1
-                if not self.dead:
-                    self.down.append(message["text"])
-                while self.unread >= LINK_MESSAGES_MAX and not self._gone:
-                    room = self._loop.create_future()
-                    self._senders.append(room)
-                    await room
-            case "websocket.close":
-                self.closed = (message["code"], message["reason"])
-            case _:
-                pass
+        self.unread += 1
+        if not self.dead:
+            self.down.append(message.decode())
+        if self.unread >= LINK_MESSAGES_MAX:
+            self.writable.clear()
 
-    def _make_room(self) -> None:
-        for room in self._senders:
-            if not room.done():
-                room.set_result(None)
-        self._senders.clear()
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Stand for ASGI's `send`: waits while the buffer is full, fails when the peer is gone."""
+        await self.writable.wait()
+        if self._gone:
+            raise OSError("the peer is gone")
+        if message["type"] == "websocket.close":
+            self.closed = (message["code"], message["reason"])
 
     def _arrive(self, message: dict[str, Any]) -> None:
         self._arrived.append(message)
@@ -184,7 +179,8 @@ class SteppedServer:
         """Open a link to this server."""
         link = SteppedLink(self._loop)
         self.links.append(link)
-        scope = {"headers": [], "subprotocols": [], "query_string": b""}
+        scope: dict[str, Any] = {"headers": [], "subprotocols": [], "query_string": b""}
+        scope["extensions"] = {EXTENSION: {OUTLET: link}}
         self.run(self._serve(scope, link))
         return link
 

@@ -1,6 +1,7 @@
 """The server's rules for one connection, without a socket."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ STREAM = "thread:t1"
 NEVER = float("inf")
 
 
-def sent(effects: list[Effect]) -> list[Any]:
+def sent(effects: Sequence[Effect]) -> list[Any]:
     return [json.loads(effect.message) for effect in effects if isinstance(effect, Send)]
 
 
@@ -201,6 +202,19 @@ def test_a_flood_of_frames_ends_the_connection() -> None:
     connection = plain()
     codes = [closed_with(connection.receive('{"type":"pong"}', 1.0)) for _ in range(101)]
     assert codes == [None] * 100 + [Close.ABUSE]
+
+
+def test_as_many_acknowledgements_are_welcome_as_events_were_sent_but_no_more() -> None:
+    connection = full()
+
+    def acknowledge(offset: int) -> Close | None:
+        ack = json.dumps({"type": "ack", "positions": {STREAM: offset}})
+        return closed_with(connection.receive(ack, 1.0))
+
+    for offset in range(1, 201):
+        connection.events(STREAM, entries(offset, offset), 1.0)
+        assert acknowledge(offset) is None
+    assert [acknowledge(200) for _ in range(101)] == [None] * 100 + [Close.ABUSE]
 
 
 def test_nothing_is_sent_beyond_the_window_until_it_is_acknowledged() -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise, product
 
 import msgspec
-from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
     ModelInfo,
     ModelPrice,
@@ -58,10 +58,12 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class PriceList:
-    """Looks up the rates of models; a model it does not know has none."""
+    """Looks up the rates of models; a model it does not know has none.
+
+    The list itself is read when the first model is looked up.
+    """
 
     def __init__(self) -> None:
-        self._snapshot: DataSnapshot = get_snapshot()
         self.rates = lru_cache(MODELS_CACHED)(self._rates)
 
     def _rates(self, provider: str | None, model: str, *, batch: bool) -> tuple[Rate, ...]:
@@ -86,7 +88,7 @@ class PriceList:
         ):
             try:
                 if reference:
-                    return self._snapshot.find_provider_model(reference, None, name, None)
+                    return get_snapshot().find_provider_model(reference, None, name, None)
             except LookupError:
                 continue
         return None

@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
-from itertools import accumulate
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound, Unavailable
@@ -33,14 +32,16 @@ class Tail:
 
     def add(self, entries: list[Entry]) -> None:
         """Take entries from a hint; one that does not continue the tail starts it anew."""
-        for entry in entries:
-            if self._entries and entry.offset <= self._entries[-1].offset:
-                continue
-            if self._entries and entry.first != self._entries[-1].offset + 1:
+        newest = self.newest
+        if newest and entries[0].first != newest + 1:
+            entries = [entry for entry in entries if entry.offset > newest]
+            if not entries:
+                return
+            if entries[0].first != newest + 1:
                 self._entries.clear()
                 self._bytes = 0
-            self._entries.append(entry)
-            self._bytes += len(entry.frame)
+        self._entries.extend(entries)
+        self._bytes += sum([len(entry.frame) for entry in entries])
         while self._bytes > TAIL_BYTES_MAX or len(self._entries) > TAIL_ENTRIES_MAX:
             self._bytes -= len(self._entries.popleft().frame)
         self.saw(entries[-1].offset)
@@ -96,6 +97,17 @@ class Follower:
         """Whether a read has something to tell: more entries, or that the stream is no more."""
         return self._feed.has_news(self.stream, self.after)
 
+    def take(
+        self, limit: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
+    ) -> list[Entry] | None:
+        """Do what `read` does if memory is enough for it; else return None."""
+        entries = self._feed.kept(self.stream, self.after, min(limit, READ_ENTRIES_MAX))
+        if not entries or entries[0].first != self.after + 1:
+            return None
+        entries = _within(entries, bytes_max)
+        self.after = entries[-1].offset
+        return entries
+
     async def read(
         self, limit: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
     ) -> list[Entry]:
@@ -105,8 +117,7 @@ class Follower:
         """
         limit = min(limit, READ_ENTRIES_MAX)
         entries = await self._feed.read(self.context, self.stream, self.after, limit)
-        sizes = accumulate(len(entry.frame) for entry in entries)
-        entries = entries[: max(1, sum(size <= bytes_max for size in sizes))]
+        entries = _within(entries, bytes_max)
         if entries:
             if entries[0].first != self.after + 1:
                 raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")
@@ -157,11 +168,9 @@ class Feed:
             NotFound: there is no such stream any more.
             Conflict: `cursor_trimmed`: what follows is no longer kept.
         """
-        tail = self._tails.get(stream)
-        if tail is not None and tail.removed:
+        if (tail := self._tails.get(stream)) is not None and tail.removed:
             raise NotFound
-        entries = tail.after(after, limit) if tail else None
-        if entries is not None:
+        if (entries := self.kept(stream, after, limit)) is not None:
             return entries
         page = (context.user_id, stream, after, limit)
         while (reading := self._reading.get(page)) is not None:
@@ -179,6 +188,11 @@ class Feed:
         finally:
             reading.cancel()  # after a failure: those who waited read for themselves
             del self._reading[page]
+
+    def kept(self, stream: str, after: int, limit: int) -> list[Entry] | None:
+        """Return entries after an offset from memory, or None when only the log can tell."""
+        tail = self._tails.get(stream)
+        return None if tail is None or tail.removed else tail.after(after, limit)
 
     def has_news(self, stream: str, after: int) -> bool:
         """Return whether a stream is known to have grown beyond an offset, or to be no more."""
@@ -231,3 +245,13 @@ class Feed:
         tail = self._tails.get(note.stream)
         if tail is not None:
             tail.add(note.entries)
+
+
+def _within(entries: list[Entry], bytes_max: int) -> list[Entry]:
+    """Return as many of the entries as fit, and one in any case."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.frame)
+        if size > bytes_max and count:
+            return entries[:count]
+    return entries

@@ -13,12 +13,16 @@ from tidings.domain.proof import Proof
 from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
 from tidings.storage.warm.objects import Kind, fetch_owned
-from tidings.storage.warm.port import Transaction
+from tidings.storage.warm.port import Row, Transaction
 
 FROM_START = "0"
 FROM_HEAD = "live"
 OFFSET_DIGITS_MAX = 18
 EPOCH_CHARACTERS = 6
+_MAKE_ROOM = (
+    "update streams set head = head + ? where stream = ? and user_id = ?"
+    " and not exists (select 1 from events where event_id in ({marks})) returning epoch, head"
+)
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -77,19 +81,21 @@ async def append(
     Raises:
         NotFound: the user has no such stream.
     """
-    drafts = await _without_known(tx, drafts)
-    row = await fetch_owned(tx, context, Kind.STREAM, stream, "epoch, head")
-    epoch, head = str(row[0]), int(row[1])
+    rows = await _make_room(tx, context, stream, drafts)
+    if not rows:
+        drafts = await _without_known(tx, drafts)
+        rows = await _make_room(tx, context, stream, drafts)
+    if not rows:
+        raise NotFound
+    ((epoch, head),) = rows
     if not drafts:
-        return head
+        return int(head)
     timestamp = rfc3339(now)
     events = [
         _event(draft, stream, epoch, offset, timestamp)
-        for offset, draft in enumerate(drafts, start=head + 1)
+        for offset, draft in enumerate(drafts, start=head - len(drafts) + 1)
     ]
-    entries = [Entry(e.offset, msgspec.json.encode(e), e.offset) for e in events]
-    head += len(drafts)
-    await tx.execute("update streams set head = ? where stream = ?", head, stream)
+    entries = [Entry(event.offset, msgspec.json.encode(event), event.offset) for event in events]
     await tx.execute_many(
         'insert into events (stream, "offset", event_id, type, run_id, frame, appended_at)'
         " values (?, ?, ?, ?, ?, ?, ?)",
@@ -100,7 +106,7 @@ async def append(
     )
     await outbox.note(tx, context, events, now)
     tx.announce(Appended(stream, entries))
-    return head
+    return int(head)
 
 
 async def read_after(
@@ -219,6 +225,19 @@ async def stored_events(tx: Transaction, object_id: str) -> list[bytes]:
 def rfc3339(now: float) -> str:
     """Write seconds since 1970 as RFC 3339 in UTC with milliseconds."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+async def _make_room(
+    tx: Transaction, context: UserContext, stream: str, drafts: list[Draft]
+) -> list[Row]:
+    """Move the head of the user's stream, unless a draft is in the log; return epoch and head."""
+    return await tx.execute(
+        _MAKE_ROOM.format(marks=", ".join("?" * len(drafts))),
+        len(drafts),
+        stream,
+        context.user_id,
+        *(draft.event_id for draft in drafts),
+    )
 
 
 async def _without_known(tx: Transaction, drafts: list[Draft]) -> list[Draft]:

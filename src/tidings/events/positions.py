@@ -5,6 +5,12 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.storage.warm.port import Database, Transaction
 
+POSITIONS_PER_COMMIT_MAX = 100
+"""So few that events need not wait for them."""
+
+Key = tuple[str, str, str]
+"""User, device, stream."""
+
 
 class Positions:
     """Gathers acknowledgements and stores them together."""
@@ -12,7 +18,7 @@ class Positions:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._fresh: dict[tuple[str, str, str], int] = {}
+        self._fresh: dict[Key, int] = {}
 
     def acknowledge(self, context: UserContext, device: str, positions: dict[str, int]) -> None:
         """Take note; a lower offset than before, or one that is not there, changes nothing."""
@@ -27,8 +33,16 @@ class Positions:
             Unavailable: not now; what was noted is kept for the next time.
         """
         fresh, self._fresh = self._fresh, {}
-        if not fresh:
-            return
+        noted = list(fresh.items())
+        for start in range(0, len(noted), POSITIONS_PER_COMMIT_MAX):
+            try:
+                await self._write(noted[start : start + POSITIONS_PER_COMMIT_MAX])
+            except Unavailable:
+                for key, offset in noted[start:]:
+                    self._fresh[key] = max(offset, self._fresh.get(key, 0))
+                raise
+
+    async def _write(self, noted: list[tuple[Key, int]]) -> None:
         now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
@@ -41,13 +55,8 @@ class Positions:
                 ' where excluded."offset" > positions."offset"',
                 [
                     (user_id, device, stream, offset, now, stream, user_id, offset)
-                    for (user_id, device, stream), offset in fresh.items()
+                    for (user_id, device, stream), offset in noted
                 ],
             )
 
-        try:
-            await self._database.write(work)
-        except Unavailable:
-            for key, offset in fresh.items():
-                self._fresh[key] = max(offset, self._fresh.get(key, 0))
-            raise
+        await self._database.write(work)

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, InvalidInput, NotFound, TidingsError, Unavailable
@@ -42,6 +43,26 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SendMessage = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+EXTENSION, OUTLET = "tidings", "outlet"
+"""The extension of the scope, and its entry, by which a server gives a connection's `Outlet`."""
+
+
+class Outlet(Protocol):
+    """The way out of a socket: messages are written at once and go out with the loop's next turn.
+
+    `writable` is set unless the client has fallen behind in reading.
+    """
+
+    writable: asyncio.Event
+
+    def write(self, message: bytes) -> None:
+        """Send a text message.
+
+        Raises:
+            OSError: the connection is over.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -66,26 +87,29 @@ class Socket:
         connection_id: str,
         receive: Receive,
         send: SendMessage,
+        outlet: Outlet,
     ) -> None:
         self.connection = Connection(connection_id, backend.clock.monotonic(), backend.pace)
         self._backend = backend
         self._presence = presence
         self._receive = receive
         self._send = send
+        self._outlet = outlet
         self._followers: dict[str, Follower] = {}
         self._catching_up: dict[str, int] = {}
-        self._wake = asyncio.Event()
-        self._draining: int | None = None
-        self._leaving: asyncio.Future[tuple[Close, str]] = asyncio.Future()
-        self._ticked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._woken = False
+        self._pumping = False
+        self._waiting = asyncio.Event()
+        self._closing: list[Effect] = []
+        self._told_to_close: asyncio.Future[None] = self._loop.create_future()
         self._sending_since: float | None = None
 
     async def serve(self, headers: dict[str, str], query: bytes) -> None:
         """Serve until either side ends it."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                beside = (self._pump(), self._watch(), self._depart())
-                others = [tasks.create_task(part) for part in beside]
+                others = [tasks.create_task(self._pump()), tasks.create_task(self._watch())]
                 await self._enter(headers, query)
                 await self._read()
                 for task in others:
@@ -98,6 +122,7 @@ class Socket:
             _log.exception("a connection failed")
             await self.close(Close.INTERNAL, "internal error")
         finally:
+            self._pumping = True  # nothing more goes out
             for follower in self._followers.values():
                 follower.close()
 
@@ -116,19 +141,17 @@ class Socket:
         since = self._sending_since
         if since is not None and self._now() - since > self._backend.pace.send:
             self.leave(Close.SLOW, "the client does not read")
-        self._ticked.set()
+        self._order(self.connection.tick(self._now(), self._backend.clock.now()))
 
     def drain(self, within_ms: int) -> None:
         """Tell the client to go elsewhere."""
-        self._draining = within_ms
-        self._ticked.set()
+        self._order(self.connection.drain(within_ms))
 
     def leave(self, code: Close, reason: str) -> None:
         """End the connection from outside."""
-        if not self._leaving.done():
-            self._leaving.set_result((code, reason))
+        self._order(self.connection.close(code, reason))
 
-    async def carry(self, effects: list[Effect]) -> None:
+    async def carry(self, effects: Sequence[Effect]) -> None:
         """Carry out what the rules decided, in order."""
         for effect in effects:
             match effect:
@@ -177,7 +200,7 @@ class Socket:
             if message["type"] == "websocket.disconnect":
                 return
             await self.carry(self.connection.receive(message.get("text"), self._now()))
-            self._wake.set()  # an acknowledgement may have opened the window
+            self._wake()  # an acknowledgement may have opened the window
 
     async def _authenticate(
         self, ticket: str | None, token: str | None, *, greet: bool = False
@@ -226,14 +249,14 @@ class Socket:
                 statuses.append(not_followed(wanted.stream, error))
                 if not question.greeting:
                     effects += self.connection.not_followed(wanted.stream, error, self._now())
-        self._wake.set()
+        self._wake()
         return self.connection.greeted(statuses) if question.greeting else effects
 
     async def _follow_one(self, wanted: Subscription) -> StreamStatus:
         if len(self._followers) >= SUBSCRIPTIONS_MAX and wanted.stream not in self._followers:
             raise too_many_streams()
         follower = await self._backend.feed.follow(
-            self._user, wanted.stream, wanted.cursor, self._wake.set
+            self._user, wanted.stream, wanted.cursor, self._wake
         )
         self._unfollow(wanted.stream)
         head = self._backend.feed.head(wanted.stream)
@@ -263,11 +286,45 @@ class Socket:
 
     # -- out ---------------------------------------------------------------------------------
 
+    def _wake(self) -> None:
+        """Hear that there may be something to send: look once in the loop's next turn."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what memory holds of the streams; leave to the pump what must be waited for."""
+        self._woken = False
+        if self.connection.closed:
+            return
+        try:
+            if self._pumping or not all(map(self._flush_stream, tuple(self._followers.values()))):
+                self._waiting.set()
+        except OSError:
+            return  # it is over, as the reader hears as well
+
+    def _flush_stream(self, follower: Follower) -> bool:
+        """Send a stream's entries while the window is open; return False if that needs waiting."""
+        stream = follower.stream
+        if stream in self._catching_up:
+            return False
+        while (credit := self.connection.flow.credit()) > 0 and follower.behind:
+            if not self._outlet.writable.is_set():
+                return False
+            entries = follower.take(min(credit, READ_EVENTS), self.connection.flow.room())
+            if entries is None:
+                return False
+            for send in self.connection.events(stream, entries, self._now()):
+                self._outlet.write(send.message)
+        return True
+
     async def _pump(self) -> None:
         """Send what the streams hold after the client's places, while its window is open."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            self._pumping = False
+            await self._waiting.wait()
+            self._waiting.clear()
+            self._pumping = True
             while await self._pump_once():
                 pass
 
@@ -298,25 +355,28 @@ class Socket:
             await self.carry(self.connection.live(stream, follower.after))
         return bool(entries)
 
-    async def _watch(self) -> None:
-        """Act on the wheel: ask the client to go if told to, and let the rules see the time."""
-        while True:
-            await self._ticked.wait()
-            self._ticked.clear()
-            if self._draining is not None:
-                within_ms, self._draining = self._draining, None
-                await self.carry(self.connection.drain(within_ms))
-            await self.carry(self.connection.tick(self._now(), self._backend.clock.now()))
+    def _order(self, effects: list[Effect]) -> None:
+        """Carry out what came from outside; nobody waits for a client that does not read."""
+        for effect in effects:
+            if isinstance(effect, Send):
+                with suppress(OSError):
+                    self._outlet.write(effect.message)
+            else:
+                self._closing.append(effect)
+                if not self._told_to_close.done():
+                    self._told_to_close.set_result(None)
 
-    async def _depart(self) -> None:
-        """Leave when told to, whoever else waits meanwhile for the client to read."""
-        await self.carry(self.connection.close(*await self._leaving))
-        raise _Ended
+    async def _watch(self) -> None:
+        """Close when told to."""
+        await self._told_to_close
+        await self.carry(self._closing)
 
     async def _write(self, message: bytes) -> None:
-        self._sending_since = self._now()
-        await self._send({"type": "websocket.send", "text": message.decode()})
-        self._sending_since = None
+        if not self._outlet.writable.is_set():
+            self._sending_since = self._now()
+            await self._outlet.writable.wait()
+            self._sending_since = None
+        self._outlet.write(message)
 
     async def close(self, code: Close, reason: str) -> None:
         """Close the socket; if the other side was faster, or does not read, so be it."""

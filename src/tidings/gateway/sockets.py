@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from tidings.domain.ports import IdSource
 from tidings.gateway.presence import ADMISSIONS_AT_ONCE_MAX, ADMISSIONS_PER_SECOND_MAX, Presence
-from tidings.gateway.socket import Backend, Receive, Scope, SendMessage, Socket
+from tidings.gateway.socket import EXTENSION, OUTLET, Backend, Receive, Scope, SendMessage, Socket
 from tidings.identity.rates import RateLimit
 from tidings.protocol.closing import Close
 from tidings.protocol.frames import SUBPROTOCOL
@@ -32,7 +32,9 @@ class Sockets:
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        socket = Socket(self._backend, self._presence, self._ids.new("k"), receive, send)
+        outlet = scope["extensions"][EXTENSION][OUTLET]
+        connection_id = self._ids.new("k")
+        socket = Socket(self._backend, self._presence, connection_id, receive, send, outlet)
         if refused := self._refusal(headers):
             await socket.close(*refused)
             return

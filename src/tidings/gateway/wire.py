@@ -3,17 +3,21 @@
 import asyncio
 import codecs
 import logging
+import struct
 from asyncio import TimerHandle
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from tidings.gateway.socket import EXTENSION, OUTLET
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import SEND_SECONDS_MAX
 
@@ -22,6 +26,7 @@ HEAD_BYTES_MAX = 64 * 1024
 FRAGMENT_BYTES_MEAN_MIN = 16
 CLOSING_SECONDS = 5.0
 PINGS_PER_SECOND_MAX = 100
+WHOLE_TEXT, SHORT_BYTES_MAX, MEDIUM_BYTES_MAX = 0x81, 125, 0xFFFF
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -90,7 +95,10 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Takes its frames from `BoundedFrames`; a client that does not read is not waited for."""
+    """Takes its frames from `BoundedFrames`; a client that does not read is not waited for.
+
+    It is an `Outlet`, which an application finds among the extensions of its scope.
+    """
 
     _last_wait: TimerHandle | None = None
     _pings = 0
@@ -102,6 +110,23 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state)
         self.conn = BoundedFrames(extensions=[], max_size=config.ws_max_size, logger=_log)
         self.close_timeout = CLOSING_SECONDS
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions = self.scope["extensions"]
+            assert extensions is not None  # noqa: S101 - uvicorn has given it some
+            extensions[EXTENSION] = {OUTLET: self}
+
+    def write(self, message: bytes) -> None:
+        """Send a text message, without waiting: see `writable`.
+
+        Raises:
+            ClientDisconnected: the connection is over.
+        """
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        self.transport.write(_text_head(len(message)) + message)
 
     def handle_ping(self) -> None:
         """Answer; but not a flood, nor a client that does not read what it is sent."""
@@ -159,6 +184,15 @@ class BoundedFrames(ServerProtocol):
             raise PayloadTooBig(None, longest)
         if self._text is not None:
             self._text.decode(frame.data, final=frame.fin)
+
+
+def _text_head(size: int) -> bytes:
+    """Return what precedes a whole text message of so many bytes from a server: RFC 6455, 5.2."""
+    if size <= SHORT_BYTES_MAX:
+        return struct.pack("!BB", WHOLE_TEXT, size)
+    if size <= MEDIUM_BYTES_MAX:
+        return struct.pack("!BBH", WHOLE_TEXT, 126, size)
+    return struct.pack("!BBQ", WHOLE_TEXT, 127, size)
 
 
 def _utf8() -> codecs.IncrementalDecoder:

@@ -3,7 +3,6 @@
 Pure: frames and times in, effects out. The gateway carries out the effects and reports back.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,8 +94,8 @@ class Connection:
         self._expires_at = float("inf")
         self._warned = False
         self._expired = False
-        self._errors: deque[float] = deque()
-        self._frames: deque[float] = deque()
+        self._errors: list[float] = []
+        self._frames: list[float] = []
 
     # -- who it is ---------------------------------------------------------------------------
 
@@ -128,11 +127,18 @@ class Connection:
         self._pinged = None
         self._frames.append(now)
         while self._frames[0] <= now - 1:
-            self._frames.popleft()
+            del self._frames[0]
         if len(self._frames) > FRAMES_PER_SECOND_MAX:
             return self.close(Close.ABUSE, "too many frames")
         if self.user is None and len(text) > frames.FIRST_FRAME_BYTES_MAX:
             return self.close(Close.BAD_FRAME, "the first frame is too long")
+        owed = self.flow.owed
+        effects = self._receive_all(text, now)
+        if self.flow.owed < owed:
+            self._frames.pop()  # as many acknowledgements are welcome as the client can earn
+        return effects
+
+    def _receive_all(self, text: str, now: float) -> list[Effect]:
         try:
             items = frames.decode(text)
         except BadFrame as error:
@@ -220,7 +226,7 @@ class Connection:
             return effects
         self._errors.append(now)
         while self._errors[0] <= now - 60:
-            self._errors.popleft()
+            del self._errors[0]
         if len(self._errors) > ERRORS_PER_MINUTE_MAX:
             effects += self.close(Close.ABUSE, "too many errors")
         return effects
@@ -244,7 +250,7 @@ class Connection:
 
     # -- what it may be sent -----------------------------------------------------------------
 
-    def events(self, stream: str, entries: Sequence[Sendable], now: float) -> list[Effect]:
+    def events(self, stream: str, entries: Sequence[Sendable], now: float) -> list[Send]:
         """Send entries of a stream, (offset, frame, ...) each; the flow had credit for them."""
         self._spoke = now
         self.flow.send(stream, [(entry[0], len(entry[1])) for entry in entries], now)

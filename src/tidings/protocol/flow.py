@@ -37,6 +37,11 @@ class Flow:
             min(max(window.bytes, WINDOW_BYTES[0]), WINDOW_BYTES[1]),
         )
 
+    @property
+    def owed(self) -> int:
+        """How many events are unacknowledged."""
+        return self._events
+
     def unbounded(self) -> None:
         """Expect no acknowledgements: the window of this client is its socket."""
         self.acknowledged = False

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import WebSocketRoute
 
 from tidings.gateway.http import (
     routes_files,
@@ -50,7 +49,6 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)
-    app.router.routes.append(WebSocketRoute("/ws", services.sockets))
     for refusal in (HTTPException, RequestValidationError):
         app.add_exception_handler(refusal, translate)
     app.add_middleware(JsonBodies)

@@ -13,6 +13,8 @@ from tidings.gateway.services import Services
 
 _log = logging.getLogger("tidings.gateway")
 
+SOCKETS_PATH = "/ws"
+
 SECRET_PARAMETERS = frozenset(
     {"token", "access_token", "refresh_token", "ticket", "api_key", "key", "authorization", "jwt"}
 )
@@ -29,15 +31,22 @@ SECURITY_HEADERS = {
 
 
 class Edge:
-    """The outermost layer: whatever happens inside, the client gets an answer with an id."""
+    """The outermost layer: whatever happens inside, the client gets an answer with an id.
+
+    Sockets have an edge of their own and pass here: each would keep every layer for its lifetime.
+    """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
+        self._sockets = services.sockets
         self._ids = services.ids
         self._clock = services.clock
         self._metrics = services.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and scope["path"] == SOCKETS_PATH:
+            await self._sockets(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

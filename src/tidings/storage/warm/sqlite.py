@@ -176,12 +176,19 @@ class SqliteTransaction:
 
 
 def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None:
-    """Run each unit under its own savepoint and commit them with one sync."""
+    """Run the units and commit them with one sync; one that fails leaves the others alone.
+
+    Nearly every unit succeeds, or fails before it has changed anything. Should one fail later, all
+    begin again, each under a savepoint of its own.
+    """
     try:
         with as_unavailable():
             connection.execute("begin immediate")
-            for unit in batch:
-                _run_unit(connection, unit)
+            if not all(_run_unit(connection, unit) for unit in batch):
+                connection.execute("rollback")
+                connection.execute("begin immediate")
+                for unit in batch:
+                    _run_alone(connection, unit)
             connection.execute("commit")
     except Unavailable as error:
         if connection.in_transaction:
@@ -190,17 +197,25 @@ def _commit_together(connection: sqlite3.Connection, batch: list[_Unit]) -> None
             unit.error = error
 
 
-def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> None:
+def _run_alone(connection: sqlite3.Connection, unit: _Unit) -> None:
     connection.execute("savepoint unit")
-    try:
-        with as_unavailable():
-            unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
-    except BaseException as error:
-        unit.error = error
-        if not connection.in_transaction:  # the engine gave up the whole transaction
-            raise Unavailable("storage_unavailable", "The store could not write.") from error
+    if not _run_unit(connection, unit):
         connection.execute("rollback to unit")
     connection.execute("release unit")
+
+
+def _run_unit(connection: sqlite3.Connection, unit: _Unit) -> bool:
+    """Run a unit; return False if it failed and what it had changed is still there."""
+    unit.notes, unit.error = [], None
+    changes = connection.total_changes
+    try:
+        unit.result = _finish(unit.work(SqliteTransaction(connection, unit.notes)))
+    except BaseException as error:
+        unit.error = _told(error) if isinstance(error, sqlite3.DatabaseError) else error
+        if not connection.in_transaction:  # the engine gave up the whole transaction
+            raise Unavailable("storage_unavailable", "The store could not write.") from error
+        return connection.total_changes == changes
+    return True
 
 
 def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
@@ -216,18 +231,25 @@ def _finish(work: Coroutine[Any, Any, T] | Any) -> T:
 
 @contextmanager
 def as_unavailable() -> Iterator[None]:
-    """Tell the engine's operational faults apart by what the caller can do."""
+    """Tell the engine's faults apart by what the caller can do; a defect stays what it is."""
     try:
         yield
-    except sqlite3.IntegrityError:  # wrong data are a defect, or the caller's to understand
-        raise
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # misuse of the module has none
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-            raise damaged(str(error)) from error
-        if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
-            raise  # wrong SQL is a defect, not a fault
-        raise _fault(code) from error
+        told = _told(error)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _told(error: sqlite3.DatabaseError) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # misuse of the module has none
+    if isinstance(error, sqlite3.IntegrityError):  # wrong data are the caller's to understand
+        return error
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return damaged(str(error))
+    if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
+        return error  # wrong SQL is a defect, not a fault
+    return _fault(code)
 
 
 def _fault(code: int) -> Unavailable:
