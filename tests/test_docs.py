@@ -24,7 +24,7 @@ LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = ("own_agent.py", "own_client.py")
-TEST = re.compile(r"`(?:tests/)?(\w+/\w+\.py)::(test_\w+)`")
+TEST = re.compile(r"`(?:tests/)?((?:\w+/)+\w+\.py)::(test_\w+)`")
 LINKED_TEST = re.compile(r"\[`(test_\w+)`\]\((tests/[^)]+)\)")
 
 

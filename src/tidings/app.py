@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -60,7 +61,7 @@ from tidings.runs import queue
 from tidings.runs.context import Engine
 from tidings.runs.queue import Limits, RunEnded
 from tidings.runs.worker import Worker
-from tidings.settings import Settings
+from tidings.settings import Settings, variables
 from tidings.storage import backups
 from tidings.storage.backups import DATA_SETS, DATABASE_FILE, KEY_FILE, BackedUp, Restored
 from tidings.storage.hot.memory import LocalHints, MemoryTickets
@@ -69,7 +70,11 @@ from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
+from tidings.tools.mcp.configuration import tool_servers
 from tidings.tools.usage import usage_tools
+
+if TYPE_CHECKING:
+    from tidings.tools.mcp.servers import ToolServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class Kept:
     passwords: Passwords
     lineage: Lineage
     library: Library
+    tool_servers: "tuple[ToolServers, ...]"
     clock: Clock
     model: Model
 
@@ -115,6 +121,8 @@ class App:
         await kept.lineage.begin()
         await kept.database.write(queue.release_all)
         await kept.library.sweep(kept.clock.now())
+        for servers in kept.tool_servers:
+            await servers.begin()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -129,6 +137,11 @@ class App:
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
         return await self._kept.database.read(lambda tx: log.stored_events(tx, object_id))
+
+    @property
+    def tool_servers(self) -> "tuple[ToolServers, ...]":
+        """The tool servers of the operator's file; none without one."""
+        return self._kept.tool_servers
 
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
@@ -193,6 +206,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     identity = Identity(database, AccessTokens(key), passwords, MemoryTickets(clock), clock, ids)
     library, sandbox = _library(ground)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
+    served = _tool_servers(ground, catalogue)
     reports = Reports(database, clock)
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
@@ -209,6 +223,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     presence = Presence(identity, positions)
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
     always |= {"upkeep": upkeep.run} | notifying
+    for servers in served:
+        always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(
@@ -230,7 +246,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(database, sandbox, passwords, lineage, library, clock, engine.model)
+    kept = Kept(database, sandbox, passwords, lineage, library, served, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 
@@ -252,6 +268,24 @@ def _library(ground: Ground) -> tuple[Library, Sandbox]:
     sandbox = Sandbox(folder / "sandbox", SandboxLimits())
     database, clock, ids = ground.database, ground.clock, ground.ids
     return Library(folder / DATA_SETS, database, sandbox, clock, ids, limits), sandbox
+
+
+def _tool_servers(ground: Ground, catalogue: Catalogue) -> "tuple[ToolServers, ...]":
+    """Wire the tool servers of the operator's file, where there is one."""
+    settings = ground.settings
+    if not settings.mcp_file:
+        return ()
+    # Only those who have tool servers should wait for this.
+    from tidings.tools.mcp.servers import ToolServers  # noqa: PLC0415 - a second to import
+
+    try:
+        servers = tool_servers(Path(settings.mcp_file).read_text())
+    except OSError as error:
+        raise InvalidInput("bad_setting", f"TIDINGS_MCP_FILE: {error.strerror}.") from error
+    egress = Egress(AllowedHosts(settings.mcp_host_list))
+    rng = random.SystemRandom()
+    made = ToolServers(servers, variables, egress, ground.database, catalogue, ground.clock, rng)
+    return (made,)
 
 
 def _plans(settings: Settings) -> Plans:

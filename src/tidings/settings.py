@@ -1,7 +1,7 @@
 """Settings: the only reader of the environment, validated at start."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,13 @@ class Settings:
             "meaning": "Hosts that webhooks may call though they are private, separated by commas."
         },
     )
+    mcp_file: str = field(
+        default="", metadata={"meaning": "A TOML file of tool servers; see docs/tools.md."}
+    )
+    mcp_hosts: str = field(
+        default="",
+        metadata={"meaning": "Hosts where tool servers may be though they are private, by commas."},
+    )
     token: str = field(
         default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
     )
@@ -95,6 +102,25 @@ class Settings:
     def webhook_host_list(self) -> tuple[str, ...]:
         """The private hosts that webhooks may call, one by one."""
         return tuple(h.strip() for h in self.webhook_hosts.split(",") if h.strip())
+
+    @property
+    def mcp_host_list(self) -> tuple[str, ...]:
+        """The private hosts of tool servers, one by one."""
+        return tuple(h.strip() for h in self.mcp_hosts.split(",") if h.strip())
+
+
+def variables(
+    names: Iterable[str], environment: Mapping[str, str] = os.environ
+) -> Mapping[str, str]:
+    """Return variables that a file of the operator's names, to be passed on.
+
+    Raises:
+        InvalidInput: `bad_setting`: one is not set.
+    """
+    for name in (names := tuple(names)):
+        if name not in environment:
+            raise InvalidInput("bad_setting", f"{name} is not set, but TIDINGS_MCP_FILE names it.")
+    return {name: environment[name] for name in names}
 
 
 def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:

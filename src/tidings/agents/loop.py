@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from tidings.agents.notebook import Notebook, shown
 from tidings.agents.voice import Voice
 from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
@@ -15,6 +17,7 @@ from tidings.tools.port import Tool
 MODEL_REQUESTS_MAX = 16
 TOOL_CALLS_MAX = 60
 SAME_CALLS_MAX = 3
+SERVER_SEPARATOR = "__"
 PURPOSE_CHARACTERS_MAX = 200
 LOOP_PROGRESS = (0.2, 0.7)
 
@@ -47,16 +50,17 @@ async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: As
         if not reply.calls:
             return
         await ctx.think(_plan(reply), _progress(turn))
-        for call in reply.calls:
+        for call in _meant(reply.calls, assignment.tools):
+            offered = _offered(call.name)
             if call.error:
                 refused = Called(call.id, call.name, {}, error=call.error)
-                messages.append(Message("tool", shown(refused), call_id=call.id, tool=call.name))
+                messages.append(Message("tool", shown(refused), call_id=call.id, tool=offered))
                 continue
             if await _stopped(ctx, notebook, call):
                 return
             arguments, purpose = _split(call)
             called = await notebook.call(ctx, call.name, arguments, purpose)
-            messages.append(Message("tool", shown(called), call_id=call.id, tool=call.name))
+            messages.append(Message("tool", shown(called), call_id=call.id, tool=offered))
     await ctx.notice("analysis_cut_short", "The analysis took too many turns; I report now.")
 
 
@@ -76,7 +80,7 @@ def _request(assignment: Assignment, messages: list[Message], notebook: Notebook
     return ModelRequest(
         assignment.instructions,
         tuple(messages),
-        assignment.tools,
+        tuple(msgspec.structs.replace(tool, name=_offered(tool.name)) for tool in assignment.tools),
         task=assignment.task(notebook.calls),
     )
 
@@ -92,6 +96,17 @@ async def _stopped(ctx: RunContext, notebook: Notebook, call: ToolCall) -> bool:
         await ctx.notice("analysis_cut_short", "The analysis made too many calls; I report now.")
         return True
     return False
+
+
+def _offered(name: str) -> str:
+    """Return a tool's name as providers allow it: those of tool servers have a dot."""
+    return name.replace(".", SERVER_SEPARATOR)
+
+
+def _meant(calls: tuple[ToolCall, ...], tools: tuple[ToolSpec, ...]) -> list[ToolCall]:
+    """Return the calls with the names that the tools have here."""
+    names = {_offered(tool.name): tool.name for tool in tools}
+    return [msgspec.structs.replace(c, name=names.get(c.name, c.name)) for c in calls]
 
 
 def _key(tool: str, arguments: dict[str, Any]) -> str:

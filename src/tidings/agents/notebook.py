@@ -9,6 +9,7 @@ from tidings.models.tasks import Called
 from tidings.runs.context import RunContext
 
 ROWS_SHOWN_MAX = 20
+CONTENT_SHOWN_MAX = 20_000
 
 
 class Notebook:
@@ -60,6 +61,8 @@ def _result(call_id: str, result: ToolResult) -> dict[str, Any]:
         }
     if result.chart is not None:
         shown["chart"] = f"{{{{chart:{call_id}}}}}"
+    if result.content:
+        shown["content"] = result.content[:CONTENT_SHOWN_MAX]
     return shown | {"notes": result.notes, "missing": result.missing}
 
 

@@ -15,6 +15,8 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It logs what tool servers do wrong, in their words; what comes of it is said elsewhere.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 class JsonLines(logging.Formatter):

@@ -1,4 +1,4 @@
-"""The commands: serve, user, token, ask, replay, backup, restore, doctor, demo."""
+"""The commands: serve, user, token, ask, tools, replay, backup, restore, doctor, demo."""
 
 import asyncio
 import sys
@@ -19,6 +19,7 @@ from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
+from tidings.cli.tools import tool_lines
 from tidings.domain.errors import InvalidInput, NotFound
 from tidings.domain.events import Event
 from tidings.protocol.client import Apply
@@ -114,6 +115,19 @@ def ask_(
     read = input if sys.stdin.isatty() and not as_json else None
     terminal = asyncio.run(ask(target, asked, new_ids(), show, read))
     raise SystemExit(exit_code(terminal))
+
+
+@cli.command()
+def tools(
+    accept: Annotated[
+        str | None, typer.Option(help="Accept the tools of this server as they are now.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the tool servers, their tools, and what has changed since it was accepted."""
+    lines, good = _with_app(_settings(data_dir), lambda app: tool_lines(app.tool_servers, accept))
+    typer.echo("\n".join(lines))
+    raise SystemExit(0 if good else EXIT_FAILED)
 
 
 @cli.command()

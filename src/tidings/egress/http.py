@@ -44,7 +44,7 @@ class Egress:
     ) -> None:
         self._allowed = allowed
         self._resolve = resolve
-        self._tls = tls
+        self.tls = tls
 
     def check(self, url: str) -> Destination:
         """Check a URL by its text alone; see `destination`, whose error this raises."""
@@ -54,7 +54,7 @@ class Egress:
     async def opened(self) -> AsyncIterator["Outbound"]:
         """Make requests within the block; each has a connection of its own."""
         async with httpx2.AsyncClient(
-            verify=self._tls,
+            verify=self.tls,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),

@@ -16,7 +16,7 @@ PROBLEMS_TOLD_MAX = 5
 
 
 class Catalogue:
-    """A fixed set of tools, each name once; `breakers` are kept by user and tool."""
+    """The tools that agents may call, each name once; `breakers` are kept by user and tool."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.breakers = Breakers()
@@ -34,8 +34,12 @@ class Catalogue:
             raise ValueError(f"there are two tools named {tool.name}")
         self._tools[tool.name] = tool
 
+    def put(self, tool: Tool) -> None:
+        """Add a tool, or have it in the place of the one of its name."""
+        self._tools[tool.name] = tool
+
     def __iter__(self) -> Iterator[Tool]:
-        return iter(self._tools.values())
+        return iter(tuple(self._tools.values()))
 
     def specs(self) -> tuple[tuple[str, str, dict[str, Any]], ...]:
         """Return name, description and JSON Schema of the arguments of every tool."""

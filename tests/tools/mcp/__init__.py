@@ -1,0 +1,1 @@
+"""Tool servers: real programs and real HTTP, good and bad."""
