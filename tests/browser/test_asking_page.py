@@ -52,7 +52,7 @@ def test_a_question_and_a_call_wait_for_a_person_over_reload_and_restart(
             await expect(leave.locator("pre")).to_contain_text('"size": "large"')
             await page.reload()
             await expect(leave.locator("pre")).to_contain_text('"size": "large"')
-            await expect(page.locator(".asks.settled")).to_contain_text("answered")
+            await expect(page.locator(".asks.settled")).to_contain_text('answered: "large"')
             await leave.locator(f"button:text('{button}')").click()
             await expect(page.locator(".run > .head strong")).to_have_text("Done")
             await expect(page.locator(".answer")).to_contain_text(answer)

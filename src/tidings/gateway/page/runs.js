@@ -94,7 +94,8 @@ export class RunView {
 
   request_settled(payload) {
     const box = this.asked.get(payload.request_id);
-    if (box) settle(box, payload.outcome);
+    const { outcome, value } = payload;
+    if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
     this.asked.delete(payload.request_id);
     if (!this.asked.size) this.status.textContent = "Working";
   }
