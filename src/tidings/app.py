@@ -40,7 +40,7 @@ from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
-from tidings.models.chain import Chain, ChainRules
+from tidings.models.chain import Chain, ChainRules, Closing
 from tidings.models.patience import TimeLimits
 from tidings.models.planner import Planner
 from tidings.models.port import Model
@@ -82,6 +82,7 @@ class Kept:
     lineage: Lineage
     library: Library
     clock: Clock
+    model: Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,8 @@ class App:
     async def close(self) -> None:
         """Let go of processes, threads and files."""
         kept = self._kept
+        if isinstance(kept.model, Closing):
+            await kept.model.close()
         await kept.sandbox.close()
         kept.passwords.close()
         await kept.lineage.end()
@@ -227,7 +230,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(database, sandbox, passwords, lineage, library, clock)
+    kept = Kept(database, sandbox, passwords, lineage, library, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 

@@ -36,7 +36,11 @@ class Past:
     async def begin(self) -> None:
         async def work(tx: Transaction) -> None:
             await log.open_store(tx, "s_000k3f9ab", LONG_AGO)
-            await tx.execute("insert into threads values (?, 'ana', 'A thread', 0)", THREAD)
+            await tx.execute(
+                "insert into threads (thread_id, user_id, title, created_at)"
+                " values (?, 'ana', 'A thread', 0)",
+                THREAD,
+            )
             for stream in (STREAM, MINE):
                 await log.open_stream(tx, ANA, stream)
 

@@ -53,7 +53,10 @@ async def old_run(
         ((user_id,),) = await tx.execute("select user_id from users where name = ?", user.name)
         context = UserContext("default", user_id, "s")
         await tx.execute(
-            "insert into threads values (?, ?, 'Old', ?)", thread_id, user_id, LONG_AGO
+            "insert into threads (thread_id, user_id, title, created_at) values (?, ?, 'Old', ?)",
+            thread_id,
+            user_id,
+            LONG_AGO,
         )
         await log.open_stream(tx, context, stream)
         await log.append(tx, context, stream, drafts, LONG_AGO)

@@ -1,5 +1,6 @@
 """A client of the machine: the real client core, what it applied, and what it must never see."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,8 @@ from tidings.router.reads import Reads
 from tidings.storage.warm.port import T, Work
 
 TOKEN_SECONDS = 600.0
+SMALL_WINDOW = {"events": 16, "bytes": 16 * 1024}
+"""Of every other device, so that windows are full often."""
 
 
 class DirectDatabase:
@@ -50,12 +53,12 @@ class DirectDatabase:
 class Shown:
     """A stream as the person before the device sees it: how far, and the cursor kept with it.
 
-    `after` is None until the first event tells where the stream began; `low` is the least that it
-    may be.
+    `after` is None until the server tells where the stream begins; `whole` is whether it was asked
+    for from the start of what is kept.
     """
 
     after: int | None
-    low: int = 0
+    whole: bool = False
     cursor: str | None = None
 
 
@@ -76,7 +79,7 @@ class SteppedDevice:
     stalled: bool = False
     receipts: dict[str, Receipt] = field(default_factory=dict)
     nonsense: set[str] = field(default_factory=set)
-    crossed: set[str] = field(default_factory=set)
+    crossed: Counter[str] = field(default_factory=Counter)
     resets: int = 0
     gaps: int = 0
     closes: list[int] = field(default_factory=list)
@@ -92,7 +95,10 @@ class SteppedDevice:
         self.link, self.greeted = self.server.connect(), False
         self.crossed.clear()
         self.link.born, self.link.failed = self.books.rewinds, self.database.failed
-        self.link.up.append(self.core.hello(token=self._token()).decode())
+        hello = msgspec.json.decode(self.core.hello(token=self._token()))
+        if self.name.endswith("1"):
+            hello["window"] = SMALL_WINDOW
+        self.link.up.append(said(hello))
 
     def disconnect(self, down: int = 0, up: int = 0) -> None:
         """Be cut off after so many of the messages on the way have arrived."""
@@ -156,13 +162,13 @@ class SteppedDevice:
 
     def follow(self, stream: str) -> None:
         """Follow a stream from the start of what is kept, whatever was shown of it before."""
-        self.crossed.add(stream)
-        self.shown[stream] = Shown(None, self.database.floor(stream) - 1)
+        self.crossed[stream] += 1
+        self.shown[stream] = Shown(None, whole=True)
         self.say(self.core.follow(stream, FROM_START))
 
     def reload(self, stream: str) -> None:
         """Show the stream's snapshot and go on from its cursor."""
-        self.crossed.add(stream)
+        self.crossed[stream] += 1
         kind, _, name = stream.partition(":")
         if kind != "thread" or stream not in self.books.heads:
             self.follow(stream)
@@ -235,7 +241,9 @@ class SteppedDevice:
         asked = msgspec.json.decode(reply)
         if asked["type"] == "subscribe" and self.core.streams[asked["stream"]].resubscribed:
             started = asked["cursor"] == FROM_START and self.database.floor(asked["stream"]) > 1
-            self.gaps += not started
+            # One place, another and the first again at once: the answers cannot be told apart.
+            again = self.crossed[asked["stream"]] >= 3
+            self.gaps += not (started or again)
 
     def _greet(self, greeted: Greeted) -> None:
         self.greeted = True
@@ -267,7 +275,7 @@ class SteppedDevice:
             "not_found": stream not in self.books.heads,
             "deleted": stream not in self.books.heads,
         }
-        caused["retention"] |= stream in self.crossed  # perhaps it is of what it followed before
+        caused["retention"] |= self.crossed[stream] > 0  # perhaps it is of what it followed before
         late = self._may_be_late(stream)  # said of what the store was before
         assert late or caused.get(why), (
             f"{self.name} {stream}: told {why} at {shown}, without a cause"
@@ -284,7 +292,6 @@ class SteppedDevice:
             shown = self.shown[event.stream] = Shown(None)
         place = f"{self.name} {event.stream} {event.first}..{event.offset}"
         if shown.after is None:
-            assert event.first > shown.low, f"{place}: before the start"
             self._begin(event.stream, shown, event.first - 1)
         assert event.first == (shown.after or 0) + 1, f"{place}: applied after {shown.after}"
         kept = self.books.committed.get(event.event_id)
@@ -298,6 +305,9 @@ class SteppedDevice:
 
     def _begin(self, stream: str, shown: Shown, after: int) -> None:
         """Take note where a stream, followed from its start, began."""
+        floor = self.database.floor(stream)
+        begins = f"{self.name} {stream}: begins after {after}, and the store with {floor}"
+        assert not shown.whole or after < floor or self._may_be_late(stream), begins
         shown.after = after
         self.history.began(stream, after)
 

@@ -124,6 +124,7 @@ class Rules:
         if streams:
             stream = rng.choice(streams)
             rng.choice((device.follow, device.reload))(stream)
+            self.scene.database.slow |= rng.random() < 0.3  # so that it crosses what is read
 
     def take_over(self, rng: random.Random) -> None:
         """The same device connects again, while its older connection still seems to be there."""

@@ -86,12 +86,17 @@ class Scene:
     def check(self) -> None:
         """Check what must hold after every step."""
         assert not self.loop.failures, self.loop.failures
+        owners: set[tuple[str, str]] = set()
         for socket in self.server.sockets:
             flow = socket.connection.flow
             window = flow.window
             assert 0 <= flow._events <= window.events, f"{flow._events} events are owed"
             largest = window.bytes + EVENT_BYTES_MAX  # one event may go beyond
             assert 0 <= flow._bytes <= largest, f"{flow._bytes} bytes are owed"
+            if socket.user and socket.connection.welcomed and not socket._leaving.done():
+                owner = (socket.user.user_id, socket.device or "")
+                assert owner not in owners, f"{owner} is connected twice"
+                owners.add(owner)
         for device in self.devices:
             assert not device.gaps, f"{device.name}: a connection that was not cut has a gap"
             assert not device.core.mismatches, f"{device.name}: a run's proof is wrong"

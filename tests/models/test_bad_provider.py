@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.agents.asking import Answered, ask
 from tests.fakes.bad_provider import (
     ANTHROPIC,
     OPENAI,
@@ -25,6 +26,7 @@ from tests.fakes.bad_provider import (
     says,
 )
 from tests.fakes.models import says as request_of
+from tests.fakes.toolbox import PLANTED
 from tests.fakes.watch import RememberingWatch, hasty_chain
 from tests.world import payloads, world
 from tidings.cli import logs
@@ -33,7 +35,7 @@ from tidings.domain.runs import Outcome
 from tidings.models.connect import connect
 from tidings.models.faults import ModelFault
 from tidings.models.patience import TimeLimits
-from tidings.models.port import unseen
+from tidings.models.port import ModelReply, ModelRequest, OnText, unseen
 from tidings.resilience.retry import RetryPolicy
 from tidings.runs.context import RunContext
 
@@ -216,6 +218,46 @@ def test_who_is_given_up_is_hung_up_on(protocol: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "name", ["429", "spend limit", "529", "silent", "breaks off", "HTML", "no UTF-8", "10 MB line"]
+)
+def test_the_analysis_reaches_its_report_whatever_its_provider_does(
+    name: str, protocol: str, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    found, provider = analyse(tmp_path, protocol, always(case.answer), case.times)
+    assert found.status == found.report.status == "degraded"
+    assert {notice["cause"] for notice in found.told("notice")} == {case.code}
+    assert "**Move classify" in found.answer
+    assert len(provider.requests) <= 2 * case.calls
+    assert SECRET not in repr(found.events)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_answer_that_stops_in_its_middle_is_begun_anew_and_said_so(
+    protocol: str, tmp_path: Path
+) -> None:
+    """Triage and analysis go well; the report hangs after a line that users have seen."""
+    begun = "# What to do\n\nThis is the first sentence. And the sec"
+
+    def hangs_at_last(protocol: str, _body: dict[str, Any], number: int) -> RawAnswer:
+        texts = ('{"family": "cut_cost"}', "Done.")
+        if number < len(texts):
+            return says(protocol, texts[number])
+        return RawAnswer(begins(protocol, begun), hangs=True)
+
+    found, provider = analyse(tmp_path, protocol, hangs_at_last, HASTY)
+    assert found.status == "degraded"
+    assert found.notices() == ["model_fallback"]
+    assert found.told("notice")[0]["cause"] == "model_timeout"
+    assert len(provider.requests) == 3
+    pieces = found.told("answer_delta")
+    assert "# What to do" in pieces[0]["text"]
+    assert pieces[0]["message_id"] != pieces[-1]["message_id"]
+    assert "built-in planner" in found.answer
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_log_repeats_a_key_or_a_prompt(
     protocol: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,3 +324,30 @@ def run(
     ran = asyncio.run(scenario())
     assert time.monotonic() - begun < SECONDS_MAX
     return ran
+
+
+def analyse(
+    path: Path, protocol: str, rule: Rule, times: TimeLimits
+) -> tuple[Answered, BadProvider]:
+    """Return what the analysis makes of a question with a model of this provider."""
+    served = ServedModel(protocol, rule, times)
+    return ask(path, "Where does the money go?", PLANTED, model=served), served.provider
+
+
+class ServedModel:
+    """A provider's model in a chain, with its server in whatever event loop it is asked."""
+
+    def __init__(self, protocol: str, rule: Rule, times: TimeLimits) -> None:
+        self.name = f"{protocol}:m"
+        self.provider = BadProvider(rule)
+        self._protocol = protocol
+        self._times = times
+
+    async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
+        async with bad_provider(self.provider.rule) as server:
+            server.requests = self.provider.requests
+            url = server.base_url(self._protocol)
+            model = connect(self.name, self._protocol, "m", url)
+            retry = RetryPolicy(retries_max=1, base_seconds=0.02)
+            chain = hasty_chain(model, times=self._times, retry=retry)
+            return await chain.respond(request, on_text)

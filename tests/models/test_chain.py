@@ -53,7 +53,7 @@ class Doing:
         if isinstance(does, ModelFault):
             does.usage = self._takes
             raise does
-        return ModelReply(self.name, str(does), usage=Usage(10, 1, 0.5))
+        return ModelReply(self.name, str(does), usage=Usage(10, 1, 0.001))
 
 
 def down(name: str = "a:down") -> ModelFault:

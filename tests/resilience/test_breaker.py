@@ -64,7 +64,7 @@ def test_a_failed_probe_doubles_the_pause_up_to_its_bound() -> None:
 
 def test_an_abandoned_probe_makes_room_for_the_next() -> None:
     breaker = failing(4)
-    breaker.abandoned(breaker.admit(5.0))
+    breaker.abandoned(5.0, breaker.admit(5.0))
     assert breaker.admit(5.0) is Passage.PROBE
 
 
@@ -144,7 +144,7 @@ class BreakerMachine(RuleBasedStateMachine):
             return
         passage = self.out.pop(-1 if last else 0)
         if kind == "abandoned":
-            self.breaker.abandoned(passage)
+            self.breaker.abandoned(self.now, passage)
         elif kind == "failed":
             self.breaker.failed(self.now, passage)
         else:

@@ -68,7 +68,7 @@ async def ask(
         receipt = await session.send(command)
         stop = StopAgent(ids.new("m"), StopPayload(receipt.run_id))
         with _on_ctrl_c(lambda: session.post(stop)):
-            return await _until_end(session, receipt, show, Replies(ids, read))
+            return await _until_end(session, receipt, show, read and Replies(ids, read))
 
 
 def exit_code(terminal: Event) -> int:
@@ -80,14 +80,14 @@ def exit_code(terminal: Event) -> int:
 
 
 async def _until_end(
-    session: Session, receipt: Receipt, show: Callable[[Apply], None], replies: Replies
+    session: Session, receipt: Receipt, show: Callable[[Apply], None], replies: Replies | None
 ) -> Event:
     async for applied in session.events():
         if applied.event.run_id == receipt.run_id:
             show(applied)
             if applied.event.type in TERMINAL:
                 return applied.event
-            command = await replies.to(applied.event)
+            command = await replies.to(applied.event) if replies else None
             if command is not None:
                 session.post(command)
     raise AssertionError("a session yields events for ever")

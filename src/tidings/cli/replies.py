@@ -15,15 +15,15 @@ Read = Callable[[str], str]
 
 
 class Replies:
-    """Makes commands of what is read; without a reader nobody is there to answer."""
+    """Makes commands of what is read."""
 
-    def __init__(self, ids: IdSource, read: Read | None) -> None:
+    def __init__(self, ids: IdSource, read: Read) -> None:
         self._ids = ids
         self._read = read
 
     async def to(self, event: Event) -> AnswerInput | Approve | None:
-        """Return the answer to what an event asks; None if it asks nothing, or nobody is there."""
-        if self._read is None or event.run_id is None:
+        """Return the answer to what an event asks; None if it asks nothing."""
+        if event.run_id is None:
             return None
         asked = event.payload
         if event.type == EventType.INPUT_REQUIRED:

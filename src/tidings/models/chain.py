@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -45,6 +45,15 @@ class Watch(Protocol):
 
     def model_fell_back(self, model: str, code: str) -> None:
         """Count a reply that another model gave in this one's place."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A model that keeps connections."""
+
+    async def close(self) -> None:
+        """Let go of them; it is not asked again."""
         ...
 
 
@@ -144,6 +153,12 @@ class Chain:
             for link in self._links
         )
 
+    async def close(self) -> None:
+        """Let go of the connections of those models that keep some."""
+        for link in self._links:
+            if isinstance(link.model, Closing):
+                await link.model.close()
+
     async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
         """Return the reply of the first model that gives one, with what all of them took.
 
@@ -229,7 +244,7 @@ class Chain:
                 raise
             finally:
                 if outcome is CANCELLED:
-                    link.breaker.abandoned(passage)
+                    link.breaker.abandoned(begun, passage)
                 self._watch.model_asked(link.name, outcome, self._clock.monotonic() - begun)
             return reply
 
@@ -253,4 +268,4 @@ class Chain:
         elif blame is Blame.REQUEST:
             link.breaker.succeeded(now, passage)
         else:
-            link.breaker.abandoned(passage)
+            link.breaker.abandoned(now, passage)

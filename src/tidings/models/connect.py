@@ -37,8 +37,9 @@ def connect(
     Raises:
         InvalidInput: `model_not_configured`: no such provider or model, its key or package missing.
     """
+    http = client(transport)
     try:
-        connected = _connected(provider, model, base_url, client(transport))
+        connected = _connected(provider, model, base_url, http)
     except (faults.UserError, ValueError, ImportError) as error:
         raise InvalidInput(
             "model_not_configured",
@@ -46,7 +47,7 @@ def connect(
             "and that its package is installed.",
         ) from error
     says_end = isinstance(connected, OpenAIChatModel)
-    return PydanticModel(name, connected, priced=base_url is None, says_end=says_end)
+    return PydanticModel(name, connected, http, priced=base_url is None, says_end=says_end)
 
 
 def _connected(

@@ -1,5 +1,6 @@
 """Models of providers through pydantic-ai: messages there and back, faults by their kind."""
 
+import httpx2
 from pydantic_ai import messages as ai
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.models import Model as AiModel
@@ -24,8 +25,17 @@ class PydanticModel:
     the provider's own word on why it stopped is wanted.
     """
 
-    def __init__(self, name: str, model: AiModel, *, priced: bool, says_end: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: AiModel,
+        http: httpx2.AsyncClient,
+        *,
+        priced: bool,
+        says_end: bool,
+    ) -> None:
         self._name = name
+        self._http = http
         self._model = model
         self._priced = priced
         self._says_end = says_end
@@ -63,6 +73,10 @@ class PydanticModel:
         except REPLY_FAULTS as error:
             # not `from error`: a log of it would repeat what the provider said
             raise diagnosed(self._name, error, self._usage_so_far(stream)) from None
+
+    async def close(self) -> None:
+        """Let go of the connections to the provider."""
+        await self._http.aclose()
 
     def _reply(self, request: ModelRequest, response: ai.ModelResponse) -> ModelReply:
         written = [

@@ -108,7 +108,7 @@ class Breaker:
         if enough and self._failures >= self._rules.share * len(self._outcomes):
             self._open(now, self._rules.open_seconds)
 
-    def abandoned(self, passage: Passage) -> None:
+    def abandoned(self, _now: float, passage: Passage) -> None:
         """Take note that a call told nothing: it was cancelled, or its time was too short."""
         if passage is Passage.PROBE:
             self._probe_at = None

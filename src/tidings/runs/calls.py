@@ -14,6 +14,7 @@ from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import ToolResult, all_facts
 from tidings.domain.permissions import Permission, call_hash, decide, reason_to_ask
 from tidings.domain.ports import Clock
+from tidings.resilience.breaker import Breaker, Passage
 from tidings.runs.journal import Journal
 from tidings.runs.outcomes import Fault, ToolOutcome, kept, shown
 from tidings.runs.pauses import Pause, PauseKind
@@ -145,19 +146,33 @@ class Calls:
                 return Fault("approval_denied", "Leave for this call was refused.")
 
     async def _made(self, call: Call, tool: Tool, values: BaseModel) -> ToolOutcome:
+        """Return how the call went; a tool that keeps failing this user rests a while."""
         begun = self._clock.monotonic()
-        result: ToolResult | None = None
-        fault: Fault | None = None
+        breaker = self._catalogue.breakers.of((self._journal.run.context.user_id, call.tool))
+        passage = breaker.admit(begun)
+        if passage is Passage.REFUSED:
+            return _refused(call, _resting(call.tool, breaker.wait_seconds(begun)))
+        learn: Learn = breaker.abandoned
         try:
-            result = await self._invoke(call, tool, values)
-        except TidingsError as error:
-            fault = Fault(error.code, error.message, error.retryable)
-        except TimeoutError:
-            fault = Fault("tool_timeout", "The tool did not finish in its time.")
-        except TOOL_FAULTS as error:
-            fault = Fault("tool_failed", f"The tool failed ({type(error).__name__}).")
-        took = round((self._clock.monotonic() - begun) * 1000, 3)
+            result, fault = await self._tried(call, tool, values)
+            seconds = self._clock.monotonic() - begun
+            learn = _lesson(breaker, fault, cut_short=seconds < tool.deadline_seconds)
+        finally:
+            learn(self._clock.monotonic(), passage)
+        took = round(seconds * 1000, 3)
         return ToolOutcome(call.call_id, call.tool, fault is None, result, fault, took)
+
+    async def _tried(
+        self, call: Call, tool: Tool, values: BaseModel
+    ) -> tuple[ToolResult | None, Fault | None]:
+        try:
+            return await self._invoke(call, tool, values), None
+        except TidingsError as error:
+            return None, Fault(error.code, error.message, error.retryable)
+        except TimeoutError:
+            return None, Fault("tool_timeout", "The tool did not finish in its time.")
+        except TOOL_FAULTS as error:
+            return None, Fault("tool_failed", f"The tool failed ({type(error).__name__}).")
 
     async def _invoke(self, call: Call, tool: Tool, values: BaseModel) -> ToolResult:
         run, work = self._journal.run, self._work
@@ -177,6 +192,29 @@ class Calls:
     def _tell(self, key: str, event: EventType, payload: dict[str, Any]) -> None:
         self._journal.tell(key, self._draft(event, payload))
         self._work.dirty.set()
+
+
+Learn = Callable[[float, Passage], None]
+
+
+def _lesson(breaker: Breaker, fault: Fault | None, *, cut_short: bool) -> Learn:
+    """Return what a call teaches: only what is the tool's own fault counts against it.
+
+    That is what it raises, that it is unavailable, that it had its time and did not finish.
+    """
+    if fault is not None and fault.code == "tool_timeout" and cut_short:
+        return breaker.abandoned
+    if fault is not None and (fault.retryable or fault.code in _OWN_FAULTS):
+        return breaker.failed
+    return breaker.succeeded
+
+
+_OWN_FAULTS = frozenset({"tool_failed", "tool_timeout"})
+
+
+def _resting(tool: str, seconds: float) -> Fault:
+    message = f"{tool} failed too often; it is tried again in {max(1.0, seconds):.0f} s."
+    return Fault("tool_resting", message, retryable=True)
 
 
 def _refused(call: Call, fault: Fault) -> ToolOutcome:

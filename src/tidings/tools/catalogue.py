@@ -8,6 +8,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from tidings.domain.errors import InvalidInput
+from tidings.resilience.breaker import Breakers
 from tidings.tools.port import Tool
 
 ARGUMENTS_BYTES_MAX = 64 << 10
@@ -15,9 +16,10 @@ PROBLEMS_TOLD_MAX = 5
 
 
 class Catalogue:
-    """A fixed set of tools, each name once."""
+    """A fixed set of tools, each name once; `breakers` are kept by user and tool."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
+        self.breakers = Breakers()
         self._tools: dict[str, Tool] = {}
         for tool in tools:
             self.add(tool)

@@ -46,7 +46,7 @@ export interface Hello extends Partial<Record<"ticket" | "token", string>> {
   readonly subscribe: readonly Subscription[];
 }
 
-export type CommandType = "start_agent" | "user_message" | "chat" | "stop_agent";
+export type CommandType = "start_agent" | "user_message" | "chat" | "stop_agent" | "answer" | "approve";
 
 /** A request that is carried out once, however often it is sent: `id` is the client's. */
 export interface Command {
