@@ -267,7 +267,7 @@ class Socket:
     def _flush(self) -> None:
         """Send what memory holds of the streams; leave to the pump what must be waited for."""
         self._woken = False
-        if self.connection.closed:
+        if self.connection.closed or not self.connection.welcomed:
             return
         try:
             if self._pumping or not all(map(self._flush_stream, tuple(self._followers.values()))):
@@ -297,7 +297,7 @@ class Socket:
             await self._waiting.wait()
             self._waiting.clear()
             self._pumping = True
-            sent = True
+            sent = self.connection.welcomed
             while sent:
                 sent = False
                 for stream, follower in list(self._followers.items()):
