@@ -1,7 +1,7 @@
 """Delivery: follow a stream from any place. Hints wake, the log decides."""
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 
 from tidings.domain.context import UserContext
@@ -27,7 +27,7 @@ class Tail:
         self.head = 0
         self.removed = False
         self.followers: set[Follower] = set()
-        self._entries: deque[Entry] = deque()
+        self._entries: list[Entry] = []
         self._bytes = 0
 
     def add(self, entries: list[Entry]) -> None:
@@ -42,8 +42,12 @@ class Tail:
                 self._bytes = 0
         self._entries.extend(entries)
         self._bytes += sum([len(entry.frame) for entry in entries])
-        while self._bytes > TAIL_BYTES_MAX or len(self._entries) > TAIL_ENTRIES_MAX:
-            self._bytes -= len(self._entries.popleft().frame)
+        surplus = max(0, len(self._entries) - TAIL_ENTRIES_MAX)
+        self._bytes -= sum([len(entry.frame) for entry in self._entries[:surplus]])
+        while self._bytes > TAIL_BYTES_MAX:
+            self._bytes -= len(self._entries[surplus].frame)
+            surplus += 1
+        del self._entries[:surplus]
         self.saw(entries[-1].offset)
 
     def saw(self, head: int) -> None:
@@ -71,7 +75,7 @@ class Tail:
         if not self._entries or not self._entries[0].first <= offset + 1 <= self.newest:
             return None
         start = offset + 1 - self._entries[0].offset
-        return [self._entries[i] for i in range(start, min(start + limit, len(self._entries)))]
+        return self._entries[start : start + limit]
 
 
 class Follower:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -79,22 +79,26 @@ class Socket:
         self._followers: dict[str, Follower] = {}
         self._catching_up: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
+        self._tasks = asyncio.TaskGroup()
+        self._working: set[asyncio.Task[None]] = set()
         self._woken = False
         self._pumping = False
-        self._waiting = asyncio.Event()
-        self._closing: list[Effect] = []
-        self._told_to_close: asyncio.Future[None] = self._loop.create_future()
+        self._is_more = False
+        self._over = False
         self._sending_since: float | None = None
 
     async def serve(self, headers: dict[str, str], query: bytes) -> None:
         """Serve until either side ends it."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                others = [tasks.create_task(self._pump()), tasks.create_task(self._watch())]
-                await self._enter(headers, query)
-                await self._read()
-                for task in others:
-                    task.cancel()
+            async with self._tasks:
+                try:
+                    await self._enter(headers, query)
+                    del headers
+                    await self._read()
+                finally:
+                    self._over = True
+                    for task in self._working:
+                        task.cancel()
         except* (_Ended, OSError):
             pass  # closed by the rules, or gone without a word
         except* Unavailable:
@@ -103,7 +107,6 @@ class Socket:
             _log.exception("a connection failed")
             await self.close(Close.INTERNAL, "internal error")
         finally:
-            self._pumping = True  # nothing more goes out
             for follower in self._followers.values():
                 follower.close()
 
@@ -267,11 +270,15 @@ class Socket:
     def _flush(self) -> None:
         """Send what memory holds of the streams; leave to the pump what must be waited for."""
         self._woken = False
-        if self.connection.closed or not self.connection.welcomed:
+        if self._over or self.connection.closed or not self.connection.welcomed:
+            return
+        self._is_more = True
+        if self._pumping:
             return
         try:
-            if self._pumping or not all(map(self._flush_stream, tuple(self._followers.values()))):
-                self._waiting.set()
+            if not all(map(self._flush_stream, tuple(self._followers.values()))):
+                self._pumping = True
+                self._work(self._pump())
         except OSError:
             return  # it is over, as the reader hears as well
 
@@ -292,16 +299,14 @@ class Socket:
 
     async def _pump(self) -> None:
         """Send what the streams hold after the client's places, while its window is open."""
-        while True:
-            self._pumping = False
-            await self._waiting.wait()
-            self._waiting.clear()
-            self._pumping = True
-            sent = self.connection.welcomed
+        while self._is_more:
+            self._is_more = False
+            sent = True
             while sent:
                 sent = False
                 for stream, follower in list(self._followers.items()):
                     sent |= await self._pump_stream(stream, follower)
+        self._pumping = False
 
     async def _pump_stream(self, stream: str, follower: Follower) -> bool:
         credit = self.connection.flow.credit()
@@ -328,15 +333,19 @@ class Socket:
             if isinstance(effect, Send):
                 with suppress(OSError):
                     self._outlet.write(effect.message)
-            else:
-                self._closing.append(effect)
-                if not self._told_to_close.done():
-                    self._told_to_close.set_result(None)
+            elif not self._over:
+                self._work(self.carry([effect]))
 
-    async def _watch(self) -> None:
-        """Close when told to."""
-        await self._told_to_close
-        await self.carry(self._closing)
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the reading; what goes wrong in it ends the connection."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._working.discard(task)
+            self._over |= task.cancelled() or task.exception() is not None
+
+        task = self._tasks.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(done)
 
     async def _write(self, message: bytes) -> None:
         if not self._outlet.writable.is_set():

@@ -29,20 +29,18 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         """Carry one connection from its upgrade to its close."""
         await receive()
-        offered = scope.get("subprotocols", [])
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", []) else None
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         outlet = scope["extensions"][EXTENSION][OUTLET]
         connection_id = self._ids.new("k")
         socket = Socket(self._backend, self._presence, connection_id, receive, send, outlet)
-        if refused := self._refusal(headers):
+        if refused := self._refusal(_headers(scope)):
             await socket.close(*refused)
             return
         self._presence.enter(socket)
         self._backend.metrics.sockets.inc()
         try:
-            await socket.serve(headers, scope.get("query_string", b""))
+            await socket.serve(_headers(scope), scope.get("query_string", b""))
         finally:
             self._presence.leave(socket)
             self._backend.metrics.sockets.dec()
@@ -65,3 +63,8 @@ class Sockets:
         if origin is None or origin in self._origins:
             return True
         return urlsplit(origin).netloc == headers.get("host") and "://" in origin
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers; made when they are asked for, so that no connection keeps them."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,6 +1,6 @@
 """Flow control of one connection: what was sent and is not acknowledged, against the window."""
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ class Sent:
     """What went out on a stream and is not acknowledged yet: offsets with their sizes."""
 
     last: int = 0
-    unacked: deque[tuple[int, int]] = field(default_factory=deque)
+    unacked: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Flow:
@@ -96,12 +96,18 @@ class Flow:
             sent = self._sent[stream]
             if offset > max(sent.last, self._reached.get(stream, 0)):
                 return None
-            while sent.unacked and sent.unacked[0][0] <= offset:
-                self._events -= 1
-                self._bytes -= sent.unacked.popleft()[1]
+            applied = bisect_right(sent.unacked, offset, key=_offset)
+            if applied:
+                self._events -= applied
+                self._bytes -= sum(size for _, size in sent.unacked[:applied])
                 self._progress = now
+                del sent.unacked[:applied]
         return known
 
     def stalled(self, now: float, seconds: float) -> bool:
         """Return whether something is owed and nothing was acknowledged for so long."""
         return self._events > 0 and now - self._progress >= seconds
+
+
+def _offset(sent: tuple[int, int]) -> int:
+    return sent[0]
