@@ -24,7 +24,7 @@ from tidings.cli.serve import HttpServer
 from tidings.domain.context import UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
-from tidings.gateway.socket import EXTENSION, OUTLET, Outlet
+from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
 from tidings.settings import Settings
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import UlidSource

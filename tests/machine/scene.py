@@ -93,7 +93,7 @@ class Scene:
             assert 0 <= flow._events <= window.events, f"{flow._events} events are owed"
             largest = window.bytes + EVENT_BYTES_MAX  # one event may go beyond
             assert 0 <= flow._bytes <= largest, f"{flow._bytes} bytes are owed"
-            if socket.user and socket.connection.welcomed and not socket._leaving.done():
+            if socket.user and socket.connection.welcomed and not socket._told_to_close.done():
                 owner = (socket.user.user_id, socket.device or "")
                 assert owner not in owners, f"{owner} is connected twice"
                 owners.add(owner)

@@ -14,8 +14,9 @@ from tidings.domain.errors import Unauthenticated
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.events.positions import Positions
+from tidings.gateway.outlet import EXTENSION, OUTLET
 from tidings.gateway.presence import Presence
-from tidings.gateway.socket import EXTENSION, OUTLET, Backend, Socket
+from tidings.gateway.socket import Backend, Socket
 from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, InvalidInput, NotFound, TidingsError, Unavailable
@@ -13,6 +13,7 @@ from tidings.domain.ports import Clock
 from tidings.events.feed import Feed, Follower
 from tidings.events.positions import Positions
 from tidings.events.ranges import Entry
+from tidings.gateway.outlet import Outlet
 from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
@@ -42,26 +43,6 @@ _log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SendMessage = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-EXTENSION, OUTLET = "tidings", "outlet"
-"""The extension of the scope, and its entry, by which a server gives a connection's `Outlet`."""
-
-
-class Outlet(Protocol):
-    """The way out of a socket: messages are written at once and go out with the loop's next turn.
-
-    `writable` is set unless the client has fallen behind in reading.
-    """
-
-    writable: asyncio.Event
-
-    def write(self, message: bytes) -> None:
-        """Send a text message.
-
-        Raises:
-            OSError: the connection is over.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +146,7 @@ class Socket:
                 case Remember(device, positions):
                     self._backend.positions.acknowledge(self._user, device, positions)
                 case Miscounted(mismatch):
-                    self._count(mismatch)
+                    _count(self._backend.metrics, mismatch)
                 case _:
                     await self.carry(await self._report(effect))
 
@@ -265,15 +246,6 @@ class Socket:
         self.connection.flow.follow(wanted.stream, follower.after)
         return StreamStatus(wanted.stream, ok=True, start=follower.after + 1, head=head)
 
-    def _count(self, mismatch: Mismatch) -> None:
-        self._backend.metrics.delivery_mismatches.inc()
-        _log.error(
-            "run %s did not reach a client whole: expected %s, got %s",
-            mismatch.run_id[:ECHO_CHARACTERS_MAX],
-            mismatch.expected,
-            mismatch.got,
-        )
-
     def _failed(self, error: TidingsError, ref: str) -> list[Effect]:
         self._backend.metrics.refusals.labels(error.code).inc()
         return self.connection.failed(error, ref[:ECHO_CHARACTERS_MAX], self._now())
@@ -295,7 +267,7 @@ class Socket:
     def _flush(self) -> None:
         """Send what memory holds of the streams; leave to the pump what must be waited for."""
         self._woken = False
-        if self.connection.closed:
+        if self.connection.closed or not self.connection.welcomed:
             return
         try:
             if self._pumping or not all(map(self._flush_stream, tuple(self._followers.values()))):
@@ -325,16 +297,11 @@ class Socket:
             await self._waiting.wait()
             self._waiting.clear()
             self._pumping = True
-            while await self._pump_once():
-                pass
-
-    async def _pump_once(self) -> bool:
-        sent = False
-        if not self.connection.welcomed:
-            return False
-        for stream, follower in list(self._followers.items()):
-            sent |= await self._pump_stream(stream, follower)
-        return sent
+            sent = self.connection.welcomed
+            while sent:
+                sent = False
+                for stream, follower in list(self._followers.items()):
+                    sent |= await self._pump_stream(stream, follower)
 
     async def _pump_stream(self, stream: str, follower: Follower) -> bool:
         credit = self.connection.flow.credit()
@@ -398,3 +365,14 @@ class Socket:
 
 class _Ended(Exception):
     """The connection was closed by the rules."""
+
+
+def _count(metrics: Metrics, mismatch: Mismatch) -> None:
+    """Take note that a run did not reach a client whole."""
+    metrics.delivery_mismatches.inc()
+    _log.error(
+        "run %s did not reach a client whole: expected %s, got %s",
+        mismatch.run_id[:ECHO_CHARACTERS_MAX],
+        mismatch.expected,
+        mismatch.got,
+    )

@@ -3,8 +3,9 @@
 from urllib.parse import urlsplit
 
 from tidings.domain.ports import IdSource
+from tidings.gateway.outlet import EXTENSION, OUTLET
 from tidings.gateway.presence import ADMISSIONS_AT_ONCE_MAX, ADMISSIONS_PER_SECOND_MAX, Presence
-from tidings.gateway.socket import EXTENSION, OUTLET, Backend, Receive, Scope, SendMessage, Socket
+from tidings.gateway.socket import Backend, Receive, Scope, SendMessage, Socket
 from tidings.identity.rates import RateLimit
 from tidings.protocol.closing import Close
 from tidings.protocol.frames import SUBPROTOCOL

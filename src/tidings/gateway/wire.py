@@ -17,7 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from tidings.gateway.socket import EXTENSION, OUTLET
+from tidings.gateway.outlet import EXTENSION, OUTLET
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import SEND_SECONDS_MAX
 

@@ -94,7 +94,7 @@ function reveal({ type, run_id }) {
 }
 
 function heard({ run_id, payload }) {
-  const view = new RunView(run_id, openReport);
+  const view = new RunView(run_id, openReport, command);
   runs.set(run_id, view);
   byId("log").append(node("p", payload.text, "said"), view.root);
 }

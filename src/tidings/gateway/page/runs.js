@@ -1,11 +1,15 @@
 // A run as it is shown: agents nested, tools with arguments and durations, the answer as written.
 
 import { markdown } from "./markdown.js";
+import { approval, question, settle } from "./questions.js";
 
 export class RunView {
-  constructor(runId, openReport) {
+  // `openReport(id)` shows a report; `send(type, payload)` carries a command.
+  constructor(runId, openReport, send) {
     this.runId = runId;
     this.openReport = openReport;
+    this.send = send;
+    this.asked = new Map();
     this.over = false;
     this.agents = new Map();
     this.tools = new Map();
@@ -25,7 +29,8 @@ export class RunView {
     this.root = node("article", "", "run");
     const head = node("div", "", "head");
     head.append(this.status, this.thought);
-    this.root.append(head, this.end, this.bar, this.steps, this.answer);
+    this.questions = node("div", "", "questions");
+    this.root.append(head, this.end, this.bar, this.steps, this.questions, this.answer);
   }
 
   take({ type, agent, payload, timestamp }) {
@@ -79,6 +84,29 @@ export class RunView {
     if (said) tool.box.firstChild.append(node("span", ` ${said}`));
   }
 
+  input_required(payload) {
+    this.ask(payload.request_id, question(this.runId, payload, this.send));
+  }
+
+  approval_required(payload) {
+    this.ask(payload.call_id, approval(this.runId, payload, this.send));
+  }
+
+  request_settled(payload) {
+    const box = this.asked.get(payload.request_id);
+    const { outcome, value } = payload;
+    if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
+    this.asked.delete(payload.request_id);
+    if (!this.asked.size) this.status.textContent = "Working";
+  }
+
+  ask(id, box) {
+    this.asked.set(id, box);
+    this.status.textContent = "Waiting for you";
+    this.thought.textContent = "";
+    this.questions.append(box);
+  }
+
   notice(payload, agent) {
     const where = this.agents.size ? this.inside(agent) : this.steps;
     where.append(node("p", payload.message ?? payload.code, "notice"));
@@ -112,8 +140,9 @@ export class RunView {
     this.end.append(node("span", payload.message ?? payload.code, "bad"));
   }
 
-  agent_cancelled() {
+  agent_cancelled(payload) {
     this.finish("Stopped");
+    if (payload.message) this.end.append(node("span", payload.message, "notice"));
   }
 
   finish(word) {
@@ -123,6 +152,8 @@ export class RunView {
     this.bar.hidden = true;
     this.steps.open = false;
     for (const { box } of this.tools.values()) box.classList.remove("busy");
+    for (const box of this.asked.values()) settle(box, "no longer asked");
+    this.asked.clear();
   }
 
   paint() {

@@ -1,0 +1,61 @@
+"""A run that asks: the page shows the question and the exact call, and carries the answers."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.opened import TIMEOUT_MS, opened
+from tests.harness.server import ROOT, ServerProcess, add_users, serving
+
+NAME = "ana"
+expect.set_options(timeout=TIMEOUT_MS)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server whose only user wants to be asked before anything is ordered."""
+    with serving(tmp_path / "data", ROOT / "tests/harness/programs/asking.py") as process:
+        (ana,) = asyncio.run(add_users(process, NAME))
+        headers = {"Authorization": f"Bearer {ana.token}"}
+        wish = {"permissions": {"order": "ask"}}
+        httpx2.put(f"{process.url}/api/permissions", json=wish, headers=headers).raise_for_status()
+        yield process
+
+
+async def asked(page: Page) -> None:
+    await page.fill("[name=username]", NAME)
+    await page.fill("[name=password]", f"the password of {NAME}")
+    await page.click("#login button")
+    await expect(page.locator("#link")).to_have_text("live")
+    await page.fill("#question", "A server, please.")
+    await page.click("#ask")
+    await expect(page.locator(".run > .head strong")).to_have_text("Waiting for you")
+
+
+@pytest.mark.parametrize(("button", "answer"), [("Allow", "is ordered"), ("Deny", "Not ordered")])
+def test_a_question_and_a_call_wait_for_a_person_over_reload_and_restart(
+    server: ServerProcess, button: str, answer: str
+) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await asked(page)
+            await expect(page.locator(".asks p").first).to_have_text("Which size?")
+            server.stop()
+            server.start()
+            await expect(page.locator("#link")).to_have_text("live")
+            await page.click(".asks button:text('large')")
+            leave = page.locator(".asks:not(.settled)")
+            await expect(leave.locator("pre")).to_contain_text('"size": "large"')
+            await page.reload()
+            await expect(leave.locator("pre")).to_contain_text('"size": "large"')
+            await expect(page.locator(".asks.settled")).to_contain_text('answered: "large"')
+            await leave.locator(f"button:text('{button}')").click()
+            await expect(page.locator(".run > .head strong")).to_have_text("Done")
+            await expect(page.locator(".answer")).to_contain_text(answer)
+            await expect(page.locator(".asks:not(.settled)")).to_have_count(0)
+
+    asyncio.run(scenario())
