@@ -209,7 +209,7 @@ def _lesson(breaker: Breaker, fault: Fault | None, *, cut_short: bool) -> Learn:
     return breaker.succeeded
 
 
-_OWN_FAULTS = frozenset({"tool_failed", "tool_timeout"})
+_OWN_FAULTS = frozenset({"tool_failed", "tool_timeout", "tool_server_lost", "tool_server_fault"})
 
 
 def _resting(tool: str, seconds: float) -> Fault:
