@@ -9,7 +9,7 @@ from tests.harness.cli import tidings
 from tests.harness.server import ROOT, ServerProcess, add_users, check_story, serving
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-LINES_MAX = 30
+LINES_MAX = 40
 LOG = "ts,model,input_tokens,output_tokens\n2026-01-01T00:00:00Z,gpt-4o,1000,10\n"
 
 
