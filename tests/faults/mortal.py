@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.faults.served import MANY_RUNS, served
 from tidings.domain.context import UserContext
 from tidings.domain.events import Draft, EventType
 from tidings.events import log
 from tidings.events.log import Appended
+from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, T, Transaction, Work
 from tidings.storage.warm.sqlite import SqliteDatabase
@@ -115,22 +116,37 @@ class MortalHints(LocalHints):
 
 
 class MortalSockets:
-    """Passes a point after each message that carries events, and after each call to leave."""
+    """Gives every connection an outlet that passes points."""
 
     def __init__(self, app: ASGIApp, fate: Fate) -> None:
         self._app = app
         self._fate = fate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def passing(message: Message) -> None:
-            await send(message)
-            text = message.get("text") or ""
-            if '"event_id"' in text:
-                self._fate.passes("after_write_before_cursor")
-            if text.startswith('{"type":"drain"'):
-                self._fate.passes("during_drain")
+        extension = scope["extensions"][EXTENSION]
+        extension[OUTLET] = MortalOutlet(extension[OUTLET], self._fate)
+        await self._app(scope, receive, send)
 
-        await self._app(scope, receive, passing)
+
+class MortalOutlet:
+    """Passes a point after each message that carries events, and after each call to leave."""
+
+    def __init__(self, inner: Outlet, fate: Fate) -> None:
+        self.writable = inner.writable
+        self._inner = inner
+        self._fate = fate
+
+    def write(self, message: bytes) -> None:
+        self._inner.write(message)
+        if b'"event_id"' in message:
+            self._pass_when_sent("after_write_before_cursor")
+        if message.startswith(b'{"type":"drain"'):
+            self._pass_when_sent("during_drain")
+
+    def _pass_when_sent(self, point: str) -> None:
+        """What is written goes out at the end of this turn of the loop."""
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._fate.passes, point)
 
 
 async def live(life: Life) -> None:
