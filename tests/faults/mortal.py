@@ -46,6 +46,11 @@ class Life(msgspec.Struct):
     appends: bool = False
 
 
+def died_of(life: Life) -> Path:
+    """Return the mark of a death at its point: an orderly end leaves none."""
+    return Path(life.folder) / f"died.{life.point}"
+
+
 class Fate:
     """Counts how often a point was passed; the chosen time is the last."""
 
@@ -58,6 +63,7 @@ class Fate:
             return
         self._passed += 1
         if self._passed == self._life.number:
+            died_of(self._life).touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 

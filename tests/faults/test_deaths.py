@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.conftest import Bear
 from tests.faults.devices import Device, device, eventually, is_alive
-from tests.faults.mortal import APPENDS, POINTS, Life
+from tests.faults.mortal import APPENDS, POINTS, Life, died_of
 from tests.harness.server import free_port
 from tests.harness.stored import stored_streams
 from tests.invariants import check
@@ -42,6 +42,7 @@ def test_f11_wherever_the_server_dies_every_device_has_every_event_once(
                 await one.until(lambda: one.count > 5)
                 os.kill(pid, signal.SIGTERM)
             await eventually(lambda: not is_alive(pid))
+            assert died_of(life).exists()
             bear(Life(life.folder, life.port))
             receipt = await asking
             await two.session.follow(f"thread:{receipt.thread_id}")
