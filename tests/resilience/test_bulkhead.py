@@ -1,4 +1,4 @@
-"""Bulkheads and shedding: bounded at once, bounded waiting, the urgent first."""
+"""Bulkheads: bounded at once, bounded waiting, the urgent first."""
 
 from collections import Counter
 
@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.resilience.bulkhead import Admission, Bulkhead, BulkheadRules, Priority
-from tidings.resilience.shedding import Load, overloaded, refusal
 
 RULES = BulkheadRules(at_once_max=2, waiting_max=2)
 URGENT, USUAL, LATER = Priority.CANCEL, Priority.INTERACTIVE, Priority.BACKGROUND
@@ -73,34 +72,3 @@ def test_the_bounds_hold_and_no_ticket_is_lost(moves: list[tuple[bool, int, Prio
         assert bulkhead.inside == counted[Admission.ADMITTED] <= RULES.at_once_max
         assert bulkhead.waiting == counted[Admission.WAITING] <= RULES.waiting_max
         assert bulkhead.waiting == 0 or bulkhead.inside == RULES.at_once_max
-
-
-LOADS = st.builds(
-    Load,
-    inside=st.integers(0, 20),
-    inside_max=st.integers(1, 10),
-    waiting=st.integers(0, 40),
-    waiting_max=st.integers(0, 20),
-    seconds_each=st.floats(0, 10),
-)
-
-
-@given(LOADS, st.sampled_from(list(Priority)), st.floats(0, 60), st.floats(0, 1))
-def test_refused_is_what_would_wait_in_vain(
-    load: Load, priority: Priority, patience: float, chance: float
-) -> None:
-    after = refusal(load, priority, patience, chance)
-    if priority is URGENT or (load.inside < load.inside_max and load.waiting == 0):
-        assert after is None
-    elif load.waiting >= load.waiting_max:
-        assert after is not None
-    if after is not None:
-        assert after >= 1.0
-    if after is not None and priority is USUAL:
-        assert refusal(load, LATER, patience, chance) is not None
-
-
-def test_a_refusal_says_when_to_come_again() -> None:
-    error = overloaded(2.4)
-    assert (error.code, error.status, error.retryable) == ("overloaded", 503, True)
-    assert error.retry_after_seconds == 2.4
