@@ -18,6 +18,7 @@ from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.budgets import Plans, plans_of
+from tidings.domain.context import SERVER
 from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
 from tidings.egress.addresses import AllowedHosts
@@ -119,7 +120,7 @@ class App:
         if not kept.lineage.was_closed():
             await kept.database.check()
         await kept.lineage.begin()
-        await kept.database.write(queue.release_all)
+        await kept.database.write(SERVER, queue.release_all)
         await kept.library.sweep(kept.clock.now())
         for servers in kept.tool_servers:
             await servers.begin()
@@ -136,7 +137,7 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.database.read(lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":

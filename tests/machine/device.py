@@ -10,7 +10,7 @@ from tests.invariants import History
 from tests.machine.serving import EXPECTED_CLOSES, SteppedLink, SteppedServer, said
 from tests.machine.shelf import Books, SteppedDatabase
 from tidings.domain.commands import Receipt
-from tidings.domain.context import UserContext
+from tidings.domain.context import Scope, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.events import Event
 from tidings.protocol.client import (
@@ -42,10 +42,10 @@ class DirectDatabase:
     def __init__(self, database: SteppedDatabase) -> None:
         self._database = database
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         return self._database.at_once(work)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, scope: Scope, work: Work[T]) -> T:
         return self._database.at_once(work)
 
 
