@@ -298,7 +298,8 @@ class SteppedDevice:
         if kept is None and self._may_be_late(event.stream):
             kept = self.books.lost.get(event.event_id)  # was on its way when it was lost
         assert kept is not None, f"{place}: applied and not in the store"
-        assert (kept.stream, kept.offset) == (event.stream, event.offset), place
+        at = (event.stream, event.offset)
+        assert (kept.stream, kept.offset) == at, f"{place}: differs from the store, at {kept}"
         shown.after = event.offset
         shown.cursor = str(cursor_of(event.epoch, event.offset, event.event_id))
         self.history.applied(event.stream, raw, shown.cursor, self.database.step)
