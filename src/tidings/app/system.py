@@ -1,5 +1,7 @@
 """The whole system, wired: read `build` to see it."""
 
+import random
+
 from tidings.agents.registry import AgentRegistry
 from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.prices import PriceList
@@ -75,7 +77,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
+    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
+    engine = Engine(model or chosen_model(ground), catalogue, clock, chance, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     upkeep = Upkeep(database, lineage, clock, policy(settings))
