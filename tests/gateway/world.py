@@ -16,6 +16,7 @@ import uvicorn
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
 from tidings.domain.budgets import Plans
+from tidings.domain.context import SERVER
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events.feed import Feed
@@ -172,7 +173,7 @@ def running(folder: Path) -> Iterator[World]:
 
 
 async def _populate(world: World, database: SqliteDatabase) -> None:
-    await database.write(lambda tx: open_store(tx, "s_00000e1", 0.0))
+    await database.write(SERVER, lambda tx: open_store(tx, "s_00000e1", 0.0))
     for name in ("ada", "bob", "chief"):
         user = await world.identity.add_user(name, PASSWORD, admin=name == "chief")
         world.user_ids[name] = user.user_id

@@ -139,7 +139,9 @@ async def put_into_inbox(server: ServerProcess, owner: str, event: dict[str, Any
     )  # fmt: skip
     item, told = new_ids().new("i"), new_ids().new("e")
     try:
-        await app._kept.database.write(lambda tx: inbox.add(tx, context, ended, item, told, 0.0))
+        await app._kept.database.write(
+            context, lambda tx: inbox.add(tx, context, ended, item, told, 0.0)
+        )
     finally:
         await app.close()
     return item

@@ -8,6 +8,7 @@ import pytest
 
 from tests.events.past import LONG_AGO, STREAM, THREAD, Past, past
 from tests.fakes.ports import CountingIds, FaultyDatabase, ManualClock
+from tidings.domain.context import SERVER
 from tidings.domain.events import EventType
 from tidings.events import compaction
 from tidings.events.lineage import Lineage
@@ -74,7 +75,7 @@ async def fill(store: Past) -> None:
         "insert into refresh_tokens values ('fresh', 's1', 0)",
     ]
     for statement in statements:
-        await store.database.write(lambda tx, sql=statement: tx.execute(sql))  # type: ignore[misc]
+        await store.database.write(SERVER, lambda tx, sql=statement: tx.execute(sql))  # type: ignore[misc]
 
 
 def test_answers_are_joined_an_hour_after_the_end(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_long_list_is_forgotten_in_bounded_steps(
     async def scenario(kept: Kept) -> None:
         rows = [("ana", f"n{number}", "h", "{}", LONG_AGO) for number in range(34)]
         await kept.store.database.write(
-            lambda tx: tx.execute_many("insert into commands values (?, ?, ?, ?, ?)", rows)
+            SERVER, lambda tx: tx.execute_many("insert into commands values (?, ?, ?, ?, ?)", rows)
         )
         counting = FaultyDatabase(kept.store.database, lambda _: False, after=False)
         await Upkeep(counting, kept.lineage, kept.clock, Policy())._forget(COMMANDS, LONG_AGO + 1)
@@ -161,9 +162,9 @@ def test_a_long_list_is_forgotten_in_bounded_steps(
 def test_what_is_not_old_is_not_found(tmp_path: Path, stale: upkeep.Stale) -> None:
     async def scenario(kept: Kept) -> None:
         database = kept.store.database
-        assert await database.read(lambda tx: upkeep._find(tx, stale, LONG_AGO)) == []
+        assert await database.read(SERVER, lambda tx: upkeep._find(tx, stale, LONG_AGO)) == []
         late = LONG_AGO + 31 * DAY
-        assert await database.read(lambda tx: upkeep._find(tx, stale, late)) != []
+        assert await database.read(SERVER, lambda tx: upkeep._find(tx, stale, late)) != []
 
     run(tmp_path, scenario)
 

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.events.compaction import RUNS_PER_PASS_MAX, compact
@@ -114,8 +115,8 @@ class Upkeep:
 
     async def _forget(self, stale: Stale, before: float) -> None:
         """Look beside the writer, then remove what was found, a bounded number at a time."""
-        while rows := await self._database.read(partial(_find, stale=stale, before=before)):
-            await self._database.write(partial(_remove, stale=stale, rows=rows))
+        while rows := await self._database.read(SERVER, partial(_find, stale=stale, before=before)):
+            await self._database.write(SERVER, partial(_remove, stale=stale, rows=rows))
 
 
 async def _find(tx: Transaction, stale: Stale, before: float) -> list[Row]:
