@@ -26,6 +26,7 @@ from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
+from tidings.health.watchdog import LoopWatch
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -84,7 +85,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
-    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    loop = LoopWatch(clock, ground.metrics)
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run, "loop": loop.run}
     always |= {"upkeep": upkeep.run} | telling
     for servers in served:
         always["tool servers"] = servers.run
