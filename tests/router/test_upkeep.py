@@ -87,7 +87,8 @@ async def fill(store: Past) -> None:
         "insert into steps values ('r1', 'k2', 'tool', '[]', null)",
         f"insert into commands values ('ana', 'c1', 'h', '{{}}', {LONG_AGO})",
         f"insert into positions values ('ana', 'd1', '{STREAM}', 4, {LONG_AGO})",
-        "insert into users values ('ana', 'default', 'ana', '', 0, 0)",
+        "insert into users (user_id, tenant_id, name, password_hash, created_at)"
+        " values ('ana', 'default', 'ana', '', 0)",
         f"insert into sessions values ('s1', 'ana', {LONG_AGO}, {LONG_AGO + 30 * DAY}, 0)",
         "insert into refresh_tokens values ('spent', 's1', 1)",
         "insert into refresh_tokens values ('fresh', 's1', 0)",
