@@ -44,6 +44,7 @@ from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
 from tidings.storage.warm.duties import Duty
+from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
@@ -61,7 +62,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
     tiers = open_tiers(settings, clock)
-    database, hints = tiers.warm, tiers.hot.hints
+    database, hints = SparedDatabase(tiers.warm, clock), tiers.hot.hints
     ground = Ground(settings, clock, ids, hints, database, counted(hints))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
@@ -110,7 +111,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(database, sandbox, passwords, lineage, library, served, clock, engine.model)
+    kept = Kept(tiers.warm, sandbox, passwords, lineage, library, served, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 
