@@ -44,6 +44,7 @@ from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
+from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -80,7 +81,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
-    upkeep = Upkeep(database, lineage, clock, policy(settings))
+    duty = Duty(database, clock, "upkeep", ids.new("w"))
+    upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
     notifications, telling = notifying(ground)
 
     feed, positions = Feed(database, hints), Positions(database, clock)
