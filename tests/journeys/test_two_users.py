@@ -288,6 +288,7 @@ ABOUT_NOBODY = {
     ("get", "/readyz"),
     ("get", "/metrics"),
 }
+FOR_ADMINISTRATORS = {("get", "/api/health")}
 ABOUT_ONESELF = {
     ("post", "/api/logout"): None,
     ("post", "/api/ws-ticket"): None,
@@ -310,7 +311,17 @@ ABOUT_ONESELF = {
 def test_every_route_is_in_the_matrix(scene: Scene) -> None:
     api = httpx2.get(f"{scene.bob.server.url}/openapi.json", trust_env=False).json()
     routes = {(method, path) for path, methods in api["paths"].items() for method in methods}
-    assert routes == set(paths_about(NOTHING)) | ABOUT_NOBODY | set(ABOUT_ONESELF)
+    about = set(paths_about(NOTHING)) | ABOUT_NOBODY | set(ABOUT_ONESELF)
+    assert routes == about | FOR_ADMINISTRATORS
+
+
+@pytest.mark.parametrize("route", sorted(FOR_ADMINISTRATORS), ids=" ".join)
+def test_what_is_for_administrators_is_refused_to_both(
+    scene: Scene, route: tuple[str, str]
+) -> None:
+    for user in (scene.ana, scene.bob):
+        refused = call(user, *route, None)
+        assert (refused.status_code, refused.json()["code"]) == (403, "admin_only")
 
 
 @pytest.mark.parametrize("route", sorted(paths_about(NOTHING)), ids=" ".join)

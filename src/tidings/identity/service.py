@@ -160,7 +160,7 @@ class Identity:
         await self.check(context)
         return context
 
-    async def add_user(self, name: str, password: str) -> User:
+    async def add_user(self, name: str, password: str, *, admin: bool = False) -> User:
         """Create a user who may sign in at once.
 
         Raises:
@@ -172,7 +172,8 @@ class Identity:
                 "name_unfit", "A name has 1 to 64 letters, digits and . _ @ + - after the first."
             )
         stored = await self._passwords.hash(password)
-        user = User(self._ids.new("u"), TENANT, name, disabled=False, created_at=self._clock.now())
+        user_id, now = self._ids.new("u"), self._clock.now()
+        user = User(user_id, TENANT, name, disabled=False, admin=admin, created_at=now)
 
         async def work(tx: Transaction) -> bool:
             return await store.insert_user(tx, user, stored)
@@ -184,6 +185,23 @@ class Identity:
     async def list_users(self) -> list[User]:
         """Return every user, by name."""
         return await self._database.read(SERVER, store.list_users)
+
+    async def appoint(self, name: str, *, admin: bool) -> None:
+        """Make a user an administrator, or one no longer: from their next request on.
+
+        Raises:
+            NotFound: no such user.
+        """
+
+        async def work(tx: Transaction) -> bool:
+            return await store.set_admin(tx, name, admin=admin)
+
+        if not await self._database.write(SERVER, work):
+            raise NotFound(f"There is no user named {name}.")
+
+    async def is_admin(self, context: UserContext) -> bool:
+        """Tell whether the user is an administrator now; tokens do not say."""
+        return await self._database.read(context, lambda tx: store.is_admin(tx, context))
 
     async def disable_user(self, name: str) -> None:
         """Shut a user out, at once and everywhere.
