@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes.models import ScriptedModel
+from tests.stores import store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -27,7 +28,6 @@ from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
@@ -161,7 +161,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
-    inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
+    inner = store_in(path, hints.publish)
     try:
         built = World(wrap(inner), hints, agents, tools, clock, limits, model, plans)
         yield built

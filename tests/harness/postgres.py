@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -61,22 +62,16 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        options = [f"--{name}={value}" for name, value in self._settings.items()]
-        self._process = subprocess.Popen(
-            [
-                str(self._programs / "postgres"),
-                "-D",
-                str(self._data),
-                "-p",
-                str(self.port),
-                *options,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(self._folder / "log").open("ab"),
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - a child of its own, before it is a server
-            start_new_session=True,
-            **self._as_nobody,  # type: ignore[call-overload]
-        )
+        program = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*program, *(f"--{name}={value}" for name, value in self._settings.items())],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call, before the program runs
+                start_new_session=True,
+                **self._as_nobody,  # type: ignore[call-overload]
+            )
         end = time.monotonic() + READY_SECONDS
         while not self._is_ready():
             assert self._process.poll() is None, self.log
@@ -149,7 +144,8 @@ class PostgresServer:
     @cache  # noqa: B019 - as long as the server lives
     def _template(self) -> str:
         self.sql(f"create database current owner {OWNER}")
-        asyncio.run(migrate(self.url("current")))
+        with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
+            aside.submit(lambda: asyncio.run(migrate(self.url("current")))).result()
         return "current"
 
     def _run(self, program: str, *arguments: str) -> str:

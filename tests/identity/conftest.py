@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.time import CountingIds, ManualClock
+from tests.stores import store_in
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import AccessTokens
 from tidings.storage.hot.memory import MemoryTickets
-from tidings.storage.warm.sqlite import SqliteDatabase
 
 KEY = b"k" * 32
 
@@ -33,7 +33,7 @@ def passwords() -> Iterator[Passwords]:
 
 @pytest.fixture
 def world(passwords: Passwords, tmp_path: Path) -> Iterator[World]:
-    database = SqliteDatabase.open(tmp_path / "tidings.db", lambda note: None)
+    database = store_in(tmp_path, engine="sqlite")  # each test is in several event loops
     clock, tokens = ManualClock(), AccessTokens(KEY)
     tickets = MemoryTickets(clock)
     yield World(Identity(database, tokens, passwords, tickets, clock, CountingIds()), tokens, clock)

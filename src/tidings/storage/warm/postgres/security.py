@@ -18,6 +18,7 @@ SHARED = {
     "tidings_schema": "select",
     "epochs": "",
     "tool_pins": "",
+    "duties": "",
 }
 """Tables without a user's rows, and what the user's role may do with them."""
 
