@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from tests.fakes.intake import intake_of, named_agents
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
 from tidings.domain.budgets import Plans
@@ -133,10 +134,10 @@ def running(folder: Path) -> Iterator[World]:
     readiness = Readiness((database_probe(database),), clock)
     files, reports = MemoryFiles(), MemoryReports()
     positions = Positions(database, clock)
-    agents = {"analysis": None}
+    intake, _ = intake_of(database, clock, named_agents("analysis"))
     services = Services(
         identity=identity,
-        router=Router(database, clock, ids, agents, "analysis", Limits()),
+        router=Router(database, clock, ids, intake, "analysis", Limits()),
         reads=Reads(database, clock, ids),
         permissions=Permissions(database, Catalogue(())),
         spending=Spending(database, clock, Plans()),

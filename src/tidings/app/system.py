@@ -15,6 +15,7 @@ from tidings.app.pieces import (
     served_tools,
 )
 from tidings.app.tiers import open_tiers
+from tidings.app.watching import watching
 from tidings.domain.ports import IdSource
 from tidings.events.feed import Feed
 from tidings.events.lineage import Lineage
@@ -26,7 +27,6 @@ from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
-from tidings.health.watchdog import LoopWatch
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -76,7 +76,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
 
-    router = Router(database, clock, ids, agents, ANALYSIS, limits)
+    watched = watching(ground, agents)
+    router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     plans = chosen_plans(settings)
     engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
@@ -87,9 +88,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
-    loop = LoopWatch(clock, ground.metrics)
-    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run, "loop": loop.run}
-    always |= {"upkeep": upkeep.run} | telling
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    always |= {"upkeep": upkeep.run} | telling | watched.parts
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)

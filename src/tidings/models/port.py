@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidings.resilience.bulkhead import Priority
+from tidings.resilience.priority import Priority
 
 REQUEST_SECONDS_MAX = 120.0
 
