@@ -69,7 +69,7 @@ class World:
         )
         self.reads = Reads(database, self.clock, self.ids)
         self.engine = Engine(
-            model or ScriptedModel(), Catalogue(tools), self.clock, plans or Plans()
+            model or ScriptedModel(), Catalogue(tools), self.clock, lambda: 0.1, plans or Plans()
         )
         self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
