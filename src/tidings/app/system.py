@@ -6,6 +6,7 @@ from tidings.analysis.prices import PriceList
 from tidings.app.application import App, Kept
 from tidings.app.pieces import (
     Ground,
+    chains_of,
     chosen_model,
     chosen_plans,
     counted,
@@ -75,7 +76,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
+    chains = chains_of(ground)
+    engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     upkeep = Upkeep(database, lineage, clock, policy(settings))

@@ -17,6 +17,7 @@ from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
+from tidings.models.chains import Chains
 from tidings.models.faults import ModelFault
 from tidings.models.port import (
     NOTHING_USED,
@@ -31,7 +32,7 @@ from tidings.models.port import (
 from tidings.runs.calls import Call, Calls
 from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome
+from tidings.runs.outcomes import Fault, ModelAnswer, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
 from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
@@ -40,7 +41,6 @@ from tidings.tools.port import Tool
 T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
-EXCHANGE_TOKENS_RESERVED = 8_000
 MODEL_OWN_SHARE = 0.95
 """The share of its time that a model is told of: the chain ends in it, with a fault that says why;
 the rest is for a model that does not keep its time."""
@@ -50,6 +50,7 @@ class Engine(msgspec.Struct, frozen=True):
     """The collaborators of every run."""
 
     model: Model
+    chains: Chains
     catalogue: Catalogue
     clock: Clock
     plans: Plans = Plans()
@@ -150,8 +151,16 @@ class RunContext:
         self._journal.tell_piece(self._draft(EventType.ANSWER_DELTA, payload))
         self._work.dirty.set()
 
-    async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
+    async def model(
+        self,
+        request: ModelRequest,
+        *,
+        on_text: OnText | None = None,
+        models: tuple[Model, ...] = (),
+    ) -> ModelReply:
         """Ask the model; a recorded step, and so is its failure.
+
+        With `models`, those are asked, by the same rules, in place of the server's.
 
         It may take the request's time, and half of the run's remaining time at most, so that there
         is time for something else when it does not answer. A reply of another model than the first
@@ -166,7 +175,7 @@ class RunContext:
             answer = self._journal.recorded(key, ModelAnswer)
         else:
             await self._reserve(key, request_tokens(request))
-            answer = await self._respond(request, on_text or unseen)
+            answer = await self._respond(request, on_text or unseen, models)
             await self._journal.finish(key, "model", answer)
         if answer.reply is None:
             self._count(answer.usage)
@@ -175,25 +184,6 @@ class RunContext:
         self._count(answer.reply.usage)
         await self._tell_fallbacks(answer.reply)
         return answer.reply
-
-    async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
-        """Let another framework ask its model; a recorded step, and so is its failure.
-
-        It may take as long as `model`. A fault is in the answer.
-        """
-        key = self._next_step("model")
-        if self._journal.is_done(key):
-            answer = self._journal.recorded(key, Exchange)
-        else:
-            await self._reserve(key, EXCHANGE_TOKENS_RESERVED)
-            try:
-                async with asyncio.timeout(self._model_seconds()):
-                    answer = await work()
-            except TimeoutError:
-                answer = Exchange(error=_MODEL_TIMEOUT)
-            await self._journal.finish(key, "model", answer)
-        self._count(answer.usage)
-        return answer
 
     async def tool(
         self, what: str | Tool, arguments: dict[str, Any], *, purpose: str
@@ -311,12 +301,15 @@ class RunContext:
             thread_id=self.run.thread_id,
         )
 
-    async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+    async def _respond(
+        self, request: ModelRequest, on_text: OnText, models: tuple[Model, ...]
+    ) -> ModelAnswer:
+        model = self._engine.chains.brought(models) if models else self._engine.model
         seconds = min(self._model_seconds(), request.seconds_max)
         request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
         try:
             async with asyncio.timeout(seconds):
-                return ModelAnswer(await self._engine.model.respond(request, on_text))
+                return ModelAnswer(await model.respond(request, on_text))
         except Failure as error:
             usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
             return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)

@@ -43,14 +43,6 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     usage: Usage = NOTHING_USED
 
 
-class Exchange(msgspec.Struct, frozen=True):
-    """A model request that another framework makes: its reply as JSON, or a fault; its usage."""
-
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    usage: Usage = Usage()
-    error: Fault | None = None
-
-
 def kept(result: ToolResult) -> ToolResult:
     """Return a tool's result as the journal will give it back: what is no JSON becomes it or fails.
 
