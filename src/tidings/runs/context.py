@@ -20,7 +20,6 @@ from tidings.events.log import rfc3339
 from tidings.models.chains import Chains
 from tidings.models.faults import ModelFault
 from tidings.models.port import (
-    NOTHING_USED,
     REQUEST_SECONDS_MAX,
     Model,
     ModelReply,
@@ -168,7 +167,8 @@ class RunContext:
         `on_text` was given is not asked for again; without it a failed request may be.
 
         Raises:
-            Failure: the model failed; `code` starts with `model_`.
+            ModelFault: the model failed; `code` starts with `model_`, and `shown` is what `on_text`
+                was given.
         """
         key = self._next_step("model")
         if self._journal.is_done(key):
@@ -180,7 +180,9 @@ class RunContext:
         if answer.reply is None:
             self._count(answer.usage)
             fault = answer.error or Fault("model_failed", "The model failed.")
-            raise Failure(fault.code, fault.message)
+            failed = ModelFault(fault.code, fault.message, passing=fault.retryable)
+            failed.usage, failed.shown = answer.usage, answer.shown
+            raise failed
         self._count(answer.reply.usage)
         await self._tell_fallbacks(answer.reply)
         return answer.reply
@@ -311,8 +313,10 @@ class RunContext:
             async with asyncio.timeout(seconds):
                 return ModelAnswer(await model.respond(request, on_text))
         except Failure as error:
-            usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
-            return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)
+            told = Fault(error.code, error.message, error.retryable)
+            if not isinstance(error, ModelFault):
+                return ModelAnswer(None, told)
+            return ModelAnswer(None, told, error.usage, error.shown)
         except TimeoutError:
             return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
 

@@ -36,11 +36,12 @@ class ToolOutcome(msgspec.Struct, frozen=True):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault and what was taken all the same."""
+    """How a model request ended: a reply, or a fault, what was taken and shown all the same."""
 
     reply: ModelReply | None
     error: Fault | None = None
     usage: Usage = NOTHING_USED
+    shown: str = ""
 
 
 def kept(result: ToolResult) -> ToolResult:
