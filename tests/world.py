@@ -13,7 +13,7 @@ from tests.fakes.watch import hasty_chains
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
@@ -82,7 +82,7 @@ class World:
             for user in (ANA, BOB):
                 await log.open_stream(tx, user, user_stream(user.user_id))
 
-        await self.database.write(work)
+        await self.database.write(SERVER, work)
 
     async def own_file(self, file_id: str, user: UserContext) -> None:
         """Let the user have a file of this id."""
@@ -95,7 +95,7 @@ class World:
                 user.user_id,
             )
 
-        await self.database.write(work)
+        await self.database.write(SERVER, work)
 
     async def ask(
         self,

@@ -27,6 +27,7 @@ from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
+from tidings.health.watchdog import LoopWatch
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -44,6 +45,8 @@ from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
+from tidings.storage.warm.duties import Duty
+from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
@@ -61,7 +64,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
     tiers = open_tiers(settings, clock)
-    database, hints = tiers.warm, tiers.hot.hints
+    database, hints = SparedDatabase(tiers.warm, clock), tiers.hot.hints
     ground = Ground(settings, clock, ids, hints, database, counted(hints))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
@@ -80,12 +83,14 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
-    upkeep = Upkeep(database, lineage, clock, policy(settings))
+    duty = Duty(database, clock, "upkeep", ids.new("w"))
+    upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
     notifications, telling = notifying(ground)
 
     feed, positions = Feed(database, hints), Positions(database, clock)
     presence = Presence(identity, positions)
-    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    loop = LoopWatch(clock, ground.metrics)
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run, "loop": loop.run}
     always |= {"upkeep": upkeep.run} | telling
     for servers in served:
         always["tool servers"] = servers.run
@@ -110,7 +115,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(database, sandbox, passwords, lineage, library, served, clock, engine.model)
+    kept = Kept(tiers.warm, sandbox, passwords, lineage, library, served, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 

@@ -42,6 +42,8 @@ class Metrics:
         self.part_restarts = self._counter(
             "part_restarts", "Parts of the server that crashed and were begun again.", "part"
         )
+        self.loop_lag = self._histogram("loop_lag", "How late the event loop is.")
+        self.loop_blocks = self._counter("loop_blocks", "Times that the event loop stood still.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
         self.inbox_items = self._counter("inbox_items", "Ends that nobody had heard of.")
         self.webhook_deliveries = self._counter(
