@@ -266,8 +266,9 @@ def test_after_a_crash_a_structure_is_not_asked_for_again(failing: int, tmp_path
             wrap=lambda d: FaultyDatabase(d, lambda n: n == failing, after=True),
         ) as built:
             await built.begin()
+            receipt = await built.ask("go")
             async with built.working():
-                return await built.events_until_end(await built.ask("go"))
+                return await built.events_until_end(receipt)
 
     events = asyncio.run(scenario())
     assert events[-1].payload["output"] == {"city": "Oslo", "degrees": 4}
