@@ -69,6 +69,7 @@ class World:
             chains or hasty_chains(),
             Catalogue(tools),
             self.clock,
+            lambda: 0.1,
             plans or Plans(),
         )
         self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)

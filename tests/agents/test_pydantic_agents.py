@@ -148,7 +148,7 @@ def test_invalid_arguments_reach_the_model_and_not_the_tool(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("failing", range(3, 13))
+@pytest.mark.parametrize("failing", range(4, 13))
 def test_after_a_crash_nothing_that_is_recorded_is_asked_or_called_again(
     tmp_path: Path, failing: int, after: bool
 ) -> None:

@@ -15,7 +15,7 @@ from pydantic_ai.tools import RunContext as AiContext
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json, to_jsonable_python
 
-from tidings.agents.pydantic_models import RecordedModel, ServersModel
+from tidings.agents.pydantic_models import RecordedModel, RunReplies, ServersModel
 from tidings.agents.registry import Agent
 from tidings.domain.errors import Failure, InvalidInput
 from tidings.domain.facts import ToolResult
@@ -70,11 +70,11 @@ class Recording(AbstractCapability[Any]):
 
     def __init__(self, ctx: RunContext) -> None:
         self._ctx = ctx
-        self._models: dict[int, RecordedModel] = {}
+        self._replies = RunReplies(ctx)
 
     def get_wrapper_model(self, model: AiModel) -> AiModel:
         """Have whatever model serves a request asked on record."""
-        return self._models.setdefault(id(model), RecordedModel(model, self._ctx))
+        return RecordedModel(model, self._ctx, self._replies)
 
     async def wrap_tool_execute(
         self,
@@ -86,9 +86,8 @@ class Recording(AbstractCapability[Any]):
         handler: WrapToolExecuteHandler,
     ) -> Any:
         """Call the tool, unless it has answered this before; a failure is told to the model."""
-        for model in self._models.values():
-            if refused := model.refused.get(call.tool_call_id):
-                raise faults.ModelRetry(refused)
+        if refused := self._replies.refused.get(call.tool_call_id):
+            raise faults.ModelRetry(refused)
 
         async def invoke(_context: ToolContext, _values: BaseModel) -> ToolResult:
             try:
@@ -107,7 +106,12 @@ class Recording(AbstractCapability[Any]):
             trusted=bool(metadata.get("trusted", False)),
             deadline_seconds=tool_def.timeout or DEFAULT_DEADLINE_SECONDS,
         )
-        outcome = await self._ctx.tool(tool, dict(args), purpose=f"Use {call.tool_name}")
+        outcome = await self._ctx.tool(
+            tool,
+            dict(args),
+            purpose=f"Use {call.tool_name}",
+            call_id=self._replies.call_ids.get(call.tool_call_id, ""),
+        )
         if outcome.result is None:
             error = outcome.error or Fault("tool_failed", "The tool failed.")
             raise faults.ModelRetry(f"{error.code}: {error.message}")

@@ -15,7 +15,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext as AiContext
 
-from tidings.models.port import Model
+from tidings.models.port import Model, ModelReply
 from tidings.models.pydantic_ai import models_of
 from tidings.models.translation import Conversation, request_of, response_of
 from tidings.runs.context import RunContext
@@ -41,18 +41,36 @@ class ServersModel(AiModel):
         raise NotImplementedError("the run asks the server's models in its place")
 
 
+class RunReplies:
+    """What is known of the replies in one run of an agent.
+
+    `call_ids` are the ids that the calls of the last one have in the run, by the model's ids;
+    `refused` are those that cannot be made, and why.
+    """
+
+    def __init__(self, ctx: RunContext) -> None:
+        self.count = 0
+        self.call_ids: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self._ctx = ctx
+
+    def take(self, reply: ModelReply, outputs: set[str]) -> None:
+        """Give calls their ids by their places, before the agent makes them side by side."""
+        self.refused = {call.id: call.error for call in reply.calls if call.error}
+        calls = [call.id for call in reply.calls if call.name not in outputs and not call.error]
+        self.call_ids = dict(zip(calls, self._ctx.call_ids(len(calls)), strict=True))
+
+
 class RecordedModel(WrapperModel):
     """Asks a model within a run: what was asked before is answered from the record.
 
-    Text of the answer is shown as it is written; `refused` are the calls that cannot be made, by
-    their ids, and why.
+    Text of the answer is shown as it is written.
     """
 
-    def __init__(self, wrapped: AiModel, ctx: RunContext) -> None:
+    def __init__(self, wrapped: AiModel, ctx: RunContext, replies: RunReplies) -> None:
         super().__init__(wrapped)
-        self.refused: dict[str, str] = {}
         self._ctx = ctx
-        self._requests = 0
+        self._replies = replies
         brought = not isinstance(wrapped, ServersModel)
         self._models: tuple[Model, ...] = models_of(wrapped) if brought else ()
 
@@ -67,8 +85,8 @@ class RecordedModel(WrapperModel):
         Raises:
             Failure: the model failed; `code` starts with `model_`.
         """
-        self._requests += 1
-        message_id = f"m{self._requests}"
+        self._replies.count += 1
+        message_id = f"m{self._replies.count}"
 
         async def show(text: str) -> None:
             await self._ctx.delta(message_id, text)
@@ -79,7 +97,7 @@ class RecordedModel(WrapperModel):
             on_text=show if _is_answered_in_text(model_request_parameters) else None,
             models=self._models,
         )
-        self.refused |= {call.id: call.error for call in reply.calls if call.error}
+        self._replies.take(reply, {tool.name for tool in model_request_parameters.output_tools})
         return response_of(reply)
 
     @asynccontextmanager

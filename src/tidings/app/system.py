@@ -1,5 +1,7 @@
 """The whole system, wired: read `build` to see it."""
 
+import random
+
 from tidings.agents.registry import AgentRegistry
 from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.prices import PriceList
@@ -79,8 +81,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    chains = chains_of(ground)
-    engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, plans)
+    chains, chance = chains_of(ground), random.Random().random  # noqa: S311 - spreads retries
+    engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, chance, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     duty = Duty(database, clock, "upkeep", ids.new("w"))

@@ -81,7 +81,7 @@ class CallResult(msgspec.Struct, frozen=True):
 
 
 class ToolCompleted(msgspec.Struct, frozen=True):
-    """The call has ended, with a result or an error."""
+    """The call has ended, with a result or an error; `tries`: it was made more than once."""
 
     call_id: str
     tool: str
@@ -90,6 +90,7 @@ class ToolCompleted(msgspec.Struct, frozen=True):
     duration_ms: float
     result: CallResult | None = None
     error: CallFault | None = None
+    tries: int = 1
 
 
 class AnswerDelta(msgspec.Struct, frozen=True):
