@@ -21,14 +21,14 @@ from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import PACE
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
 from tidings.storage.warm.port import Transaction
 
 USERS = {name: UserContext("acme", name, f"s_{name}") for name in ("ana", "bob")}
@@ -154,9 +154,10 @@ class SteppedServer:
         self._loop = loop
         identity = NamedCallers(
             database,
-            AccessTokens(b"0" * 32),
+            Tokens(b"0" * 32),
             PASSWORDS,
-            MemoryTickets(self.clock),
+            LocalOnce(self.clock),
+            LocalRates(self.clock),
             self.clock,
             ids,
         )

@@ -102,15 +102,13 @@ def chosen_plans(settings: Settings) -> Plans:
         raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
 
 
-def counted(hints: Hints) -> Metrics:
-    """Return metrics that count what is announced."""
-    metrics = Metrics()
+def count(hints: Hints, metrics: Metrics) -> None:
+    """Count what this process announces."""
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
     hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
-    return metrics
 
 
 def policy(settings: Settings) -> Policy:

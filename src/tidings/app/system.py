@@ -11,7 +11,7 @@ from tidings.app.pieces import (
     chains_of,
     chosen_model,
     chosen_plans,
-    counted,
+    count,
     library_of,
     notifying,
     policy,
@@ -27,13 +27,14 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
+from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.health.watchdog import LoopWatch
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
@@ -65,13 +66,14 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     """
     folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
-    tiers = open_tiers(settings, clock)
-    database, hints = SparedDatabase(tiers.warm, clock), tiers.hot.hints
-    ground = Ground(settings, clock, ids, hints, database, counted(hints))
+    key, metrics = load_or_create_key(folder / KEY_FILE), Metrics()
+    tiers, passwords = open_tiers(settings, clock, key, metrics), Passwords()
+    hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
+    count(hot.hints, metrics)
+    ground = Ground(settings, clock, ids, hot.hints, database, metrics)
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
-    key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
-    identity = Identity(database, AccessTokens(key), passwords, tiers.hot.tickets, clock, ids)
+    identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     library, sandbox = library_of(ground)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     served = served_tools(ground, catalogue)
@@ -83,17 +85,17 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     plans = chosen_plans(settings)
     chains, chance = chains_of(ground), random.Random().random  # noqa: S311 - spreads retries
     engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, chance, plans)
-    worker = Worker(database, hints, engine, agents, ids, limits)
+    worker = Worker(database, hot.hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     duty = Duty(database, clock, "upkeep", ids.new("w"))
     upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
     notifications, telling = notifying(ground)
 
-    feed, positions = Feed(database, hints), Positions(database, clock)
+    feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions)
     loop = LoopWatch(clock, ground.metrics)
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run, "loop": loop.run}
-    always |= {"upkeep": upkeep.run} | telling
+    always |= {"upkeep": upkeep.run} | telling | hot.parts
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)

@@ -52,6 +52,9 @@ class Metrics:
         self.outbox_lag = Gauge(
             "tidings_outbox_lag_seconds", "How late the outbox is.", registry=self._registry
         )
+        self.notes = self._counter(
+            "notes", "Notes of and for other processes, and what became of them.", "fate"
+        )
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
 
     def run_ended(self, outcome: str, seconds: float) -> None:
@@ -71,6 +74,10 @@ class Metrics:
     def model_fell_back(self, model: str, code: str) -> None:
         """Count a reply that another model gave in this one's place."""
         self.model_fallbacks.labels(model, code).inc()
+
+    def note(self, fate: str) -> None:
+        """Count a note between processes, by what became of it."""
+        self.notes.labels(fate).inc()
 
     def lineage(self, epochs: int, lost_events: int) -> None:
         """Show how many lineages the store has had, and what is known to be lost."""
