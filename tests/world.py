@@ -10,6 +10,7 @@ import msgspec
 
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
+from tests.fakes.watch import hasty_chains
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -18,6 +19,7 @@ from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
 from tidings.events.feed import Feed
+from tidings.models.chains import Chains
 from tidings.models.port import Model
 from tidings.resilience.shedding import SheddingRules
 from tidings.router.accept import Router
@@ -52,6 +54,7 @@ class World:
         model: Model | None = None,
         plans: Plans | None = None,
         *,
+        chains: Chains | None = None,
         shedding: SheddingRules | None = None,
     ) -> None:
         self.database = database
@@ -69,7 +72,12 @@ class World:
         )
         self.reads = Reads(database, self.clock, self.ids)
         self.engine = Engine(
-            model or ScriptedModel(), Catalogue(tools), self.clock, lambda: 0.1, plans or Plans()
+            model or ScriptedModel(),
+            chains or hasty_chains(),
+            Catalogue(tools),
+            self.clock,
+            lambda: 0.1,
+            plans or Plans(),
         )
         self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
@@ -166,6 +174,7 @@ async def world(
     model: Model | None = None,
     plans: Plans | None = None,
     hints: LocalHints | None = None,
+    chains: Chains | None = None,
     shedding: SheddingRules | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
@@ -173,7 +182,16 @@ async def world(
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
         built = World(
-            wrap(inner), hints, agents, tools, clock, limits, model, plans, shedding=shedding
+            wrap(inner),
+            hints,
+            agents,
+            tools,
+            clock,
+            limits,
+            model,
+            plans,
+            chains=chains,
+            shedding=shedding,
         )
         yield built
     finally:

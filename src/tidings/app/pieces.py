@@ -20,6 +20,7 @@ from tidings.events.retention import Trimmed
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.models.chain import Chain, ChainRules
+from tidings.models.chains import Chains
 from tidings.models.patience import TimeLimits
 from tidings.models.planner import Planner
 from tidings.models.port import Model
@@ -115,15 +116,20 @@ def policy(settings: Settings) -> Policy:
     return Policy(settings.compact_after_seconds, settings.keep_seconds)
 
 
-def chosen_model(ground: Ground) -> Model:
+def chains_of(ground: Ground) -> Chains:
+    """Return what makes chains of models, by the settings' time limits."""
+    settings = ground.settings
+    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
+    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
+    return Chains(ground.clock, chance, ground.metrics, ChainRules(times))
+
+
+def chosen_model(ground: Ground, chains: Chains) -> Model:
     """Return the chain that the settings name; without one the planner, which cannot fail."""
     settings, metrics = ground.settings, ground.metrics
     if not settings.model:
         return Planner()
-    models = named_models(settings.model, settings.model_base_url or None)
-    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
-    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
-    chain = Chain(models, ground.clock, chance, metrics, ChainRules(times))
+    chain = chains.made(named_models(settings.model, settings.model_base_url or None))
     for number, link in enumerate(chain.health()):
         for state in BreakerState:
             gauge = metrics.model_breakers.labels(link.model, state)

@@ -8,6 +8,7 @@ from tidings.analysis.prices import PriceList
 from tidings.app.application import App, Kept
 from tidings.app.pieces import (
     Ground,
+    chains_of,
     chosen_model,
     chosen_plans,
     count,
@@ -83,8 +84,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     watched = watching(ground, agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
-    engine = Engine(model or chosen_model(ground), catalogue, clock, chance, plans)
+    chains, chance = chains_of(ground), random.Random().random  # noqa: S311 - spreads retries
+    engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, chance, plans)
     worker = Worker(database, hot.hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     duty = Duty(database, clock, "upkeep", ids.new("w"))
