@@ -170,7 +170,10 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 
 class AgentCompleted(msgspec.Struct, frozen=True):
-    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in."""
+    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in.
+
+    `output` is the answer as a JSON value, where the agent gives one.
+    """
 
     status: Literal["completed", "degraded"]
     answer: str
@@ -179,6 +182,7 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     usage: RunUsage
     summary: RunSummary
     proof: Proof
+    output: Any = None
 
 
 class AgentFailed(msgspec.Struct, frozen=True):
