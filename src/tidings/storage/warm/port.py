@@ -49,6 +49,22 @@ class Database(Protocol):
         ...
 
 
+class Store(Database, Protocol):
+    """A database as the one who opened it holds it."""
+
+    async def check(self) -> None:
+        """Look whether the data are sound, after a stop that was none.
+
+        Raises:
+            Unavailable: `store_damaged`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was submitted, then let go."""
+        ...
+
+
 class Loss(NamedTuple):
     """What a store has that another one has not."""
 

@@ -1,0 +1,7 @@
+"""The composition root: the only place that chooses adapters and wires components."""
+
+from tidings.app.application import App
+from tidings.app.system import build, new_ids
+from tidings.app.tiers import back_up, restore
+
+__all__ = ["App", "back_up", "build", "new_ids", "restore"]

@@ -1,0 +1,137 @@
+"""The pieces of the system that take some wiring of their own."""
+
+import random
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidings.analysis.library import Library, LibraryLimits
+from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
+from tidings.domain.budgets import Plans, plans_of
+from tidings.domain.errors import InvalidInput
+from tidings.domain.ports import Clock, IdSource
+from tidings.egress.addresses import AllowedHosts
+from tidings.egress.http import Egress
+from tidings.events.compaction import Compacted
+from tidings.events.lineage import Epochs
+from tidings.events.log import Appended
+from tidings.events.retention import Trimmed
+from tidings.health.metrics import Metrics
+from tidings.health.parts import Part
+from tidings.models.chain import Chain, ChainRules
+from tidings.models.patience import TimeLimits
+from tidings.models.planner import Planner
+from tidings.models.port import Model
+from tidings.models.providers import named_models
+from tidings.notifications.deliverer import Deliverer
+from tidings.notifications.dispatcher import Dispatcher
+from tidings.notifications.service import Notifications
+from tidings.resilience.breaker import BreakerState
+from tidings.router.upkeep import Policy
+from tidings.runs.queue import RunEnded
+from tidings.settings import Settings, variables
+from tidings.storage.backups import DATA_SETS
+from tidings.storage.hot.port import Hints
+from tidings.storage.warm.port import Store
+from tidings.tools.catalogue import Catalogue
+from tidings.tools.mcp.configuration import tool_servers
+
+if TYPE_CHECKING:
+    from tidings.tools.mcp.servers import ToolServers
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part stands on."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    hints: Hints
+    database: Store
+    metrics: Metrics
+
+
+def notifying(ground: Ground) -> tuple[Notifications, dict[str, Part]]:
+    """Wire what tells users of ends that they were not there for: its door and its parts."""
+    database, clock, ids = ground.database, ground.clock, ground.ids
+    egress = Egress(AllowedHosts(ground.settings.webhook_host_list))
+    dispatcher = Dispatcher(database, ground.metrics, clock, ids)
+    rng = random.SystemRandom()
+    deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
+    parts: dict[str, Part] = {"dispatcher": dispatcher.run, "deliverer": deliverer.run}
+    return Notifications(database, egress, clock, ids), parts
+
+
+def library_of(ground: Ground) -> tuple[Library, Sandbox]:
+    """Wire what keeps users' files, and what reads them."""
+    folder = ground.settings.data_dir
+    limits = LibraryLimits(file_bytes=ground.settings.upload_bytes)
+    sandbox = Sandbox(folder / "sandbox", SandboxLimits())
+    database, clock, ids = ground.database, ground.clock, ground.ids
+    return Library(folder / DATA_SETS, database, sandbox, clock, ids, limits), sandbox
+
+
+def served_tools(ground: Ground, catalogue: Catalogue) -> "tuple[ToolServers, ...]":
+    """Wire the tool servers of the operator's file, where there is one."""
+    settings = ground.settings
+    if not settings.mcp_file:
+        return ()
+    # Only those who have tool servers should wait for this.
+    from tidings.tools.mcp.servers import ToolServers  # noqa: PLC0415 - a second to import
+
+    try:
+        servers = tool_servers(Path(settings.mcp_file).read_text())
+    except OSError as error:
+        raise InvalidInput("bad_setting", f"TIDINGS_MCP_FILE: {error.strerror}.") from error
+    egress = Egress(AllowedHosts(settings.mcp_host_list))
+    rng = random.SystemRandom()
+    made = ToolServers(servers, variables, egress, ground.database, catalogue, ground.clock, rng)
+    return (made,)
+
+
+def chosen_plans(settings: Settings) -> Plans:
+    """Return what users may spend."""
+    if not settings.plans:
+        return Plans()
+    try:
+        return plans_of(Path(settings.plans).read_text())
+    except OSError as error:
+        raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
+
+
+def counted(hints: Hints) -> Metrics:
+    """Return metrics that count what is announced."""
+    metrics = Metrics()
+    hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
+    hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
+    hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
+    return metrics
+
+
+def policy(settings: Settings) -> Policy:
+    """Return when old events are joined and let go of."""
+    return Policy(settings.compact_after_seconds, settings.keep_seconds)
+
+
+def chosen_model(ground: Ground) -> Model:
+    """Return the chain that the settings name; without one the planner, which cannot fail."""
+    settings, metrics = ground.settings, ground.metrics
+    if not settings.model:
+        return Planner()
+    models = named_models(settings.model, settings.model_base_url or None)
+    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
+    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
+    chain = Chain(models, ground.clock, chance, metrics, ChainRules(times))
+    for number, link in enumerate(chain.health()):
+        for state in BreakerState:
+            gauge = metrics.model_breakers.labels(link.model, state)
+            gauge.set_function(partial(_is_in_state, chain, number, state))
+    return chain
+
+
+def _is_in_state(chain: Chain, number: int, state: BreakerState) -> float:
+    return float(chain.health()[number].state is state)

@@ -1,0 +1,117 @@
+"""The whole system, wired: read `build` to see it."""
+
+from tidings.agents.registry import AgentRegistry
+from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
+from tidings.analysis.prices import PriceList
+from tidings.app.application import App, Kept
+from tidings.app.pieces import (
+    Ground,
+    chosen_model,
+    chosen_plans,
+    counted,
+    library_of,
+    notifying,
+    policy,
+    served_tools,
+)
+from tidings.app.tiers import open_tiers
+from tidings.domain.ports import IdSource
+from tidings.events.feed import Feed
+from tidings.events.lineage import Lineage
+from tidings.events.positions import Positions
+from tidings.gateway.http.app import create_app
+from tidings.gateway.presence import Presence
+from tidings.gateway.services import Services
+from tidings.gateway.socket import Backend
+from tidings.gateway.sockets import Sockets
+from tidings.health.parts import Parts
+from tidings.health.probes import Readiness, database_probe, disk_probe
+from tidings.identity.keys import load_or_create_key
+from tidings.identity.passwords import Passwords
+from tidings.identity.service import Identity
+from tidings.identity.tokens import AccessTokens
+from tidings.models.port import Model
+from tidings.protocol.connection import PACE, Pace
+from tidings.reports.service import Reports
+from tidings.router.accept import Router
+from tidings.router.permissions import Permissions
+from tidings.router.reads import Reads
+from tidings.router.spending import Spending
+from tidings.router.upkeep import Upkeep
+from tidings.runs.context import Engine
+from tidings.runs.queue import Limits
+from tidings.runs.worker import Worker
+from tidings.settings import Settings
+from tidings.storage.backups import KEY_FILE
+from tidings.system import SystemClock, UlidSource
+from tidings.tools.catalogue import Catalogue
+from tidings.tools.usage import usage_tools
+
+
+def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
+    """Wire the application; read this function to see the whole system.
+
+    `model` stands in for the one that the settings name; `pace` is how long connections wait.
+
+    Raises:
+        Unavailable: the store cannot be opened.
+        InvalidInput: the settings name a model that cannot be used.
+    """
+    folder = settings.data_dir
+    clock, ids = SystemClock(), UlidSource()
+    tiers = open_tiers(settings, clock)
+    database, hints = tiers.warm, tiers.hot.hints
+    ground = Ground(settings, clock, ids, hints, database, counted(hints))
+    limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
+
+    key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
+    identity = Identity(database, AccessTokens(key), passwords, tiers.hot.tickets, clock, ids)
+    library, sandbox = library_of(ground)
+    catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
+    served = served_tools(ground, catalogue)
+    reports = Reports(database, clock)
+    agents = AgentRegistry()
+    agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
+
+    router = Router(database, clock, ids, agents, ANALYSIS, limits)
+    plans = chosen_plans(settings)
+    engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
+    worker = Worker(database, hints, engine, agents, ids, limits)
+    lineage = Lineage(database, clock, ids, folder)
+    upkeep = Upkeep(database, lineage, clock, policy(settings))
+    notifications, telling = notifying(ground)
+
+    feed, positions = Feed(database, hints), Positions(database, clock)
+    presence = Presence(identity, positions)
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    always |= {"upkeep": upkeep.run} | telling
+    for servers in served:
+        always["tool servers"] = servers.run
+    parts = Parts(always, clock, ground.metrics)
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
+    services = Services(
+        identity=identity,
+        router=router,
+        reads=Reads(database, clock, ids),
+        permissions=Permissions(database, catalogue),
+        spending=Spending(database, clock, plans),
+        notifications=notifications,
+        files=library,
+        reports=reports,
+        readiness=Readiness((database_probe(database), disk_probe(folder), parts.probe()), clock),
+        sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
+        presence=presence,
+        feed=feed,
+        positions=positions,
+        metrics=ground.metrics,
+        clock=clock,
+        ids=ids,
+        upload_bytes_max=settings.upload_bytes,
+    )
+    kept = Kept(database, sandbox, passwords, lineage, library, served, clock, engine.model)
+    return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
+
+
+def new_ids() -> IdSource:
+    """Return a source of ids for clients."""
+    return UlidSource()

@@ -1,0 +1,66 @@
+"""The tiers: the one place that picks the adapters which keep data, by the settings.
+
+A tier's module is imported where its setting names it: a server on embedded defaults loads no
+client of a server that it does not use.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tidings.domain.ports import Clock
+from tidings.settings import Settings
+from tidings.storage import backups
+from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
+from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.port import Hints, Tickets
+from tidings.storage.warm.port import Store
+from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.sqlite_file import SqliteFile
+from tidings.system import SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """The hot tier: hints and short-lived secrets, which may be lost at any moment."""
+
+    hints: Hints
+    tickets: Tickets
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """Where data are kept: the truth, and what may be lost."""
+
+    warm: Store
+    hot: Hot
+
+
+def open_tiers(settings: Settings, clock: Clock) -> Tiers:
+    """Open what the settings name.
+
+    Raises:
+        Unavailable: the store cannot be opened.
+    """
+    hot = _hot(clock)
+    return Tiers(_warm(settings, hot.hints), hot)
+
+
+def _warm(settings: Settings, hints: Hints) -> Store:
+    return SqliteDatabase.open(settings.data_dir / DATABASE_FILE, hints.publish)
+
+
+def _hot(clock: Clock) -> Hot:
+    return Hot(LocalHints(), MemoryTickets(clock))
+
+
+def back_up(settings: Settings, target: Path) -> BackedUp:
+    """Write a backup of everything into a new folder, also while a server is at work."""
+    return backups.back_up(settings.data_dir, target, SqliteFile)
+
+
+def restore(settings: Settings, source: Path) -> Restored:
+    """Put a backup in the place of everything; the caller makes sure that no server is at work."""
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%S%fZ}"
+    return backups.restore(source, settings.data_dir, aside, SqliteFile)
