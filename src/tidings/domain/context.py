@@ -1,4 +1,4 @@
-"""Who is acting: the first argument of every operation."""
+"""Who is acting: the first argument of every operation; and whose rows a unit of work may see."""
 
 import re
 from dataclasses import dataclass
@@ -22,3 +22,14 @@ class UserContext:
         for name in ("tenant_id", "user_id", "session_id"):
             if not _IDENTIFIER.fullmatch(getattr(self, name)):
                 raise ValueError(f"{name} is not an identifier")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerScope:
+    """The server itself, at its duties for all users: claims, upkeep, outbox, polls, probes."""
+
+
+SERVER = ServerScope()
+
+Scope = UserContext | ServerScope
+"""For whom a unit of work is done. A user's sees and changes that user's rows alone."""
