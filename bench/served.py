@@ -21,7 +21,7 @@ from bench.agents import ZeroModel, echo, one_tool, steady
 from bench.tables import percentile
 from tidings.app import App, build
 from tidings.cli.serve import HttpServer
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
@@ -53,7 +53,7 @@ class Producers:
             for thread_id, context in self._owned:
                 await log.open_stream(tx, context, thread_stream(thread_id))
 
-        await self._database.write(work)
+        await self._database.write(SERVER, work)
         return {"streams": [thread_stream(s) for s in streams]}
 
     async def produce(self, seconds: float, each: int, pause: float = 0.0) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Producers:
 
     async def _write(self, thread_id: str, context: UserContext, drafts: list[Draft]) -> None:
         stream, now = thread_stream(thread_id), time.time()
-        await self._database.write(lambda tx: log.append(tx, context, stream, drafts, now))
+        await self._database.write(context, lambda tx: log.append(tx, context, stream, drafts, now))
 
     async def acknowledged(self) -> dict[str, Any]:
         """Return how many events the stored positions cover, once they cover all of them."""
@@ -88,7 +88,7 @@ class Producers:
         async with asyncio.timeout(10):
             while head != applied:
                 await asyncio.sleep(0.1)
-                ((head, applied),) = await self._database.read(lambda tx: tx.execute(query))
+                ((head, applied),) = await self._database.read(SERVER, lambda tx: tx.execute(query))
         return {"acknowledged": applied}
 
     async def _append(
@@ -204,9 +204,9 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
 
         return {"tokens": [""]}, {}, peer
     database = app._kept.database  # noqa: SLF001 - the composition root's own
-    if not await database.read(lambda tx: tx.execute("select 1 from users")):
+    if not await database.read(SERVER, lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")
-        await database.write(_more_users)
+        await database.write(SERVER, _more_users)
     async with asyncio.TaskGroup() as tasks:
         names = [f"user{number}" for number in range(USERS)]
         issued = [tasks.create_task(app.identity.issue_token(name)) for name in names]

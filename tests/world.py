@@ -12,7 +12,7 @@ from tests.fakes.models import ScriptedModel
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
@@ -74,7 +74,7 @@ class World:
             for user in (ANA, BOB):
                 await log.open_stream(tx, user, user_stream(user.user_id))
 
-        await self.database.write(work)
+        await self.database.write(SERVER, work)
 
     async def own_file(self, file_id: str, user: UserContext) -> None:
         """Let the user have a file of this id."""
@@ -87,7 +87,7 @@ class World:
                 user.user_id,
             )
 
-        await self.database.write(work)
+        await self.database.write(SERVER, work)
 
     async def ask(
         self,

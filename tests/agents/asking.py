@@ -9,7 +9,7 @@ from tests.fakes.toolbox import Script, tools
 from tests.world import ANA, World, payloads, world
 from tidings.agents.reporter import Save
 from tidings.agents.workflow import ANALYSIS, analysis_workflow
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Event
 from tidings.models.planner import Planner
 from tidings.models.port import Model
@@ -105,4 +105,4 @@ async def _upload(built: World) -> None:
             ANA.user_id,
         )
 
-    await built.database.write(work)
+    await built.database.write(SERVER, work)

@@ -69,6 +69,19 @@ def test_users_are_added_listed_and_shut_out(tmp_path: Path) -> None:
     refused(add(tmp_path, "ana"), "name_taken")
 
 
+def test_users_are_made_administrators_and_back(tmp_path: Path) -> None:
+    listed = ("user", "list", "--data-dir", tmp_path)
+    folder = ("--data-dir", tmp_path)
+    new = ("user", "add", "root", "--password-stdin", "--admin", *folder)
+    assert tidings(*new, stdin=f"{PASSWORD}\n") == Ran(0, "added root\n", "")
+    assert tidings(*listed).out == "root  admin\n"
+    assert tidings("user", "demote", "root", *folder) == Ran(0, "demoted root\n", "")
+    assert tidings(*listed).out == "root\n"
+    assert tidings("user", "promote", "root", *folder) == Ran(0, "promoted root\n", "")
+    assert tidings(*listed).out == "root  admin\n"
+    refused(tidings("user", "promote", "nobody", *folder), "not_found")
+
+
 def test_a_token_is_printed_alone_and_opens_the_door(ana: User, tmp_path: Path) -> None:
     ran = tidings("token", ana.name, "--data-dir", ana.server.data_dir)
     assert (ran.status, ran.err) == (0, "")

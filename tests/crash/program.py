@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.fakes.models import ScriptedModel, says
 from tests.world import ANA, World, world
 from tidings.domain.commands import AnswerInput, AnswerPayload
+from tidings.domain.context import Scope
 from tidings.domain.events import TERMINAL, thread_stream
 from tidings.domain.facts import ToolResult
 from tidings.domain.runs import Outcome
@@ -51,19 +52,19 @@ class DeadlyDatabase:
         self._place = place
         self._writes = 0
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         async with self._turn:
             self._writes += 1
             chosen = self._writes == self._number
             if chosen and self._place == "before the commit":
                 die()
-            result = await self._inner.write(work)
+            result = await self._inner.write(scope, work)
             if chosen and self._place == "after the commit":
                 die()
             return result
 
-    async def read(self, work: Work[T]) -> T:
-        return await self._inner.read(work)
+    async def read(self, scope: Scope, work: Work[T]) -> T:
+        return await self._inner.read(scope, work)
 
 
 def paying(folder: Path, place: str, turn: asyncio.Lock) -> Tool:

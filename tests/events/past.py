@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes.ports import CountingIds
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.events import Draft, Event, EventType, thread_stream, user_stream
 from tidings.events import log
@@ -44,18 +44,18 @@ class Past:
             for stream in (STREAM, MINE):
                 await log.open_stream(tx, ANA, stream)
 
-        await self.database.write(work)
+        await self.database.write(SERVER, work)
 
     async def append(
         self, run_id: str | None, *told: tuple[EventType, dict[str, Any]], at: float = LONG_AGO
     ) -> None:
         stream = STREAM if run_id else MINE
         drafts = [Draft(self.ids.new("e"), t, p, run_id=run_id, thread_id=THREAD) for t, p in told]
-        await self.database.write(lambda tx: log.append(tx, ANA, stream, drafts, at))
+        await self.database.write(ANA, lambda tx: log.append(tx, ANA, stream, drafts, at))
 
     async def open_run(self, run_id: str, at: float = LONG_AGO) -> None:
         await self.database.write(
-            lambda tx: tx.execute(
+            SERVER, lambda tx: tx.execute(
                 "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent,"
                 " request, state, created_at, deadline_at)"
                 " values (?, 'ana', 'default', 's1', ?, 'a', '{}', 'running', ?, ?)",
@@ -67,9 +67,10 @@ class Past:
     async def end_run(self, run_id: str, at: float = LONG_AGO) -> None:
         await self.append(run_id, (EventType.AGENT_COMPLETED, {"answer": f"of {run_id}"}), at=at)
         await self.database.write(
+            SERVER,
             lambda tx: tx.execute(
                 "update runs set state = 'ended', ended_at = ? where run_id = ?", at, run_id
-            )
+            ),
         )
 
     async def whole_run(self, run_id: str, notices: int = 3, at: float = LONG_AGO) -> None:
@@ -78,10 +79,12 @@ class Past:
         await self.end_run(run_id, at)
 
     async def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        return await self.database.read(lambda tx: tx.execute(sql, *values))
+        return await self.database.read(SERVER, lambda tx: tx.execute(sql, *values))
 
     async def read(self, after: int, limit: int = 1_000, stream: str = STREAM) -> list[Event]:
-        entries = await self.database.read(lambda tx: log.read_after(tx, ANA, stream, after, limit))
+        entries = await self.database.read(
+            ANA, lambda tx: log.read_after(tx, ANA, stream, after, limit)
+        )
         return [msgspec.json.decode(entry.frame, type=Event) for entry in entries]
 
     async def read_all(self, after: int, limit: int, stream: str = STREAM) -> list[Event]:
@@ -101,7 +104,7 @@ class Past:
         return [str(cursor_of(e.epoch, e.offset, e.event_id)) for e in events]
 
     async def locate(self, cursor: str, stream: str = STREAM) -> log.Place:
-        return await self.database.read(lambda tx: log.locate(tx, ANA, stream, cursor))
+        return await self.database.read(ANA, lambda tx: log.locate(tx, ANA, stream, cursor))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.ports import ManualClock
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.cursors import parse_cursor
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType
@@ -62,12 +62,12 @@ class Started:
 
     async def append(self, count: int) -> list[str]:
         """Append so many events; return the cursor of each."""
-        await self.database.write(lambda tx: log.open_stream(tx, ANA, STREAM))
+        await self.database.write(ANA, lambda tx: log.open_stream(tx, ANA, STREAM))
         cursors = []
         for _ in range(count):
             self.clock.time += 1
             drafts = [Draft(self.ids.new("e"), EventType.NOTICE, {})]
-            cursors.append(await self.database.write(partial(self._append, drafts=drafts)))
+            cursors.append(await self.database.write(SERVER, partial(self._append, drafts=drafts)))
         return cursors
 
     async def _append(self, tx: Transaction, drafts: list[Draft]) -> str:
@@ -76,7 +76,7 @@ class Started:
         return await log.cursor_at(tx, STREAM, place.epoch, head)
 
     async def locate(self, cursor: str) -> log.Place:
-        return await self.database.read(lambda tx: log.locate(tx, ANA, STREAM, cursor))
+        return await self.database.read(ANA, lambda tx: log.locate(tx, ANA, STREAM, cursor))
 
     async def diverged(self, cursor: str) -> None:
         with pytest.raises(Conflict) as refusal:
@@ -85,7 +85,8 @@ class Started:
 
     async def history(self) -> list[tuple[Any, ...]]:
         return await self.database.read(
-            lambda tx: tx.execute("select why, lost_events from epochs order by began_at, rowid")
+            SERVER,
+            lambda tx: tx.execute("select why, lost_events from epochs order by began_at, rowid"),
         )
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.fakes.ports import CountingIds
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.errors import Conflict, InvalidInput, NotFound
 from tidings.domain.events import Draft, Event, EventType
@@ -39,10 +39,12 @@ class Store:
         return await self.append_drafts(self.drafts(*texts))
 
     async def append_drafts(self, drafts: list[Draft]) -> int:
-        return await self.database.write(lambda tx: log.append(tx, ANA, STREAM, drafts, 0.0))
+        return await self.database.write(ANA, lambda tx: log.append(tx, ANA, STREAM, drafts, 0.0))
 
     async def events(self, after: int = 0) -> list[Event]:
-        entries = await self.database.read(lambda tx: log.read_after(tx, ANA, STREAM, after, 99))
+        entries = await self.database.read(
+            ANA, lambda tx: log.read_after(tx, ANA, STREAM, after, 99)
+        )
         return [msgspec.json.decode(frame, type=Event) for _, frame, _ in entries]
 
     async def cursor(self, offset: int) -> str:
@@ -50,7 +52,7 @@ class Store:
         return str(cursor_of(event.epoch, event.offset, event.event_id))
 
     async def locate(self, position: str) -> log.Place:
-        return await self.database.read(lambda tx: log.locate(tx, ANA, STREAM, position))
+        return await self.database.read(ANA, lambda tx: log.locate(tx, ANA, STREAM, position))
 
 
 def run(path: Path, scenario: Callable[[Store], Awaitable[Any]], seed: str = "") -> None:
@@ -64,7 +66,7 @@ def run(path: Path, scenario: Callable[[Store], Awaitable[Any]], seed: str = "")
             await log.open_stream(tx, ANA, STREAM)
 
         try:
-            await database.write(begin)
+            await database.write(SERVER, begin)
             await scenario(store)
         finally:
             await database.close()
@@ -104,7 +106,7 @@ def test_a_stream_belongs_to_one_user(tmp_path: Path) -> None:
         ]
         for work in works:
             with pytest.raises(NotFound):
-                await store.database.write(work)
+                await store.database.write(SERVER, work)
         with pytest.raises(NotFound):
             await store.feed.follow(BOB, STREAM, "0", lambda: None)
         assert len(await store.events()) == 1
@@ -149,7 +151,7 @@ def test_a_client_that_has_seen_what_the_store_lost_is_told(tmp_path: Path) -> N
             await tx.execute('delete from events where "offset" > 1')
             await tx.execute("update streams set head = 1")
 
-        await store.database.write(cut)
+        await store.database.write(SERVER, cut)
         await diverged(store)
         await store.append("other two", "other three")
         await diverged(store)
@@ -173,7 +175,7 @@ def test_a_client_older_than_what_is_kept_is_told(tmp_path: Path) -> None:
             await tx.execute('delete from events where "offset" <= 2')
             await tx.execute("update streams set first_offset = 3")
 
-        await store.database.write(trim)
+        await store.database.write(SERVER, trim)
         for cursor in (old, gone):
             with pytest.raises(Conflict) as refusal:
                 await store.locate(cursor)
@@ -238,10 +240,10 @@ def test_a_place_right_before_the_first_kept_event_needs_no_snapshot(tmp_path: P
             await tx.execute("delete from events")
             await tx.execute("update streams set first_offset = 3")
 
-        await store.database.write(trim)
+        await store.database.write(SERVER, trim)
         place = await store.locate("2")
         assert (place.after, place.head) == (2, 2)
-        at = await store.database.read(lambda tx: log.cursor_at(tx, STREAM, place.epoch, 2))
+        at = await store.database.read(SERVER, lambda tx: log.cursor_at(tx, STREAM, place.epoch, 2))
         assert at == "2"
         await store.append("three")
         assert (await store.locate(at)).after == 2

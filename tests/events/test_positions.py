@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.world import ANA
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.events.positions import Positions
 from tidings.storage.warm.port import Transaction
@@ -23,14 +24,14 @@ def test_what_could_not_be_stored_is_stored_the_next_time(tmp_path: Path) -> Non
             for stream in ("thread:a", "thread:b"):
                 await tx.execute("insert into streams values (?, 'ana', 'k3f9ab', 9, 1)", stream)
 
-        await inner.write(streams)
+        await inner.write(SERVER, streams)
         positions.acknowledge(ANA, "d1", {"thread:a": 5, "thread:b": 7})
         with pytest.raises(Unavailable):
             await positions.store()
         positions.acknowledge(ANA, "d1", {"thread:a": 4, "thread:b": 9})
         await positions.store()
         rows = await inner.read(
-            lambda tx: tx.execute('select stream, "offset" from positions order by stream')
+            SERVER, lambda tx: tx.execute('select stream, "offset" from positions order by stream')
         )
         assert rows == [("thread:a", 5), ("thread:b", 9)]
         await inner.close()

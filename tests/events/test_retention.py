@@ -10,6 +10,7 @@ from tests.events.past import ANA, LONG_AGO, MINE, STREAM, THREAD, Past, past
 from tests.fakes.ports import CountingIds, FaultyDatabase, ManualClock
 from tests.harness.stored import stored_streams
 from tests.invariants import check
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.domain.events import EventType
 from tidings.events import log, retention
@@ -233,9 +234,9 @@ def test_what_is_joined_and_trimmed_keeps_every_promise_of_the_log(tmp_path: Pat
 def test_a_deleted_thread_stops_its_trimming(tmp_path: Path) -> None:
     async def scenario(store: Past) -> None:
         await store.whole_run("r1")
-        await store.database.write(lambda tx: tx.execute("delete from streams"))
-        await store.database.write(lambda tx: retention._remove(tx, STREAM, 1, 5))
+        await store.database.write(SERVER, lambda tx: tx.execute("delete from streams"))
+        await store.database.write(SERVER, lambda tx: retention._remove(tx, STREAM, 1, 5))
         assert len(await store.rows("select 1 from events")) == 5
-        assert await store.database.read(lambda tx: log.heads(tx, [STREAM])) == []
+        assert await store.database.read(SERVER, lambda tx: log.heads(tx, [STREAM])) == []
 
     run(tmp_path, scenario)

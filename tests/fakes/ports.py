@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 
+from tidings.domain.context import Scope
 from tidings.domain.errors import Unavailable
 from tidings.storage.warm.port import Database, T, Work
 
@@ -43,15 +44,15 @@ class FaultyDatabase:
         self._fails = fails
         self._after = after
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         self.writes += 1
         failing = self._fails(self.writes)
         if failing and not self._after:
             raise Unavailable("storage_unavailable", "Injected: not written.")
-        result = await self.inner.write(work)
+        result = await self.inner.write(scope, work)
         if failing:
             raise Unavailable("storage_unavailable", "Injected: written, but the reply is lost.")
         return result
 
-    async def read(self, work: Work[T]) -> T:
-        return await self.inner.read(work)
+    async def read(self, scope: Scope, work: Work[T]) -> T:
+        return await self.inner.read(scope, work)

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from tests.faults.served import MANY_RUNS, served
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, Scope, UserContext
 from tidings.domain.events import Draft, EventType
 from tidings.events import log
 from tidings.events.log import Appended
@@ -74,7 +75,7 @@ class MortalDatabase:
         self._inner = inner
         self._fate = fate
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         appending = False
 
         async def watched(tx: Transaction) -> T:
@@ -87,13 +88,13 @@ class MortalDatabase:
             return result
 
         self._fate.passes("before_commit")
-        result = await self._inner.write(watched)
+        result = await self._inner.write(scope, watched)
         if appending:
             self._fate.passes("after_announce_before_reply")
         return result
 
-    async def read(self, work: Work[T]) -> T:
-        return await self._inner.read(work)
+    async def read(self, scope: Scope, work: Work[T]) -> T:
+        return await self._inner.read(scope, work)
 
 
 class Witness:
@@ -128,7 +129,7 @@ class MortalSockets:
         self._app = app
         self._fate = fate
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         extension = scope["extensions"][EXTENSION]
         extension[OUTLET] = MortalOutlet(extension[OUTLET], self._fate)
         await self._app(scope, receive, send)
@@ -181,12 +182,12 @@ async def append_many(life: Life) -> None:
         await log.open_store(tx, "s_000k3f9ab", 0.0)
         await log.open_stream(tx, WRITER, STREAM)
 
-    await inner.write(begin)
+    await inner.write(SERVER, begin)
     with (folder / f"confirmed.{life.number}").open("ab", buffering=0) as confirmed:
 
         async def one(number: int) -> None:
             draft = Draft(f"e_{number:026d}", EventType.NOTICE, {"n": number})
-            await database.write(lambda tx: log.append(tx, WRITER, STREAM, [draft], 0.0))
+            await database.write(WRITER, lambda tx: log.append(tx, WRITER, STREAM, [draft], 0.0))
             confirmed.write(b"%d\n" % number)
 
         async with asyncio.TaskGroup() as tasks:

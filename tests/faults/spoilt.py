@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+from tidings.domain.context import Scope
 from tidings.events.log import Appended
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, T, Work
@@ -46,13 +47,13 @@ class SlowDatabase:
         self._inner = inner
         self._turn = asyncio.Lock()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         if not self.seconds:
-            return await self._inner.write(work)
+            return await self._inner.write(scope, work)
         async with self._turn:  # a disk syncs one commit after the other
             await asyncio.sleep(self.seconds)
-            return await self._inner.write(work)
+            return await self._inner.write(scope, work)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, scope: Scope, work: Work[T]) -> T:
         self.reads += 1
-        return await self._inner.read(work)
+        return await self._inner.read(scope, work)

@@ -26,14 +26,16 @@ def test_a_draining_server_is_alive_and_not_ready(tmp_path: Path) -> None:
         assert own.ask("GET", "/livez").status == 200
 
 
-def test_metrics_are_for_this_machine_or_someone_signed_in(world: World) -> None:
+def test_metrics_are_for_this_machine_or_an_administrator(world: World) -> None:
     world.ask("GET", "/nowhere")
     text = world.ask("GET", "/metrics").body.decode()
     assert 'tidings_refusals_total{code="not_found"}' in text
     assert 'tidings_http_requests_total{route="none",status="404"}' in text
     proxied = [("X-Forwarded-For", "127.0.0.1")]
     assert world.ask("GET", "/metrics", headers=proxied).status == 401
-    assert world.ask("GET", "/metrics", headers=proxied, token=world.ada).status == 200
+    refused = world.ask("GET", "/metrics", headers=proxied, token=world.ada)
+    assert (refused.status, refused.code) == (403, "admin_only")
+    assert world.ask("GET", "/metrics", headers=proxied, token=world.chief).status == 200
 
 
 def test_a_limit_that_was_hit_shows_under_its_name(world: World) -> None:

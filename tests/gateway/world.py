@@ -16,6 +16,7 @@ import uvicorn
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
 from tidings.domain.budgets import Plans
+from tidings.domain.context import SERVER
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events.feed import Feed
@@ -68,7 +69,7 @@ class Answer:
 
 @dataclass
 class World:
-    """The server, and two users who know nothing of each other."""
+    """The server, two users who know nothing of each other, and an administrator."""
 
     port: int
     identity: Identity
@@ -77,6 +78,7 @@ class World:
     reports: MemoryReports
     ada: str = ""
     bob: str = ""
+    chief: str = ""
     user_ids: dict[str, str] = field(default_factory=dict)
 
     def ask(
@@ -171,9 +173,10 @@ def running(folder: Path) -> Iterator[World]:
 
 
 async def _populate(world: World, database: SqliteDatabase) -> None:
-    await database.write(lambda tx: open_store(tx, "s_00000e1", 0.0))
-    for name in ("ada", "bob"):
-        user = await world.identity.add_user(name, PASSWORD)
+    await database.write(SERVER, lambda tx: open_store(tx, "s_00000e1", 0.0))
+    for name in ("ada", "bob", "chief"):
+        user = await world.identity.add_user(name, PASSWORD, admin=name == "chief")
         world.user_ids[name] = user.user_id
     world.ada = await world.identity.issue_token("ada")
     world.bob = await world.identity.issue_token("bob")
+    world.chief = await world.identity.issue_token("chief")

@@ -162,6 +162,30 @@ def test_disabling_a_user_ends_every_session_and_forbids_new_ones(world: World) 
     asyncio.run(scenario())
 
 
+def test_who_is_an_administrator_is_looked_up_and_not_carried_along(world: World) -> None:
+    async def scenario() -> None:
+        credentials = await sign_in(world)
+        context = await world.identity.authenticate(credentials.access_token)
+        assert not await world.identity.is_admin(context)
+        await world.identity.appoint("ada", admin=True)
+        assert await world.identity.is_admin(context)
+        assert [user.admin for user in await world.identity.list_users()] == [True]
+        await world.identity.appoint("ada", admin=False)
+        assert not await world.identity.is_admin(context)
+        await world.identity.appoint("ada", admin=True)
+        await world.identity.disable_user("ada")
+        assert not await world.identity.is_admin(context)
+        with pytest.raises(NotFound):
+            await world.identity.appoint("nobody", admin=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_user_may_be_an_administrator_from_the_start(world: World) -> None:
+    user = asyncio.run(world.identity.add_user("root", PASSWORD, admin=True))
+    assert user.admin
+
+
 def test_a_session_ends_by_itself_after_its_lifetime(world: World) -> None:
     async def scenario() -> None:
         credentials = await sign_in(world)

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 
 from tests.harness.server import Client, User
 from tidings.client.http import Api
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.events.compaction import compact
@@ -67,7 +67,7 @@ async def old_run(
             run_id, user_id, thread_id, LONG_AGO, LONG_AGO, LONG_AGO,
         )  # fmt: skip
 
-    await database.write(work)
+    await database.write(SERVER, work)
     return stream
 
 
@@ -140,7 +140,7 @@ def test_f45_a_client_in_the_middle_of_an_answer_that_was_joined_gets_the_same_t
             cursors = await _cursors(database, stream)
             await compact(database, LONG_AGO + 1, LONG_AGO + 1)
             rows = await database.read(
-                lambda tx: tx.execute("select stream, joined from events where joined > 0")
+                SERVER, lambda tx: tx.execute("select stream, joined from events where joined > 0")
             )
             assert (stream, 39) in rows
             for applied in (1, 2, 3, 17, 40, 41, 42):
@@ -160,10 +160,11 @@ def test_f45_a_client_in_the_middle_of_an_answer_that_was_joined_gets_the_same_t
 
 async def _cursors(database: SqliteDatabase, stream: str) -> list[str]:
     rows = await database.read(
+        SERVER,
         lambda tx: tx.execute(
             'select s.epoch, e."offset", e.event_id from events e, store s'
             ' where e.stream = ? order by e."offset"',
             stream,
-        )
+        ),
     )
     return [f"{epoch}.{offset}.{event_id[-8:]}" for epoch, offset, event_id in rows]

@@ -139,7 +139,9 @@ async def put_into_inbox(server: ServerProcess, owner: str, event: dict[str, Any
     )  # fmt: skip
     item, told = new_ids().new("i"), new_ids().new("e")
     try:
-        await app._kept.database.write(lambda tx: inbox.add(tx, context, ended, item, told, 0.0))
+        await app._kept.database.write(
+            context, lambda tx: inbox.add(tx, context, ended, item, told, 0.0)
+        )
     finally:
         await app.close()
     return item
@@ -286,6 +288,7 @@ ABOUT_NOBODY = {
     ("get", "/readyz"),
     ("get", "/metrics"),
 }
+FOR_ADMINISTRATORS = {("get", "/api/health")}
 ABOUT_ONESELF = {
     ("post", "/api/logout"): None,
     ("post", "/api/ws-ticket"): None,
@@ -308,7 +311,17 @@ ABOUT_ONESELF = {
 def test_every_route_is_in_the_matrix(scene: Scene) -> None:
     api = httpx2.get(f"{scene.bob.server.url}/openapi.json", trust_env=False).json()
     routes = {(method, path) for path, methods in api["paths"].items() for method in methods}
-    assert routes == set(paths_about(NOTHING)) | ABOUT_NOBODY | set(ABOUT_ONESELF)
+    about = set(paths_about(NOTHING)) | ABOUT_NOBODY | set(ABOUT_ONESELF)
+    assert routes == about | FOR_ADMINISTRATORS
+
+
+@pytest.mark.parametrize("route", sorted(FOR_ADMINISTRATORS), ids=" ".join)
+def test_what_is_for_administrators_is_refused_to_both(
+    scene: Scene, route: tuple[str, str]
+) -> None:
+    for user in (scene.ana, scene.bob):
+        refused = call(user, *route, None)
+        assert (refused.status_code, refused.json()["code"]) == (403, "admin_only")
 
 
 @pytest.mark.parametrize("route", sorted(paths_about(NOTHING)), ids=" ".join)

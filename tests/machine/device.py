@@ -10,7 +10,7 @@ from tests.invariants import History
 from tests.machine.serving import EXPECTED_CLOSES, SteppedLink, SteppedServer, said
 from tests.machine.shelf import Books, SteppedDatabase
 from tidings.domain.commands import Receipt
-from tidings.domain.context import UserContext
+from tidings.domain.context import Scope, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.events import Event
 from tidings.protocol.client import (
@@ -42,10 +42,10 @@ class DirectDatabase:
     def __init__(self, database: SteppedDatabase) -> None:
         self._database = database
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         return self._database.at_once(work)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, scope: Scope, work: Work[T]) -> T:
         return self._database.at_once(work)
 
 
@@ -298,7 +298,8 @@ class SteppedDevice:
         if kept is None and self._may_be_late(event.stream):
             kept = self.books.lost.get(event.event_id)  # was on its way when it was lost
         assert kept is not None, f"{place}: applied and not in the store"
-        assert (kept.stream, kept.offset) == (event.stream, event.offset), place
+        at = (event.stream, event.offset)
+        assert (kept.stream, kept.offset) == at, f"{place}: differs from the store, at {kept}"
         shown.after = event.offset
         shown.cursor = str(cursor_of(event.epoch, event.offset, event.event_id))
         self.history.applied(event.stream, raw, shown.cursor, self.database.step)

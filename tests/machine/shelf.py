@@ -10,6 +10,7 @@ import msgspec
 
 from tests.invariants import LoggedEvent, LoggedStreams
 from tests.machine.stepping import SteppingLoop, tick
+from tidings.domain.context import Scope
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Event
 from tidings.events.log import Appended, Removed
@@ -103,7 +104,7 @@ class SteppedDatabase:
         self._waiting: list[asyncio.Future[None]] = []
         self.connection = _opened(EMPTY)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         failure = self._next_failure()
         await self._pause()
         if failure == "before":
@@ -118,7 +119,7 @@ class SteppedDatabase:
             raise Unavailable("storage_unavailable", "Injected: written, but the reply is lost.")
         return result
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, scope: Scope, work: Work[T]) -> T:
         failure = self._next_failure()
         await self._pause()
         if failure:

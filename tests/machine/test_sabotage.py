@@ -11,7 +11,7 @@ from tests.machine.device import SteppedDevice
 from tests.machine.shelf import SteppedDatabase
 from tests.machine.walk import walk
 from tidings.domain.commands import Receipt
-from tidings.domain.context import UserContext
+from tidings.domain.context import Scope, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.errors import TidingsError
 from tidings.events import log
@@ -40,7 +40,7 @@ def first_red(database: type[SteppedDatabase] = SteppedDatabase) -> tuple[int, s
 class RehearsingDatabase(SteppedDatabase):
     """Tells of a unit of work before it is committed."""
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         notes: list[object] = []
         try:
             self._rehearse(work, notes)
@@ -48,7 +48,7 @@ class RehearsingDatabase(SteppedDatabase):
             for note in notes:
                 self._announce(note)
         await self._pause()
-        return await super().write(work)
+        return await super().write(scope, work)
 
     def _rehearse(self, work: Work[T], notes: list[object]) -> None:
         async def undone(tx: Any) -> None:

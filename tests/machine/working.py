@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.fakes.ports import CountingIds
 from tests.machine.shelf import SteppedDatabase
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock
@@ -39,7 +40,7 @@ class Workers:
                 await queue.held(tx, run)
                 await log.append(tx, run.context, thread_stream(run.thread_id), drafts, clock.now())
 
-            await self._database.write(work)
+            await self._database.write(SERVER, work)
         except (Unavailable, Fenced):
             return  # another claim goes on
 
@@ -60,7 +61,7 @@ class Workers:
             await queue.release_all(tx)
             return await queue.claim(tx, "w", 0.0, 1.0, free=8, limits=LIMITS)
 
-        runs = await self._database.write(work)
+        runs = await self._database.write(SERVER, work)
         return rng.choice(runs) if runs else None
 
     def _drafts(self, run: Run, rng: random.Random) -> list[Draft]:

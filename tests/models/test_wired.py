@@ -27,6 +27,11 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
 
 
+async def close(ground: Ground) -> None:
+    assert isinstance(ground.database, SqliteDatabase)
+    await ground.database.close()
+
+
 def test_requests_faults_and_breakers_are_counted(tmp_path: Path) -> None:
     async def scenario() -> str:
         wanted = always(lambda protocol: refusal(protocol, 401, "bad_key", "No"))
@@ -36,7 +41,7 @@ def test_requests_faults_and_breakers_are_counted(tmp_path: Path) -> None:
             for _ in range(5):
                 with pytest.raises(ModelFault):
                     await chain.respond(says("x"), unseen)
-            await ground.database.close()
+            await close(ground)
             return ground.metrics.render().decode()
 
     lines = asyncio.run(scenario()).splitlines()
@@ -50,7 +55,7 @@ def test_requests_faults_and_breakers_are_counted(tmp_path: Path) -> None:
 def test_without_a_model_the_planner_is_asked_without_a_chain(tmp_path: Path) -> None:
     ground = ground_of(tmp_path)
     assert isinstance(chosen_model(ground), Planner)
-    asyncio.run(ground.database.close())
+    asyncio.run(close(ground))
 
 
 def test_the_limits_on_silence_are_settings(tmp_path: Path) -> None:
@@ -58,7 +63,7 @@ def test_the_limits_on_silence_are_settings(tmp_path: Path) -> None:
     chain = chosen_model(ground)
     assert isinstance(chain, Chain)
     assert (chain._rules.times.first_byte, chain._rules.times.gap) == (30.0, 7.0)
-    asyncio.run(ground.database.close())
+    asyncio.run(close(ground))
     with pytest.raises(InvalidInput, match="TIDINGS_MODEL_GAP_SECONDS"):
         load({"model_gap_seconds": 0}, {})
 

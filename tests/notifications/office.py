@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes.time import ManualClock
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, Event, EventType, thread_stream, user_stream
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress, Resolve, system_resolve
@@ -60,7 +60,7 @@ class Office:
             if not await tx.execute("select 1 from threads"):
                 await threads.begin(tx, ANA, THREAD, "Spend", "e_begin", now=self.clock.now())
 
-        await self.database.write(work)
+        await self.database.write(SERVER, work)
 
     async def end_run(
         self, run_id: str = "r_1", type_: EventType = EventType.AGENT_COMPLETED
@@ -75,7 +75,7 @@ class Office:
         )
         now = self.clock.now()
         return await self.database.write(
-            lambda tx: log.append(tx, ANA, thread_stream(THREAD), [end], now)
+            ANA, lambda tx: log.append(tx, ANA, thread_stream(THREAD), [end], now)
         )
 
     async def acknowledge(self, offset: int, device: str = "d1") -> None:
@@ -95,9 +95,10 @@ class Office:
     async def wait_until_due(self) -> None:
         """Turn the clock to the next attempt, if there is to be one."""
         ((at,),) = await self.database.read(
+            SERVER,
             lambda tx: tx.execute(
                 "select min(next_attempt_at) from webhook_deliveries where state = 'pending'"
-            )
+            ),
         )
         if at is not None:
             self.clock.advance(max(0.0, at - self.clock.now()) + 1e-6)
@@ -110,7 +111,7 @@ class Office:
     async def told(self) -> list[Event]:
         """Return what the user's own stream says of the inbox."""
         entries = await self.database.read(
-            lambda tx: log.read_after(tx, ANA, user_stream(ANA.user_id), 0, 1000)
+            ANA, lambda tx: log.read_after(tx, ANA, user_stream(ANA.user_id), 0, 1000)
         )
         events = [msgspec.json.decode(entry.frame, type=Event) for entry in entries]
         return [event for event in events if event.type == EventType.INBOX_ITEM]

@@ -8,6 +8,7 @@ import pytest
 from tests.fakes.ports import FaultyDatabase
 from tests.fakes.time import ManualClock
 from tests.notifications.office import ANA, BOB, DUE_SECONDS, THREAD, Office, office
+from tidings.domain.context import SERVER
 from tidings.domain.errors import NotFound, Unavailable
 from tidings.domain.events import EventType
 from tidings.events.outbox import NOTIFY_AFTER_SECONDS
@@ -186,7 +187,7 @@ def test_a_deleted_thread_takes_what_was_told_of_it_along(tmp_path: Path) -> Non
             await it.end_run("r_2")
             assert await it.inbox() != []
             assert await it.deliveries(webhook) != []
-            await it.database.write(lambda tx: threads.delete(tx, ANA, THREAD))
+            await it.database.write(ANA, lambda tx: threads.delete(tx, ANA, THREAD))
             assert await it.inbox() == await it.deliveries(webhook) == []
             await it.wait_and_look()
             assert await it.inbox() == []
@@ -196,7 +197,9 @@ def test_a_deleted_thread_takes_what_was_told_of_it_along(tmp_path: Path) -> Non
 
 
 async def outbox_size(it: Office) -> int:
-    ((count,),) = await it.database.read(lambda tx: tx.execute("select count(*) from outbox"))
+    ((count,),) = await it.database.read(
+        SERVER, lambda tx: tx.execute("select count(*) from outbox")
+    )
     return int(count)
 
 

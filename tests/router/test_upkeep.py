@@ -8,14 +8,28 @@ import pytest
 
 from tests.events.past import LONG_AGO, STREAM, THREAD, Past, past
 from tests.fakes.ports import CountingIds, FaultyDatabase, ManualClock
+from tidings.domain.context import SERVER
 from tidings.domain.events import EventType
 from tidings.events import compaction
 from tidings.events.lineage import Lineage
 from tidings.router import upkeep
 from tidings.router.upkeep import COMMANDS, POSITIONS, SESSIONS, STEPS, Policy, Upkeep
 from tidings.storage.marks import MARK_FILE
+from tidings.storage.warm.duties import DUTY_SECONDS, Duty
+from tidings.storage.warm.port import Database
 
 DAY = 86_400.0
+
+
+class SweptUploads:
+    """A fake of where uploads are kept: remembers until when it was swept."""
+
+    def __init__(self) -> None:
+        self.swept: list[float] = []
+
+    async def sweep(self, before: float) -> int:
+        self.swept.append(before)
+        return 0
 
 
 class Kept:
@@ -25,7 +39,12 @@ class Kept:
         self.store = store
         self.clock = ManualClock(LONG_AGO)
         self.lineage = Lineage(store.database, self.clock, CountingIds(), folder)
-        self.upkeep = Upkeep(store.database, self.lineage, self.clock, policy)
+        self.uploads = SweptUploads()
+        self.upkeep = self.kept_by("w_1", store.database, policy)
+
+    def kept_by(self, owner: str, database: Database, policy: Policy) -> Upkeep:
+        duty = Duty(database, self.clock, "upkeep", owner)
+        return Upkeep(database, duty, self.lineage, self.uploads, self.clock, policy)
 
     async def after(self, seconds: float) -> None:
         """Let so much time go by, and everything be done that is due then."""
@@ -68,13 +87,14 @@ async def fill(store: Past) -> None:
         "insert into steps values ('r1', 'k2', 'tool', '[]', null)",
         f"insert into commands values ('ana', 'c1', 'h', '{{}}', {LONG_AGO})",
         f"insert into positions values ('ana', 'd1', '{STREAM}', 4, {LONG_AGO})",
-        "insert into users values ('ana', 'default', 'ana', '', 0, 0)",
+        "insert into users (user_id, tenant_id, name, password_hash, created_at)"
+        " values ('ana', 'default', 'ana', '', 0)",
         f"insert into sessions values ('s1', 'ana', {LONG_AGO}, {LONG_AGO + 30 * DAY}, 0)",
         "insert into refresh_tokens values ('spent', 's1', 1)",
         "insert into refresh_tokens values ('fresh', 's1', 0)",
     ]
     for statement in statements:
-        await store.database.write(lambda tx, sql=statement: tx.execute(sql))  # type: ignore[misc]
+        await store.database.write(SERVER, lambda tx, sql=statement: tx.execute(sql))  # type: ignore[misc]
 
 
 def test_answers_are_joined_an_hour_after_the_end(tmp_path: Path) -> None:
@@ -147,10 +167,10 @@ def test_a_long_list_is_forgotten_in_bounded_steps(
     async def scenario(kept: Kept) -> None:
         rows = [("ana", f"n{number}", "h", "{}", LONG_AGO) for number in range(34)]
         await kept.store.database.write(
-            lambda tx: tx.execute_many("insert into commands values (?, ?, ?, ?, ?)", rows)
+            SERVER, lambda tx: tx.execute_many("insert into commands values (?, ?, ?, ?, ?)", rows)
         )
         counting = FaultyDatabase(kept.store.database, lambda _: False, after=False)
-        await Upkeep(counting, kept.lineage, kept.clock, Policy())._forget(COMMANDS, LONG_AGO + 1)
+        await kept.kept_by("w_1", counting, Policy())._forget(COMMANDS, LONG_AGO + 1)
         assert await kept.count("select 1 from commands") == 0
         assert counting.writes == 4
 
@@ -161,9 +181,9 @@ def test_a_long_list_is_forgotten_in_bounded_steps(
 def test_what_is_not_old_is_not_found(tmp_path: Path, stale: upkeep.Stale) -> None:
     async def scenario(kept: Kept) -> None:
         database = kept.store.database
-        assert await database.read(lambda tx: upkeep._find(tx, stale, LONG_AGO)) == []
+        assert await database.read(SERVER, lambda tx: upkeep._find(tx, stale, LONG_AGO)) == []
         late = LONG_AGO + 31 * DAY
-        assert await database.read(lambda tx: upkeep._find(tx, stale, late)) != []
+        assert await database.read(SERVER, lambda tx: upkeep._find(tx, stale, late)) != []
 
     run(tmp_path, scenario)
 
@@ -172,7 +192,7 @@ def test_a_turn_that_failed_is_made_up_for_in_the_next(tmp_path: Path) -> None:
     async def scenario(kept: Kept) -> None:
         kept.clock.time = LONG_AGO + 31 * DAY
         failing = FaultyDatabase(kept.store.database, lambda n: n == 3, after=False)
-        unlucky = Upkeep(failing, kept.lineage, kept.clock, Policy(keep=30 * DAY))
+        unlucky = kept.kept_by("w_1", failing, Policy(keep=30 * DAY))
         await unlucky.turn()
         assert await kept.count("select 1 from commands") == 1
         await unlucky.turn()
@@ -195,5 +215,29 @@ def test_a_disk_that_takes_no_mark_ends_neither_the_upkeep_nor_the_stop(
         draft.rmdir()
         await kept.lineage.end()
         assert kept.lineage.was_closed()
+
+    run(tmp_path, scenario)
+
+
+def test_one_of_two_processes_does_the_upkeep_and_the_other_takes_it_over(tmp_path: Path) -> None:
+    async def scenario(kept: Kept) -> None:
+        other = kept.kept_by("w_2", kept.store.database, Policy())
+        await kept.after(0)
+        await other.turn()
+        assert len(kept.uploads.swept) == 1  # the duty is the first one's
+        kept.clock.time += DUTY_SECONDS + 1  # in which nothing is heard of it
+        await other.turn()
+        assert len(kept.uploads.swept) == 2
+        kept.clock.time += upkeep.SWEEP_SECONDS / 20
+        await kept.upkeep.turn()
+        assert await kept.store.rows("select owner from duties") == [("w_2",)]
+
+    run(tmp_path, scenario)
+
+
+def test_an_upload_that_never_ended_is_swept_after_a_day(tmp_path: Path) -> None:
+    async def scenario(kept: Kept) -> None:
+        await kept.after(3 * DAY)
+        assert kept.uploads.swept == [LONG_AGO + 2 * DAY]
 
     run(tmp_path, scenario)

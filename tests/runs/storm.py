@@ -26,7 +26,7 @@ from tidings.domain.commands import (
     StopAgent,
     StopPayload,
 )
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Conflict, Failure, LimitExceeded, TidingsError, Unavailable
 from tidings.domain.events import TERMINAL
 from tidings.domain.facts import ToolResult
@@ -174,7 +174,7 @@ async def storm(path: Path, runs: int, seed: int) -> Aftermath:
                 async with w.working():
                     await asyncio.sleep(LIVES_SECONDS)
             answering.cancel()
-        found = await w.database.read(aftermath)
+        found = await w.database.read(SERVER, aftermath)
     return Aftermath(
         **found,
         paid_twice=sum(count > 1 for count in weather.paid.values()),
@@ -221,7 +221,7 @@ async def answer(w: World, rng: random.Random) -> None:
     """Answer or stop, now and then, what waits."""
     while True:
         await asyncio.sleep(0.2)
-        for run_id, request_id, user_id in await w.database.read(waiting):
+        for run_id, request_id, user_id in await w.database.read(SERVER, waiting):
             user = UserContext("acme", user_id, "s1")
             said = AnswerInput(w.ids.new("m"), AnswerPayload(run_id, request_id, "yes"))
             stop = StopAgent(w.ids.new("m"), StopPayload(run_id))
@@ -240,7 +240,7 @@ async def still_open(w: World) -> int:
     async def work(tx: Transaction) -> int:
         return int((await tx.execute("select count(*) from runs where state <> 'ended'"))[0][0])
 
-    return await w.database.read(work)
+    return await w.database.read(SERVER, work)
 
 
 async def waiting(tx: Transaction) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from tests.fakes.models import says
 from tests.world import ANA, BOB, World, payloads, world
 from tidings.domain.budgets import Budget
 from tidings.domain.commands import StopAgent, StopPayload
+from tidings.domain.context import SERVER
 from tidings.domain.errors import (
     Conflict,
     InvalidInput,
@@ -86,9 +87,9 @@ def test_no_user_takes_all_places(tmp_path: Path) -> None:
             async def claim(tx: Any) -> Any:
                 return await queue.claim(tx, "w", now, now + 9, free=4, limits=limits)
 
-            claimed = await w.database.write(claim)
+            claimed = await w.database.write(SERVER, claim)
             assert sorted(run.context.user_id for run in claimed) == ["ana", "ana", "bob"]
-            assert await w.database.write(claim) == []
+            assert await w.database.write(SERVER, claim) == []
 
     asyncio.run(scenario())
 
@@ -104,10 +105,10 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> Non
                 return lambda tx: queue.claim(tx, owner, now, now + 5, free=1, limits=limits)
 
             now = w.clock.now()
-            (paused,) = await w.database.write(claim_by("w1", now))
-            assert await w.database.write(claim_by("w2", now + 4)) == []
-            assert await w.database.write(claim_by("w1", now + 6)) == []  # it has it
-            (current,) = await w.database.write(claim_by("w2", now + 6))
+            (paused,) = await w.database.write(SERVER, claim_by("w1", now))
+            assert await w.database.write(SERVER, claim_by("w2", now + 4)) == []
+            assert await w.database.write(SERVER, claim_by("w1", now + 6)) == []  # it has it
+            (current,) = await w.database.write(SERVER, claim_by("w2", now + 6))
             assert (paused.fence, current.fence) == (1, 2)
             with pytest.raises(Interrupted):
                 await Journal(w.database, w.clock, w.ids, paused).begin("c1", Budget())
@@ -146,9 +147,11 @@ def test_a_question_without_files_is_about_those_asked_of_before(tmp_path: Path)
                         file_id,
                     )
 
-            await w.database.write(keep_files)
+            await w.database.write(SERVER, keep_files)
             first = await w.ask("about these", files=("f_1", "f_2"))
-            await w.database.write(lambda tx: tx.execute("delete from files where file_id = 'f_2'"))
+            await w.database.write(
+                SERVER, lambda tx: tx.execute("delete from files where file_id = 'f_2'")
+            )
             again = await w.ask("and now?", thread=first.thread_id)
             other = await w.ask("about another", thread=first.thread_id, files=("f_3",))
             fresh = await w.ask("hello")

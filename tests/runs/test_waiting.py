@@ -10,6 +10,7 @@ from tests.fakes.models import says
 from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.world import ANA, BOB, World, payloads, types, world
 from tidings.domain.commands import AnswerInput, AnswerPayload, Receipt, StopAgent, StopPayload
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Conflict, Failure, InvalidInput, NotFound, Unavailable
 from tidings.domain.events import Event
 from tidings.domain.runs import Outcome
@@ -248,7 +249,7 @@ def test_whichever_transaction_fails_a_wait_ends_by_its_answer(tmp_path: Path, a
 
 def test_who_is_away_is_told_that_a_run_waits_until_it_goes_on(tmp_path: Path) -> None:
     async def noted(w: World) -> list[str]:
-        rows = await w.database.read(lambda tx: tx.execute("select kind from outbox"))
+        rows = await w.database.read(SERVER, lambda tx: tx.execute("select kind from outbox"))
         return [kind for (kind,) in rows]
 
     async def scenario() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.sqlite import SqliteDatabase
@@ -44,7 +45,7 @@ async def names(tx: Transaction) -> list[str]:
 def test_every_commit_is_synced_to_disk(tmp_path: Path) -> None:
     async def scenario(database: SqliteDatabase, notes: list[object]) -> Any:
         return await database.write(
-            lambda tx: tx.execute("select * from pragma_synchronous, pragma_journal_mode")
+            SERVER, lambda tx: tx.execute("select * from pragma_synchronous, pragma_journal_mode")
         )
 
     assert run(tmp_path, scenario) == [(2, "wal")]
@@ -57,12 +58,12 @@ def test_a_failing_unit_leaves_the_others_of_its_commit_alone(tmp_path: Path) ->
                 tasks.create_task(attempt(database, name)) for name in ("a", "b", "a", "c", "b")
             ]
         assert [w.result() for w in writes] == [True, True, False, True, False]
-        assert await database.read(names) == ["a", "b", "c"]
+        assert await database.read(SERVER, names) == ["a", "b", "c"]
         assert notes == ["a", "b", "c"]
 
     async def attempt(database: SqliteDatabase, name: str) -> bool:
         try:
-            await database.write(lambda tx: put(tx, name))
+            await database.write(SERVER, lambda tx: put(tx, name))
         except sqlite3.IntegrityError:
             return False
         return True
@@ -77,9 +78,9 @@ def test_an_announcement_is_made_only_after_the_commit(tmp_path: Path) -> None:
             raise LookupError
 
         with pytest.raises(LookupError):
-            await database.write(fails)
+            await database.write(SERVER, fails)
         assert notes == []
-        assert await database.read(names) == []
+        assert await database.read(SERVER, names) == []
 
     run(tmp_path, scenario)
 
@@ -90,7 +91,7 @@ def test_a_unit_that_waits_for_something_else_is_refused(tmp_path: Path) -> None
             await asyncio.sleep(0)
 
         with pytest.raises(RuntimeError, match="nothing but its transaction"):
-            await database.write(waits)
+            await database.write(SERVER, waits)
 
     run(tmp_path, scenario)
 
@@ -98,17 +99,17 @@ def test_a_unit_that_waits_for_something_else_is_refused(tmp_path: Path) -> None
 def test_readers_cannot_write(tmp_path: Path) -> None:
     async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
         with pytest.raises(Unavailable):
-            await database.read(lambda tx: put(tx, "x"))
+            await database.read(SERVER, lambda tx: put(tx, "x"))
 
     run(tmp_path, scenario)
 
 
 def test_opening_twice_changes_nothing_and_a_newer_schema_is_refused(tmp_path: Path) -> None:
     async def writes(database: SqliteDatabase, notes: list[object]) -> None:
-        await database.write(lambda tx: put(tx, "kept"))
+        await database.write(SERVER, lambda tx: put(tx, "kept"))
 
     async def reads(database: SqliteDatabase, notes: list[object]) -> Any:
-        return await database.read(names)
+        return await database.read(SERVER, names)
 
     run(tmp_path, writes)
     assert run(tmp_path, reads) == ["kept"]
@@ -134,9 +135,9 @@ def test_two_processes_that_open_a_new_file_at_once_both_find_the_schema(tmp_pat
 def test_a_unit_whose_caller_has_gone_is_not_begun(tmp_path: Path) -> None:
     async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            gone = tasks.create_task(database.write(lambda tx: put(tx, "gone")))
+            gone = tasks.create_task(database.write(SERVER, lambda tx: put(tx, "gone")))
             gone.cancel()
-        await database.write(lambda tx: put(tx, "here"))
-        assert await database.read(names) == ["here"]
+        await database.write(SERVER, lambda tx: put(tx, "here"))
+        assert await database.read(SERVER, names) == ["here"]
 
     run(tmp_path, scenario)

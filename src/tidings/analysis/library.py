@@ -13,7 +13,7 @@ from tidings.analysis.dataset import Dataset
 from tidings.analysis.importing.report import ImportReport
 from tidings.analysis.record import FIELDS
 from tidings.analysis.sandbox.pool import Sandbox
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound
 from tidings.domain.ports import Clock, IdSource
 from tidings.storage.warm.objects import Kind, fetch_owned
@@ -94,9 +94,9 @@ class Library:
                     expanded_bytes_max=self._limits.expanded_bytes,
                 )
                 _keep_only(folder, _STORED)
-                await self._record(file_id, size, digest, report)
+                await self._record(context, file_id, size, digest, report)
             except BaseException:
-                await asyncio.shield(self._database.write(lambda tx: _remove(tx, file_id)))
+                await asyncio.shield(self._database.write(context, lambda tx: _remove(tx, file_id)))
                 raise
             undo.pop_all()
         return await self.get(context, file_id)
@@ -111,7 +111,7 @@ class Library:
                 context.user_id,
             )
 
-        return tuple(_stored(row) for row in await self._database.read(work))
+        return tuple(_stored(row) for row in await self._database.read(context, work))
 
     async def get(self, context: UserContext, file_id: str) -> StoredFile:
         """Return one data set.
@@ -121,7 +121,7 @@ class Library:
         """
         return _stored(
             await self._database.read(
-                lambda tx: fetch_owned(tx, context, Kind.FILE, file_id, _COLUMNS)
+                context, lambda tx: fetch_owned(tx, context, Kind.FILE, file_id, _COLUMNS)
             )
         )
 
@@ -136,7 +136,7 @@ class Library:
             await fetch_owned(tx, context, Kind.FILE, file_id, "file_id")
             await _remove(tx, file_id)
 
-        await self._database.write(work)
+        await self._database.write(context, work)
         shutil.rmtree(self._folder(context.user_id, file_id), ignore_errors=True)
 
     async def dataset(self, context: UserContext, file_ids: Sequence[str]) -> Dataset:
@@ -174,7 +174,7 @@ class Library:
                 before,
             )
 
-        left = await self._database.write(work)
+        left = await self._database.write(SERVER, work)
         for user_id, file_id in left:
             shutil.rmtree(self._folder(user_id, file_id), ignore_errors=True)
         return len(left)
@@ -201,7 +201,7 @@ class Library:
                 file_id, context.user_id, name, now,
             )  # fmt: skip
 
-        await self._database.write(work)
+        await self._database.write(context, work)
 
     async def _receive(
         self, context: UserContext, file_id: str, chunks: AsyncIterator[bytes], path: Path
@@ -243,12 +243,14 @@ class Library:
             await tx.execute("update files set bytes = ? where file_id = ?", got, file_id)
             return got
 
-        return await self._database.write(work)
+        return await self._database.write(context, work)
 
-    async def _record(self, file_id: str, size: int, digest: str, report: ImportReport) -> None:
+    async def _record(
+        self, context: UserContext, file_id: str, size: int, digest: str, report: ImportReport
+    ) -> None:
         encoded = msgspec.json.encode(report).decode()
         await self._database.write(
-            lambda tx: tx.execute(
+            context, lambda tx: tx.execute(
                 "update files set bytes = ?, sha256 = ?, import_report = ? where file_id = ?",
                 size, digest, encoded, file_id,
             )

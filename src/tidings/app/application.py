@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from tidings.agents.registry import AgentRegistry
 from tidings.analysis.library import Library
 from tidings.analysis.sandbox.pool import Sandbox
+from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.events import log
 from tidings.events.lineage import Lineage
@@ -72,7 +73,7 @@ class App:
         if not kept.lineage.was_closed():
             await kept.database.check()
         await kept.lineage.begin()
-        await kept.database.write(queue.release_all)
+        await kept.database.write(SERVER, queue.release_all)
         await kept.library.sweep(kept.clock.now())
         for servers in kept.tool_servers:
             await servers.begin()
@@ -89,7 +90,7 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.database.read(lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":

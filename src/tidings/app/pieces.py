@@ -33,7 +33,7 @@ from tidings.runs.queue import RunEnded
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
 from tidings.storage.hot.port import Hints
-from tidings.storage.warm.port import Store
+from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import tool_servers
 
@@ -49,7 +49,7 @@ class Ground:
     clock: Clock
     ids: IdSource
     hints: Hints
-    database: Store
+    database: Database
     metrics: Metrics
 
 

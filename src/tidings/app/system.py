@@ -43,6 +43,8 @@ from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
+from tidings.storage.warm.duties import Duty
+from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.usage import usage_tools
@@ -60,7 +62,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
     tiers = open_tiers(settings, clock)
-    database, hints = tiers.warm, tiers.hot.hints
+    database, hints = SparedDatabase(tiers.warm, clock), tiers.hot.hints
     ground = Ground(settings, clock, ids, hints, database, counted(hints))
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
@@ -78,7 +80,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
     worker = Worker(database, hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
-    upkeep = Upkeep(database, lineage, clock, policy(settings))
+    duty = Duty(database, clock, "upkeep", ids.new("w"))
+    upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
     notifications, telling = notifying(ground)
 
     feed, positions = Feed(database, hints), Positions(database, clock)
@@ -108,7 +111,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(database, sandbox, passwords, lineage, library, served, clock, engine.model)
+    kept = Kept(tiers.warm, sandbox, passwords, lineage, library, served, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 

@@ -59,13 +59,14 @@ def user_add(
     name: Name,
     data_dir: DataDir = None,
     password_stdin: Annotated[bool, typer.Option(help="Read the password from stdin.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="May see how the server is.")] = False,
 ) -> None:
     """Create a user."""
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    _with_app(_settings(data_dir), lambda app: app.identity.add_user(name, password))
+    _with_app(_settings(data_dir), lambda app: app.identity.add_user(name, password, admin=admin))
     typer.echo(f"added {name}")
 
 
@@ -73,7 +74,22 @@ def user_add(
 def user_list(data_dir: DataDir = None) -> None:
     """Show every user."""
     for user in _with_app(_settings(data_dir), lambda app: app.identity.list_users()):
-        typer.echo(f"{user.name}{'  disabled' if user.disabled else ''}")
+        words = ("admin",) * user.admin + ("disabled",) * user.disabled
+        typer.echo("  ".join((user.name, *words)))
+
+
+@users.command("promote")
+def user_promote(name: Name, data_dir: DataDir = None) -> None:
+    """Make a user an administrator, from their next request on."""
+    _with_app(_settings(data_dir), lambda app: app.identity.appoint(name, admin=True))
+    typer.echo(f"promoted {name}")
+
+
+@users.command("demote")
+def user_demote(name: Name, data_dir: DataDir = None) -> None:
+    """Make an administrator a user like others, from their next request on."""
+    _with_app(_settings(data_dir), lambda app: app.identity.appoint(name, admin=False))
+    typer.echo(f"demoted {name}")
 
 
 @users.command("disable")

@@ -6,6 +6,7 @@ Those keep their offset and id, for the check of cursors, and lose their frame.
 
 import msgspec
 
+from tidings.domain.context import SERVER
 from tidings.events.ranges import Entry, joined
 from tidings.storage.warm.port import Database, Transaction
 
@@ -25,7 +26,7 @@ async def compact(database: Database, ended_before: float, now: float) -> int:
     At most RUNS_PER_PASS_MAX, oldest first; each transaction reads or writes PIECES_PER_BATCH_MAX
     rows at most. Repeating it, also after a crash in the middle, changes nothing.
     """
-    runs = await database.read(lambda tx: _due(tx, ended_before))
+    runs = await database.read(SERVER, lambda tx: _due(tx, ended_before))
     for run_id in runs:
         await _compact_run(database, run_id, now)
     return len(runs)
@@ -65,7 +66,7 @@ async def _pieces(database: Database, run_id: str, after: int) -> tuple[str, lis
         entries = [Entry(offset, bytes(frame), offset - had) for _, offset, frame, had in rows]
         return (rows[0][0] if rows else ""), entries
 
-    return await database.read(work)
+    return await database.read(SERVER, work)
 
 
 def _ranges(pieces: list[Entry]) -> list[Entry]:
@@ -93,4 +94,4 @@ async def _store(
         if ranges:
             tx.announce(Compacted(sum(entry.offset - entry.first for entry in ranges)))
 
-    await database.write(work)
+    await database.write(SERVER, work)

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import NotFound, Unavailable
 from tidings.events import log
 from tidings.events.log import Appended, Place, Removed
@@ -154,7 +154,9 @@ class Feed:
         waiting = Follower(self, context, stream, Place("", 0, 0), wake)
         tail.followers.add(waiting)
         try:
-            place = await self._database.read(lambda tx: log.locate(tx, context, stream, position))
+            place = await self._database.read(
+                context, lambda tx: log.locate(tx, context, stream, position)
+            )
         except BaseException:
             self.forget(waiting)
             raise
@@ -184,7 +186,7 @@ class Feed:
         reading = self._reading[page] = asyncio.get_running_loop().create_future()
         try:
             rows = await self._database.read(
-                lambda tx: log.read_after(tx, context, stream, after, limit)
+                context, lambda tx: log.read_after(tx, context, stream, after, limit)
             )
             entries = list(joined(rows))
             reading.set_result(entries)
@@ -228,7 +230,7 @@ class Feed:
     async def _poll(self, streams: list[str]) -> None:
         there = {stream for stream in streams if self.head(stream)}  # before the log is asked
         try:
-            heads = await self._database.read(lambda tx: log.heads(tx, streams))
+            heads = await self._database.read(SERVER, lambda tx: log.heads(tx, streams))
         except Unavailable:
             return  # the next poll will tell
         found = dict(heads)

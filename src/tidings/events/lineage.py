@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
@@ -63,17 +64,17 @@ class Lineage:
             tx.announce(await _epochs(tx))
             return Mark(stored.store_id, generation), why
 
-        fresh, why = await self._database.write(work)
+        fresh, why = await self._database.write(SERVER, work)
         await asyncio.to_thread(marks.put_mark, self._folder, fresh, closing=False)
         marks.drop_restoration(self._folder)
-        self._newest = await self._database.read(_newest)
+        self._newest = await self._database.read(SERVER, _newest)
         self._begun = True
         if why is not None:
             _log.warning("epoch %s begins: %s", epoch, _sentence(why, restoration))
 
     async def advance(self) -> None:
         """Raise the generation if anything was appended since the last time."""
-        newest = await self._database.read(_newest)
+        newest = await self._database.read(SERVER, _newest)
         if newest != self._newest:
             await self._raise(closing=None)
             self._newest = newest
@@ -89,7 +90,7 @@ class Lineage:
 
     async def _raise(self, *, closing: bool | None) -> None:
         """Raise the generation in the database, then in the mark: never the other way round."""
-        mark = await self._database.write(raise_generation)
+        mark = await self._database.write(SERVER, raise_generation)
         await asyncio.to_thread(marks.put_mark, self._folder, mark, closing=closing)
 
 

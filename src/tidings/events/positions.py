@@ -1,6 +1,6 @@
 """How far each device has applied each stream; written lazily, for losing one costs little."""
 
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.storage.warm.port import Database, Transaction
@@ -59,4 +59,4 @@ class Positions:
                 ],
             )
 
-        await self._database.write(work)
+        await self._database.write(SERVER, work)

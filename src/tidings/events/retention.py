@@ -9,6 +9,7 @@ from functools import partial
 
 import msgspec
 
+from tidings.domain.context import SERVER
 from tidings.domain.events import TERMINAL, EventType
 from tidings.storage.warm.port import Database, Row, Transaction
 
@@ -34,7 +35,7 @@ async def trim(database: Database, before: float) -> None:
     """
     stream = ""
     while True:
-        page = await database.read(partial(_oldest, after=stream))
+        page = await database.read(SERVER, partial(_oldest, after=stream))
         for stream, first, appended_at in page:
             if appended_at < before:
                 await _trim_stream(database, stream, first, before)
@@ -58,7 +59,7 @@ async def _trim_stream(database: Database, stream: str, first: int, before: floa
     last = await _last_old(database, stream, first, before)
     while first <= last:
         reached = min(first + ROWS_PER_BATCH_MAX - 1, last)
-        await database.write(partial(_remove, stream=stream, first=first, last=reached))
+        await database.write(SERVER, partial(_remove, stream=stream, first=first, last=reached))
         first = reached + 1
 
 
@@ -67,7 +68,7 @@ async def _last_old(database: Database, stream: str, first: int, before: float) 
     reached = last = first - 1
     begun: set[str] = set()
     while True:
-        rows = await database.read(partial(_ages, stream=stream, after=reached))
+        rows = await database.read(SERVER, partial(_ages, stream=stream, after=reached))
         for offset, type_, run_id, at in rows:
             if at is None or at >= before:
                 return last

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import TidingsError, Unavailable
 from tidings.domain.ports import Clock
 from tidings.storage.warm.port import Database, Transaction
@@ -68,7 +69,7 @@ def database_probe(database: Database) -> Probe:
         await tx.execute("update store set epoch = epoch")
 
     async def check() -> str:
-        await database.write(work)
+        await database.write(SERVER, work)
         return "readable and writable"
 
     return Probe("database", check)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import (
     Conflict,
     InvalidInput,
@@ -66,7 +66,7 @@ class Identity:
             LimitExceeded: `too_many_attempts`.
         """
         async with self._attempts.one(username, peer):
-            found = await self._database.read(lambda tx: _find(tx, username))
+            found = await self._database.read(SERVER, lambda tx: _find(tx, username))
             user, stored = found or (None, None)
             same = await self._passwords.matches(stored, password)
             if user is None or not same or user.disabled:
@@ -94,7 +94,7 @@ class Identity:
             await store.add_refresh(tx, row.context.session_id, fingerprint(successor))
             return row.context
 
-        context = await self._database.write(work)
+        context = await self._database.write(SERVER, work)
         if context is None:
             raise invalid_token()
         access_token = self._tokens.issue(context, self._ids.new("jti"), now)
@@ -106,7 +106,7 @@ class Identity:
         async def work(tx: Transaction) -> None:
             await store.revoke_session(tx, context.session_id)
 
-        await self._database.write(work)
+        await self._database.write(context, work)
 
     async def authenticate(self, token: str) -> UserContext:
         """Return who an access token speaks for.
@@ -138,7 +138,7 @@ class Identity:
         async def work(tx: Transaction) -> set[UserContext]:
             return {c for c in contexts if not await store.session_is_live(tx, c, now)}
 
-        return await self._database.read(work)
+        return await self._database.read(SERVER, work)
 
     async def ticket(self, context: UserContext) -> str:
         """Return a secret that opens one connection within `TICKET_TTL_SECONDS`."""
@@ -160,7 +160,7 @@ class Identity:
         await self.check(context)
         return context
 
-    async def add_user(self, name: str, password: str) -> User:
+    async def add_user(self, name: str, password: str, *, admin: bool = False) -> User:
         """Create a user who may sign in at once.
 
         Raises:
@@ -172,18 +172,36 @@ class Identity:
                 "name_unfit", "A name has 1 to 64 letters, digits and . _ @ + - after the first."
             )
         stored = await self._passwords.hash(password)
-        user = User(self._ids.new("u"), TENANT, name, disabled=False, created_at=self._clock.now())
+        user_id, now = self._ids.new("u"), self._clock.now()
+        user = User(user_id, TENANT, name, disabled=False, admin=admin, created_at=now)
 
         async def work(tx: Transaction) -> bool:
             return await store.insert_user(tx, user, stored)
 
-        if not await self._database.write(work):
+        if not await self._database.write(SERVER, work):
             raise Conflict("name_taken", f"There is a user named {name} already.")
         return user
 
     async def list_users(self) -> list[User]:
         """Return every user, by name."""
-        return await self._database.read(store.list_users)
+        return await self._database.read(SERVER, store.list_users)
+
+    async def appoint(self, name: str, *, admin: bool) -> None:
+        """Make a user an administrator, or one no longer: from their next request on.
+
+        Raises:
+            NotFound: no such user.
+        """
+
+        async def work(tx: Transaction) -> bool:
+            return await store.set_admin(tx, name, admin=admin)
+
+        if not await self._database.write(SERVER, work):
+            raise NotFound(f"There is no user named {name}.")
+
+    async def is_admin(self, context: UserContext) -> bool:
+        """Tell whether the user is an administrator now; tokens do not say."""
+        return await self._database.read(context, lambda tx: store.is_admin(tx, context))
 
     async def disable_user(self, name: str) -> None:
         """Shut a user out, at once and everywhere.
@@ -195,7 +213,7 @@ class Identity:
         async def work(tx: Transaction) -> bool:
             return await store.disable_user(tx, name)
 
-        if not await self._database.write(work):
+        if not await self._database.write(SERVER, work):
             raise NotFound(f"There is no user named {name}.")
 
     async def issue_token(self, name: str) -> str:
@@ -204,7 +222,7 @@ class Identity:
         Raises:
             NotFound: no such user, or disabled.
         """
-        found = await self._database.read(lambda tx: _find(tx, name))
+        found = await self._database.read(SERVER, lambda tx: _find(tx, name))
         if found is None or found[0].disabled:
             raise NotFound(f"There is no active user named {name}.")
         return (await self._open_session(found[0])).access_token
@@ -217,7 +235,7 @@ class Identity:
             await store.open_session(tx, context, now, now + SESSION_TTL_SECONDS)
             await store.add_refresh(tx, context.session_id, fingerprint(refresh_token))
 
-        await self._database.write(work)
+        await self._database.write(context, work)
         access_token = self._tokens.issue(context, self._ids.new("jti"), now)
         return Credentials(access_token, ACCESS_TTL_SECONDS, refresh_token)
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from tidings.domain.context import UserContext
-from tidings.storage.warm.port import Transaction
+from tidings.storage.warm.port import Row, Transaction
+
+_COLUMNS = "user_id, tenant_id, name, disabled, admin, created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class User:
     tenant_id: str
     name: str
     disabled: bool
+    admin: bool
     created_at: float
 
 
@@ -29,12 +32,13 @@ class RefreshRow:
 async def insert_user(tx: Transaction, user: User, password_hash: str) -> bool:
     """Record the user; False when the name is taken."""
     rows = await tx.execute(
-        "insert into users (user_id, tenant_id, name, password_hash, created_at)"
-        " values (?, ?, ?, ?, ?) on conflict do nothing returning user_id",
+        "insert into users (user_id, tenant_id, name, password_hash, admin, created_at)"
+        " values (?, ?, ?, ?, ?, ?) on conflict do nothing returning user_id",
         user.user_id,
         user.tenant_id,
         user.name,
         password_hash,
+        int(user.admin),
         user.created_at,
     )
     return bool(rows)
@@ -42,23 +46,35 @@ async def insert_user(tx: Transaction, user: User, password_hash: str) -> bool:
 
 async def list_users(tx: Transaction) -> list[User]:
     """Return every user, by name."""
-    rows = await tx.execute(
-        "select user_id, tenant_id, name, disabled, created_at from users order by name"
-    )
-    return [User(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows]
+    rows = await tx.execute(f"select {_COLUMNS} from users order by name")  # noqa: S608 - a constant
+    return [_user(row) for row in rows]
 
 
 async def find_user(tx: Transaction, name: str) -> tuple[User, str] | None:
     """Return the user of that name with the stored password."""
     rows = await tx.execute(
-        "select user_id, tenant_id, name, disabled, created_at, password_hash"
-        " from users where name = ?",
+        f"select {_COLUMNS}, password_hash from users where name = ?",  # noqa: S608 - a constant
         name,
     )
-    if not rows:
-        return None
-    user_id, tenant_id, name, disabled, created_at, password_hash = rows[0]
-    return User(user_id, tenant_id, name, bool(disabled), created_at), password_hash
+    return (_user(rows[0]), rows[0][-1]) if rows else None
+
+
+async def set_admin(tx: Transaction, name: str, *, admin: bool) -> bool:
+    """Have the user be an administrator, or no longer; False when there is no such user."""
+    rows = await tx.execute(
+        "update users set admin = ? where name = ? returning user_id", int(admin), name
+    )
+    return bool(rows)
+
+
+async def is_admin(tx: Transaction, context: UserContext) -> bool:
+    """Tell whether the user is an administrator now."""
+    rows = await tx.execute(
+        "select 1 from users where user_id = ? and tenant_id = ? and admin = 1 and disabled = 0",
+        context.user_id,
+        context.tenant_id,
+    )
+    return bool(rows)
 
 
 async def disable_user(tx: Transaction, name: str) -> bool:
@@ -137,3 +153,8 @@ async def find_refresh(tx: Transaction, token_hash: str, now: float) -> RefreshR
 async def spend_refresh(tx: Transaction, token_hash: str) -> None:
     """Mark the token as exchanged for its successor."""
     await tx.execute("update refresh_tokens set spent = 1 where token_hash = ?", token_hash)
+
+
+def _user(row: Row) -> User:
+    user_id, tenant_id, name, disabled, admin, created_at = row[:6]
+    return User(user_id, tenant_id, name, bool(disabled), bool(admin), created_at)

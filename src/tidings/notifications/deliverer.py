@@ -5,6 +5,7 @@ import logging
 from contextlib import suppress
 from random import Random
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import TidingsError, Unavailable
 from tidings.domain.ports import Clock
 from tidings.egress.http import Egress, Outbound
@@ -64,7 +65,7 @@ class Deliverer:
             return []
         now = self._clock.now()
         try:
-            claimed = await self._database.write(lambda tx: deliveries.claim(tx, now, free))
+            claimed = await self._database.write(SERVER, lambda tx: deliveries.claim(tx, now, free))
         except Unavailable:
             return []  # the next poll tries again
         self._under_way += len(claimed)
@@ -91,7 +92,7 @@ class Deliverer:
         now, chance = self._clock.now(), self._random.random()
         try:
             state = await self._database.write(
-                lambda tx: deliveries.settle(tx, delivery, answer, chance, now)
+                SERVER, lambda tx: deliveries.settle(tx, delivery, answer, chance, now)
             )
         except Unavailable:
             _log.warning("delivery of %s was not recorded; it is made again", delivery.event_id)

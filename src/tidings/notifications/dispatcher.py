@@ -5,7 +5,7 @@ import logging
 
 import msgspec
 
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.health.metrics import Metrics
@@ -55,7 +55,7 @@ class Dispatcher:
     async def look(self) -> float:
         """Decide about what is due; return for how many seconds there is nothing to do."""
         settled = self._clock.now() - SETTLE_SECONDS
-        due = await self._database.read(_first)
+        due = await self._database.read(SERVER, _first)
         self._metrics.outbox_lag.set(max(0.0, settled - due[0][1]) if due else 0.0)
         for event_id, due_at in due:
             if due_at > settled:
@@ -79,7 +79,7 @@ class Dispatcher:
                 return False
             return await inbox.add(tx, context, notice, item_id, told_id, now)
 
-        if await self._database.write(work):
+        if await self._database.write(SERVER, work):
             self._metrics.inbox_items.inc()
 
 

@@ -38,7 +38,7 @@ class Reports:
     async def save(self, context: UserContext, report: Report) -> None:
         """Keep a report as the user's; saving it again changes nothing."""
         now = self._clock.now()
-        await self._database.write(lambda tx: save(tx, context, report, now))
+        await self._database.write(context, lambda tx: save(tx, context, report, now))
 
     async def get(self, context: UserContext, report_id: str) -> Report:
         """Return the user's report.
@@ -50,7 +50,7 @@ class Reports:
         async def work(tx: Transaction) -> Report:
             return await load(tx, context, report_id)
 
-        return await self._database.read(work)
+        return await self._database.read(context, work)
 
     async def document(
         self, context: UserContext, report_id: str, report_format: Format

@@ -19,7 +19,7 @@ from tidings.domain.commands import (
     check_answer,
     check_command_id,
 )
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
@@ -65,7 +65,9 @@ class Router:
         check_command_id(command.id)
         digest = hashlib.sha256(msgspec.json.encode(canonical(command))).hexdigest()
         if isinstance(command, StopAgent):
-            return await self._database.write(lambda tx: self._stop(tx, context, command, digest))
+            return await self._database.write(
+                context, lambda tx: self._stop(tx, context, command, digest)
+            )
         if isinstance(command, AnswerInput | Approve):
             return await self._settle(context, command, digest)
         ask = ask_of(command)
@@ -81,6 +83,7 @@ class Router:
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
+        over_all = await self._database.read(SERVER, queue.working)
         created_id, moved_id, *event_ids = (self._ids.new("e") for _ in range(4))
 
         async def work(tx: Transaction) -> Receipt:
@@ -88,7 +91,7 @@ class Router:
             if known is not None:
                 return known
             run = await self._placed(tx, asked, ask, created_id)
-            place = await queue.add(tx, run, self._limits)
+            place = await queue.add(tx, run, self._limits, over_all)
             drafts = _first_events(run, event_ids, place)
             head = await log.append(tx, context, thread_stream(run.thread_id), drafts, now)
             await activity.tell(tx, run, RunState.QUEUED, head, moved_id, now=now)
@@ -97,7 +100,7 @@ class Router:
             await _remember(tx, context, receipt, digest, now)
             return receipt
 
-        return await self._database.write(work)
+        return await self._database.write(context, work)
 
     async def _placed(self, tx: Transaction, run: Run, ask: Ask, event_id: str) -> Run:
         """Find the thread or begin it; a question without files is about those asked of before."""
@@ -143,7 +146,7 @@ class Router:
             await _remember(tx, context, receipt, digest, now)
             return receipt
 
-        return await self._database.write(work)
+        return await self._database.write(context, work)
 
 
 async def _settlement(

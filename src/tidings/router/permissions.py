@@ -19,7 +19,7 @@ class Permissions:
 
     async def shown(self, context: UserContext) -> list[dict[str, Any]]:
         """Return every tool with its effect and what the user has said; null: nothing."""
-        told = await self._database.read(lambda tx: permissions.told(tx, context))
+        told = await self._database.read(context, lambda tx: permissions.told(tx, context))
         return [
             {
                 "tool": tool.name,
@@ -44,5 +44,5 @@ class Permissions:
         async def work(tx: Transaction) -> None:
             await permissions.tell(tx, context, changes)
 
-        await self._database.write(work)
+        await self._database.write(context, work)
         return await self.shown(context)

@@ -37,7 +37,9 @@ class Reads:
     ) -> list[dict[str, Any]]:
         """Return a page of threads, newest first."""
         limit = max(1, min(limit, PAGE_THREADS_MAX))
-        return await self._database.read(lambda tx: threads.newest(tx, context, limit, before))
+        return await self._database.read(
+            context, lambda tx: threads.newest(tx, context, limit, before)
+        )
 
     async def create_thread(self, context: UserContext, title: str) -> dict[str, Any]:
         """Begin an empty thread."""
@@ -49,7 +51,7 @@ class Reads:
             await threads.begin(tx, context, thread_id, short, event_id, now=now)
             return await threads.one(tx, context, thread_id)
 
-        return await self._database.write(work)
+        return await self._database.write(context, work)
 
     async def thread(self, context: UserContext, thread_id: str) -> dict[str, Any]:
         """Return a thread and its runs."""
@@ -58,7 +60,7 @@ class Reads:
             thread = await threads.one(tx, context, thread_id)
             return thread | {"runs": await _runs(tx, thread_id)}
 
-        return await self._database.read(work)
+        return await self._database.read(context, work)
 
     async def change_thread(
         self, context: UserContext, thread_id: str, title: str | None, if_busy: IfBusy | None
@@ -68,17 +70,19 @@ class Reads:
             check_text(title)
             title = threads.title_of(title)
         await self._database.write(
-            lambda tx: threads.change(tx, context, thread_id, title, if_busy)
+            context, lambda tx: threads.change(tx, context, thread_id, title, if_busy)
         )
 
     async def delete_thread(self, context: UserContext, thread_id: str) -> None:
         """Remove a thread for good; Conflict while a run in it is open."""
-        await self._database.write(lambda tx: threads.delete(tx, context, thread_id))
+        await self._database.write(context, lambda tx: threads.delete(tx, context, thread_id))
 
     async def run(self, context: UserContext, run_id: str) -> dict[str, Any]:
         """Return how a run stands."""
         return _run(
-            await self._database.read(lambda tx: fetch_owned(tx, context, Kind.RUN, run_id, _RUN))
+            await self._database.read(
+                context, lambda tx: fetch_owned(tx, context, Kind.RUN, run_id, _RUN)
+            )
         )
 
     async def events(
@@ -100,7 +104,7 @@ class Reads:
                 "cursor": await log.cursor_at(tx, stream, place.epoch, reached),
             }
 
-        return await self._database.read(work)
+        return await self._database.read(context, work)
 
     async def snapshot(self, context: UserContext, thread_id: str) -> dict[str, Any]:
         """Return a thread's state and the cursor it stands at, read together.
@@ -122,7 +126,7 @@ class Reads:
                 "cursor": await log.cursor_at(tx, stream, place.epoch, place.head),
             }
 
-        return await self._database.read(work)
+        return await self._database.read(context, work)
 
 
 async def _runs(tx: Transaction, thread_id: str) -> list[dict[str, Any]]:

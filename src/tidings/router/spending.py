@@ -29,4 +29,4 @@ class Spending:
                 "limits": self._plans.budget(context),
             }
 
-        return await self._database.read(work)
+        return await self._database.read(context, work)

@@ -4,12 +4,15 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.events.compaction import RUNS_PER_PASS_MAX, compact
 from tidings.events.lineage import Lineage
 from tidings.events.retention import trim
+from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database, Row, Transaction
 
 PAUSE_SECONDS = 60.0
@@ -18,6 +21,8 @@ SWEPT_ROWS_PER_BATCH_MAX = 500
 COMMAND_KEPT_SECONDS = 30 * 86_400
 POSITION_KEPT_SECONDS = 400 * 86_400
 SESSION_KEPT_SECONDS = 86_400
+UPLOAD_KEPT_SECONDS = 86_400
+"""An upload that has not ended for so long was cut off; no connection lives that long."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,12 +73,33 @@ SESSIONS = Stale(
 """With their refresh tokens: while a session may be renewed, a spent token betrays a thief."""
 
 
-class Upkeep:
-    """Joins, trims and forgets by policy, in small transactions. `run` does it for ever."""
+class Uploads(Protocol):
+    """Where uploads are kept."""
 
-    def __init__(self, database: Database, lineage: Lineage, clock: Clock, policy: Policy) -> None:
+    async def sweep(self, before: float) -> int:
+        """Remove what uploads that began before a time and never ended have left; count them."""
+        ...
+
+
+class Upkeep:
+    """Joins, trims and forgets by policy, in small transactions. `run` does it for ever.
+
+    One process of those that work on a store does it, by a duty; two would do no harm.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        duty: Duty,
+        lineage: Lineage,
+        uploads: Uploads,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
         self._database = database
+        self._duty = duty
         self._lineage = lineage
+        self._uploads = uploads
         self._clock = clock
         self._policy = policy
         self._swept_at = float("-inf")
@@ -93,8 +119,12 @@ class Upkeep:
 
     async def _do_what_is_due(self) -> None:
         await self._lineage.advance()
+        if not await self._duty.mine():
+            return
         while await self._join() == RUNS_PER_PASS_MAX:
             await self._lineage.advance()  # after a busy hour joining takes long
+            if not await self._duty.mine():
+                return
         now = self._clock.now()
         if abs(now - self._swept_at) >= SWEEP_SECONDS:
             await self._sweep(now)
@@ -111,11 +141,12 @@ class Upkeep:
         await self._forget(COMMANDS, now - COMMAND_KEPT_SECONDS)
         await self._forget(POSITIONS, now - POSITION_KEPT_SECONDS)
         await self._forget(SESSIONS, now - SESSION_KEPT_SECONDS)
+        await self._uploads.sweep(now - UPLOAD_KEPT_SECONDS)
 
     async def _forget(self, stale: Stale, before: float) -> None:
         """Look beside the writer, then remove what was found, a bounded number at a time."""
-        while rows := await self._database.read(partial(_find, stale=stale, before=before)):
-            await self._database.write(partial(_remove, stale=stale, rows=rows))
+        while rows := await self._database.read(SERVER, partial(_find, stale=stale, before=before)):
+            await self._database.write(SERVER, partial(_remove, stale=stale, rows=rows))
 
 
 async def _find(tx: Transaction, stale: Stale, before: float) -> list[Row]:

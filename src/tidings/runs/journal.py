@@ -75,7 +75,7 @@ class Journal:
             told = await permissions.told(tx, self.run.context)
             return await _read_steps(tx, self.run.run_id), told
 
-        rows, self.permissions = await self._database.read(work)
+        rows, self.permissions = await self._database.read(self.run.context, work)
         for key, emitted, result in rows:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
@@ -84,7 +84,7 @@ class Journal:
 
     async def earlier(self) -> tuple[Turn, ...]:
         """Return what was said in the thread before this run."""
-        return await self._database.read(lambda tx: history.earlier(tx, self.run))
+        return await self._database.read(self.run.context, lambda tx: history.earlier(tx, self.run))
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""
@@ -256,7 +256,7 @@ class Journal:
             if self.interrupted:
                 raise Interrupted
             try:
-                await self._database.write(work)
+                await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
                 self.interrupted = True
                 raise Interrupted from error

@@ -59,20 +59,27 @@ class Limits:
     lease_seconds: float = LEASE_SECONDS
 
 
-async def add(tx: Transaction, run: Run, limits: Limits) -> int:
+async def working(tx: Transaction) -> int:
+    """Return how many runs, of all users, have not ended and do not wait for a person."""
+    ((count,),) = await tx.execute(
+        "select count(*) from runs where state <> 'ended' and state <> 'waiting'"
+    )
+    return int(count)
+
+
+async def add(tx: Transaction, run: Run, limits: Limits, over_all: int) -> int:
     """Queue a run; return its place among those that must wait, 0 if it need not.
 
-    A thread has one run at a time, so that answers come in the order of the messages.
+    `over_all` is what `working` has told: the user's own scope cannot see it. A thread has one run
+    at a time, so that answers come in the order of the messages.
 
     Raises:
         LimitExceeded: `too_many_runs`: the user has RUNS_OPEN_PER_USER_MAX open runs.
     """
-    ((over_all, of_user, of_thread, open_of_user),) = await tx.execute(
+    ((of_user, of_thread, open_of_user),) = await tx.execute(
         "select count(*) filter (where state <> 'waiting'),"
-        " count(*) filter (where state <> 'waiting' and user_id = ?),"
-        " count(*) filter (where thread_id = ?), count(*) filter (where user_id = ?)"
-        " from runs where state <> 'ended'",
-        run.context.user_id,
+        " count(*) filter (where thread_id = ?), count(*)"
+        " from runs where state <> 'ended' and user_id = ?",
         run.thread_id,
         run.context.user_id,
     )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from functools import partial
 
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run
@@ -77,7 +78,7 @@ class Worker:
             )
 
         try:
-            return await self._database.write(work)
+            return await self._database.write(SERVER, work)
         except Unavailable:
             return []  # the next poll tries again
 
@@ -115,7 +116,7 @@ class Worker:
 
     async def _give_back(self, run: Run) -> None:
         try:
-            await self._database.write(lambda tx: queue.release(tx, run))
+            await self._database.write(run.context, lambda tx: queue.release(tx, run))
         except Unavailable:
             _log.warning("run %s is free again when its lease ends", run.run_id)
 
@@ -140,10 +141,10 @@ class Worker:
         """End the waits whose time is up: the runs go on without an answer."""
         now = self.clock.now()
         try:
-            for asked in await self._database.read(lambda tx: pauses.due(tx, now)):
+            for asked in await self._database.read(SERVER, lambda tx: pauses.due(tx, now)):
                 ids = (self._ids.new("e"), self._ids.new("e"))
                 await self._database.write(
-                    partial(pauses.expire, asked=asked, event_ids=ids, now=now)
+                    SERVER, partial(pauses.expire, asked=asked, event_ids=ids, now=now)
                 )
         except Unavailable:
             return  # the next look tries again
@@ -152,6 +153,8 @@ class Worker:
         """Prolong the leases; return the runs that are held."""
         until = self.clock.now() + self._limits.lease_seconds
         try:
-            return await self._database.write(lambda tx: queue.renew(tx, self._owner, until))
+            return await self._database.write(
+                SERVER, lambda tx: queue.renew(tx, self._owner, until)
+            )
         except Unavailable:
             return []  # a lease outlives several failures

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tidings.gateway.http import (
+    routes_admin,
     routes_files,
     routes_health,
     routes_notifications,
@@ -32,6 +33,7 @@ ROUTERS = (
     routes_reports.router,
     routes_notifications.router,
     routes_health.router,
+    routes_admin.router,
     routes_schema.router,
     routes_page.router,
 )

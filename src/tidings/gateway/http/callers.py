@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Unauthenticated
+from tidings.domain.errors import Forbidden, Unauthenticated
 from tidings.gateway.http.problems import Problem
 from tidings.gateway.services import Services
 
@@ -41,6 +41,17 @@ def access_token(request: Request) -> str:
 
 
 Caller = Annotated[UserContext, Depends(caller)]
+
+
+async def administrator(context: Caller, into: Collaborators) -> UserContext:
+    """Return who calls, if it is an administrator at this moment.
+
+    Raises:
+        Forbidden: `admin_only`: somebody signed in who is none.
+    """
+    if not await into.identity.is_admin(context):
+        raise Forbidden("admin_only", "This is for administrators of this server.")
+    return context
 
 
 def peer(request: Request) -> str:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tidings.domain.errors import Unavailable
 from tidings.gateway.http.answers import Json
-from tidings.gateway.http.callers import Collaborators, caller, peer
+from tidings.gateway.http.callers import Collaborators, administrator, caller, peer
 from tidings.health.metrics import METRICS_TYPE
 
 router = APIRouter(tags=["health"])
@@ -29,9 +29,9 @@ async def readyz(into: Collaborators) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request, into: Collaborators) -> Response:
-    """Return the counters, to this machine or to someone signed in."""
+    """Return the counters, to this machine or to an administrator."""
     if not _is_from_here(request):
-        await caller(request, into)
+        await administrator(await caller(request, into), into)
     return Response(into.metrics.render(), media_type=METRICS_TYPE)
 
 

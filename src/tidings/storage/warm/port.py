@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from tidings.domain.context import Scope
 from tidings.storage.marks import Mark
 
 T = TypeVar("T")
@@ -30,7 +31,10 @@ Work = Callable[[Transaction], Awaitable[T]]
 
 
 class Database(Protocol):
-    """Runs units of work.
+    """Runs units of work, each for a scope: the user whom it is done for, or the server itself.
+
+    An engine with row-level security holds a unit to the rows of its scope; one without leaves that
+    to the SQL, which names the user in any case.
 
     A unit of work is an `async def work(tx)` that awaits nothing but its transaction: it may run on
     another thread, and again from the start if the engine asks for it, so it must not change
@@ -40,11 +44,11 @@ class Database(Protocol):
         Unavailable: `storage_unavailable`, `storage_full` or `storage_busy`; nothing was written.
     """
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:
         """Return the work's result after it is durable."""
         ...
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, scope: Scope, work: Work[T]) -> T:
         """Return the work's result, read from one consistent snapshot."""
         ...
 

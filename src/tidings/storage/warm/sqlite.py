@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tidings.domain.context import SERVER, Scope
 from tidings.domain.errors import Unavailable
 from tidings.storage.warm.port import Row, Work
 
@@ -78,14 +79,14 @@ class SqliteDatabase:
         database._writer.start()
         return database
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, scope: Scope, work: Work[T]) -> T:  # noqa: ARG002 - SQLite has no row-level security
         if self._closed:
             raise Unavailable("storage_unavailable", "The store is closing; try again shortly.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.put(_Unit(work, future))
         return await future
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, scope: Scope, work: Work[T]) -> T:  # noqa: ARG002 - SQLite has no row-level security
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
 
     async def check(self) -> None:
@@ -98,7 +99,7 @@ class SqliteDatabase:
         if size > CHECKED_BYTES_MAX:
             _log.warning("the last stop was none; %s bytes are too many to check at start", size)
             return
-        rows = await self.read(lambda tx: tx.execute("pragma quick_check(1)"))
+        rows = await self.read(SERVER, lambda tx: tx.execute("pragma quick_check(1)"))
         if rows != [("ok",)]:
             raise damaged(str(rows[0][0]))
 

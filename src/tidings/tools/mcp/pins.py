@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.storage.warm.port import Database, Transaction
 from tidings.tools.mcp.listing import Listed
@@ -20,7 +21,7 @@ class Pins:
         async def work(tx: Transaction) -> dict[str, Listed]:
             return await _accepted(tx, server)
 
-        return await self._database.read(work)
+        return await self._database.read(SERVER, work)
 
     async def meet(self, server: str, tools: dict[str, Listed]) -> dict[str, Listed]:
         """Return the accepted tools of a server; of one never seen before, all are accepted."""
@@ -32,7 +33,7 @@ class Pins:
             await _accept(tx, server, tools, self._clock.now())
             return tools
 
-        return await self._database.write(work)
+        return await self._database.write(SERVER, work)
 
     async def accept(self, server: str, tools: dict[str, Listed]) -> None:
         """Accept these tools of a server, and no others."""
@@ -41,7 +42,7 @@ class Pins:
             await tx.execute("delete from tool_pins where server = ?", server)
             await _accept(tx, server, tools, self._clock.now())
 
-        await self._database.write(work)
+        await self._database.write(SERVER, work)
 
 
 async def _accepted(tx: Transaction, server: str) -> dict[str, Listed]:
