@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-BOUNDS_SECONDS = (
+BUCKET_BOUNDS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
     *(2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0),
 )
@@ -17,14 +17,14 @@ SEND_TO_ACK = "send_to_ack"
 
 def bucket_of(seconds: float) -> int:
     """Return the bucket that a duration is counted in."""
-    return bisect_left(BOUNDS_SECONDS, seconds)
+    return bisect_left(BUCKET_BOUNDS, seconds)
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
     """Return the bound below which so large a share lies; None of nothing, or beyond all bounds."""
     wanted = share * sum(counts)
     reached = 0
-    for bound, count in zip(BOUNDS_SECONDS, counts, strict=False):
+    for bound, count in zip(BUCKET_BOUNDS, counts, strict=False):
         reached += count
         if count and reached >= wanted:
             return bound

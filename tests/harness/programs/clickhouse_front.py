@@ -1,7 +1,7 @@
 """A double of a ClickHouse server: the real engine, `chdb`, behind as much of its HTTP as is used.
 
-It takes statements in the body or in `query`, `param_...`, and JSON lines to insert; it answers with
-the engine's bytes, or with its error and code. Other settings in the address are the server's
+It takes statements in the body or in `query`, `param_...`, and JSON lines to insert; it answers
+with the engine's bytes, or with its error and code. Other settings in the address are the server's
 business and are passed over. Run it as `python clickhouse_front.py FOLDER PORT [PASSWORD]`.
 """
 
@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from chdb.session import Session
+from chdb import session as engine
 
 INSERT = re.compile(rb"\s*(insert into .*?) format (\w+)\s", re.IGNORECASE | re.DOTALL)
 FORMAT = re.compile(r"\s+format\s+(\w+)\s*;?\s*$", re.IGNORECASE)
@@ -22,10 +22,9 @@ CODE = re.compile(r"Code: (\d+)")
 
 class Front(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    session: Session
+    session: Any
     turn = Lock()
     password = ""
-    version = "double"
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path == "/ping":
@@ -37,7 +36,9 @@ class Front(BaseHTTPRequestHandler):
         asked = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         body = self._body()
         if not self._is_known():
-            self._refuse(516, "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)")
+            self._refuse(
+                516, "Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)"
+            )
             return
         try:
             with self.turn:
@@ -60,7 +61,9 @@ class Front(BaseHTTPRequestHandler):
         if settings is not None:
             self.session.query(f"set output_format_json_quote_64bit_integers = {int(settings)}")
         values = {k.removeprefix("param_"): v for k, v in asked.items() if k.startswith("param_")}
-        default = asked.get("default_format", self.headers.get("X-ClickHouse-Format", "TabSeparated"))
+        default = asked.get(
+            "default_format", self.headers.get("X-ClickHouse-Format", "TabSeparated")
+        )
         answer = self.session.query(
             FORMAT.sub("", sql), found[1] if found else default, params=values or None
         )
@@ -102,7 +105,8 @@ class Front(BaseHTTPRequestHandler):
 
 def main() -> None:
     folder, port, *rest = sys.argv[1:]
-    Front.session = Session(folder)
+    sessions: Any = engine.Session
+    Front.session = sessions(folder)
     Front.password = rest[0] if rest else ""
     server = ThreadingHTTPServer(("127.0.0.1", int(port)), Front)
     sys.stdout.write("ready\n")

@@ -105,13 +105,13 @@ class ClickHouseHistory:
         for user_id, gone in threads.items():
             for table in CONTENT:
                 sql = (
-                    f"delete from {table.name} where user_id = {{user:String}}"  # noqa: S608
+                    f"delete from {table.name} where user_id = {{user:String}}"
                     " and thread_id in {threads:Array(String)}"
                 )
                 await self._command(sql, {"user": user_id, "threads": gone})
 
     async def forget(self, before: str) -> None:
-        sql = f"delete from {EVENTS.name} where day < {{before:Date}}"  # noqa: S608
+        sql = f"delete from {EVENTS.name} where day < {{before:Date}}"
         await self._command(sql, {"before": before})
 
     async def tidy(self) -> None:
@@ -126,9 +126,7 @@ class ClickHouseHistory:
         if self._client is not None:
             self._client.close()
 
-    async def _ask(
-        self, question: Question[R], scope: Scope, values: dict[str, Value]
-    ) -> list[R]:
+    async def _ask(self, question: Question[R], scope: Scope, values: dict[str, Value]) -> list[R]:
         ask = asked(question, scope, values, _source, _parameter)
         body = await self._call(
             lambda client: client.raw_query(ask.sql, ask.values, fmt="JSONCompactEachRow")

@@ -13,6 +13,7 @@ import msgspec
 
 from tidings.domain.context import Scope, ServerScope
 from tidings.domain.errors import Failure, Unavailable
+from tidings.storage.cold.pieces import pieces
 from tidings.storage.cold.pipe import (
     PIPED_BYTES_MAX,
     PREFIX,
@@ -37,7 +38,6 @@ from tidings.storage.cold.port import (
     UsageLine,
 )
 from tidings.storage.cold.questions import ENDED, PAGE, SERVED, STORY, USED, Question, Value, asked
-from tidings.storage.cold.pieces import pieces
 from tidings.storage.cold.records import TABLES, Batch, Table
 
 ANSWER_SECONDS = 10.0
@@ -45,6 +45,7 @@ WORK_SECONDS = 120.0
 IDLE_SECONDS = 5.0
 
 R = TypeVar("R")
+_ALWAYS = Days("", "9999")
 
 
 class ParquetHistory:
@@ -85,7 +86,7 @@ class ParquetHistory:
         return await self._ask(SERVED, scope, {}, days)
 
     async def erase(self, erasures: list[Erasure]) -> None:
-        await self._do(Erase([tuple(erasure) for erasure in erasures]))
+        await self._do(Erase([(user_id, thread_id) for user_id, thread_id in erasures]))
 
     async def forget(self, before: str) -> None:
         await self._do(Forget(before))
@@ -109,7 +110,7 @@ class ParquetHistory:
         question: Question[R],
         scope: Scope,
         values: dict[str, Value],
-        days: Days = Days("", "9999"),
+        days: Days = _ALWAYS,
     ) -> list[R]:
         if not await asyncio.to_thread(self._folder.is_dir):
             return []

@@ -136,7 +136,7 @@ class ParquetFiles:
         if not parts:
             return []
         rows = self._engine.execute(
-            f"select distinct filename from {_read(parts, ', filename = true')} where {condition}"  # noqa: S608
+            f"select distinct filename from {_read(parts, ', filename = true')} where {condition}"
         ).fetchall()
         return [Path(name) for (name,) in rows]
 
@@ -163,9 +163,7 @@ def _read(parts: list[Path], more: str = "") -> str:
 
 
 def _kinds(table: Table) -> dict[str, str]:
-    return {
-        name: "date" if name == "day" else _KINDS[kind] for name, kind in table.columns.items()
-    }
+    return {name: "date" if name == "day" else _KINDS[kind] for name, kind in table.columns.items()}
 
 
 def _quoted(name: str) -> str:

@@ -7,10 +7,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 from tidings.domain.context import Scope, UserContext
-from tidings.domain.levels import BOUNDS_SECONDS
+from tidings.domain.levels import BUCKET_BOUNDS
 from tidings.storage.cold.port import ROWS_MAX, LatencyLine, PastEvent, RunLine, UsageLine
 from tidings.storage.cold.records import TABLES, Table
 
@@ -18,7 +19,7 @@ Value = str | int
 R = TypeVar("R")
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
-_EDGES = (-1.0, *BOUNDS_SECONDS, 1e99)
+_EDGES = (-1.0, *BUCKET_BOUNDS, 1e99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ ENDED = Question(
     "select agent, outcome, count(*), sum(delivered), count(quality), avg(quality), ["
     + ", ".join(
         f"count(*) filter (where seconds > {above} and seconds <= {upto})"
-        for above, upto in zip(_EDGES, _EDGES[1:], strict=False)
+        for above, upto in pairwise(_EDGES)
     )
     + "] from {runs} where {whose} and day >= :first_day and day <= :last_day"
     f" group by agent, outcome order by agent, outcome limit {ROWS_MAX}",
