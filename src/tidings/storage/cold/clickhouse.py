@@ -28,8 +28,17 @@ from tidings.storage.cold.port import (
     RunLine,
     UsageLine,
 )
-from tidings.storage.cold.questions import ENDED, PAGE, SERVED, STORY, USED, Question, Value, asked
-from tidings.storage.cold.records import CONTENT, EVENTS, TABLES, Batch, Table
+from tidings.storage.cold.questions import (
+    ENDED,
+    PAGE,
+    SERVED,
+    STORY,
+    USED,
+    NamedQuery,
+    Value,
+    asked,
+)
+from tidings.storage.cold.records import CONTENT, EVENTS, TABLES, Batch, ColdTable
 
 REQUEST_SECONDS_MAX = 5
 CALL_SECONDS_MAX = 12.0
@@ -126,7 +135,9 @@ class ClickHouseHistory:
         if self._client is not None:
             self._client.close()
 
-    async def _ask(self, question: Question[R], scope: Scope, values: dict[str, Value]) -> list[R]:
+    async def _ask(
+        self, question: NamedQuery[R], scope: Scope, values: dict[str, Value]
+    ) -> list[R]:
         ask = asked(question, scope, values, _source, _parameter)
         body = await self._call(
             lambda client: client.raw_query(ask.sql, ask.values, fmt="JSONCompactEachRow")
@@ -194,7 +205,7 @@ class ClickHouseHistory:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
-def creation(table: Table) -> str:
+def creation(table: ColdTable) -> str:
     """Return the statement that creates a table; of the same key the newest row counts."""
     columns = ", ".join(
         f"{name} {'Date' if name == 'day' else _KINDS[kind]}"
@@ -207,7 +218,7 @@ def creation(table: Table) -> str:
     )
 
 
-def _insertion(table: Table, piece: Piece) -> Callable[[Client], object]:
+def _insertion(table: ColdTable, piece: Piece) -> Callable[[Client], object]:
     settings = _INSERTING | {"insert_deduplication_token": f"{table.name}-{piece.name(table)}"}
     return lambda client: client.raw_insert(
         table.name,
@@ -236,7 +247,7 @@ def _ranged(days: Days) -> dict[str, Value]:
     return {"first_day": days.first, "last_day": days.last}
 
 
-def _source(table: Table) -> str:
+def _source(table: ColdTable) -> str:
     return f"{table.name} final"
 
 

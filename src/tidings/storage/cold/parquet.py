@@ -17,14 +17,14 @@ from tidings.storage.cold.pieces import pieces
 from tidings.storage.cold.pipe import (
     PIPED_BYTES_MAX,
     PREFIX,
-    Answer,
-    Ask,
-    Erase,
-    Forget,
-    Put,
+    AskFiles,
+    EraseThreads,
+    FilesAnswer,
+    ForgetDays,
+    JoinParts,
+    KeepPart,
     Reply,
     Request,
-    Tidy,
     packed,
     replies,
 )
@@ -37,8 +37,17 @@ from tidings.storage.cold.port import (
     RunLine,
     UsageLine,
 )
-from tidings.storage.cold.questions import ENDED, PAGE, SERVED, STORY, USED, Question, Value, asked
-from tidings.storage.cold.records import TABLES, Batch, Table
+from tidings.storage.cold.questions import (
+    ENDED,
+    PAGE,
+    SERVED,
+    STORY,
+    USED,
+    NamedQuery,
+    Value,
+    asked,
+)
+from tidings.storage.cold.records import TABLES, Batch, ColdTable
 
 ANSWER_SECONDS = 10.0
 WORK_SECONDS = 120.0
@@ -63,7 +72,7 @@ class ParquetHistory:
     async def insert(self, batch: Batch) -> None:
         for table in TABLES:
             for piece in pieces(batch.of(table), by_day=True):
-                await self._do(Put(table.name, piece.day, piece.name(table), piece.lines()))
+                await self._do(KeepPart(table.name, piece.day, piece.name(table), piece.lines()))
 
     async def events(
         self, scope: Scope, thread_id: str, before: int, limit: int
@@ -86,13 +95,13 @@ class ParquetHistory:
         return await self._ask(SERVED, scope, {}, days)
 
     async def erase(self, erasures: list[Erasure]) -> None:
-        await self._do(Erase([(user_id, thread_id) for user_id, thread_id in erasures]))
+        await self._do(EraseThreads([(user_id, thread_id) for user_id, thread_id in erasures]))
 
     async def forget(self, before: str) -> None:
-        await self._do(Forget(before))
+        await self._do(ForgetDays(before))
 
     async def tidy(self) -> None:
-        await self._do(Tidy())
+        await self._do(JoinParts())
 
     async def check(self) -> str:
         """Say that the folder is there; the engine is not started for that."""
@@ -107,7 +116,7 @@ class ParquetHistory:
 
     async def _ask(
         self,
-        question: Question[R],
+        question: NamedQuery[R],
         scope: Scope,
         values: dict[str, Value],
         days: Days = _ALWAYS,
@@ -116,7 +125,7 @@ class ParquetHistory:
             return []
         ranged: dict[str, Value] = {"first_day": days.first, "last_day": days.last}
         ask = asked(question, scope, values | ranged, _source, _parameter)
-        rows = await self._do(Ask(ask.sql, ask.values, *days), ANSWER_SECONDS)
+        rows = await self._do(AskFiles(ask.sql, ask.values, *days), ANSWER_SECONDS)
         return [msgspec.convert(row, question.row) for row in rows]
 
     async def _do(self, request: Request, seconds: float = WORK_SECONDS) -> list[list[object]]:
@@ -138,7 +147,7 @@ class ParquetHistory:
             await self._dismiss()
             raise
         self._reaper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._end)
-        if isinstance(reply, Answer):
+        if isinstance(reply, FilesAnswer):
             return reply.rows
         if reply.final:
             raise Failure("cold_refused", f"The history cannot take this: {reply.message}")
@@ -195,7 +204,7 @@ def _unavailable(why: str) -> Unavailable:
     return Unavailable("cold_unavailable", f"The history cannot be read now: {why}.")
 
 
-def _source(table: Table) -> str:
+def _source(table: ColdTable) -> str:
     """Leave it to the child, which knows the files."""
     return f"{{{table.name}}}"
 

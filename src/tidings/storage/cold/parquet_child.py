@@ -7,15 +7,15 @@ import duckdb
 
 from tidings.storage.cold.parquet_files import ParquetFiles
 from tidings.storage.cold.pipe import (
-    Answer,
-    Ask,
-    Erase,
-    Forget,
-    Put,
-    Refusal,
+    AskFiles,
+    EraseThreads,
+    FilesAnswer,
+    FilesRefusal,
+    ForgetDays,
+    JoinParts,
+    KeepPart,
     Reply,
     Request,
-    Tidy,
     next_request,
     packed,
 )
@@ -34,24 +34,24 @@ def main() -> None:
 
 def _reply(files: ParquetFiles, request: Request) -> Reply:
     try:
-        return Answer(_do(files, request))
+        return FilesAnswer(_do(files, request))
     except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
-        return Refusal(str(error), final=False)
+        return FilesRefusal(str(error), final=False)
     except duckdb.Error as error:
-        return Refusal(str(error), final=True)
+        return FilesRefusal(str(error), final=True)
 
 
 def _do(files: ParquetFiles, request: Request) -> list[list[object]]:
     match request:
-        case Put(table, day, name, rows):
+        case KeepPart(table, day, name, rows):
             files.put(_TABLES[table], day, name, rows)
-        case Ask():
+        case AskFiles():
             return files.ask(request)
-        case Erase():
+        case EraseThreads():
             files.erase(request)
-        case Forget(before):
+        case ForgetDays(before):
             files.forget(before)
-        case Tidy():
+        case JoinParts():
             files.tidy()
     return []
 

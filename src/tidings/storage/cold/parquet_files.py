@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from tidings.storage.cold.pipe import Ask, Erase
-from tidings.storage.cold.records import CONTENT, TABLES, Table
+from tidings.storage.cold.pipe import AskFiles, EraseThreads
+from tidings.storage.cold.records import CONTENT, TABLES, ColdTable
 from tidings.storage.marks import sync
 
 PARTS_PER_DAY_MAX = 16
@@ -50,7 +50,7 @@ class ParquetFiles:
         )
         self._engine.execute("set enable_progress_bar = false")
 
-    def put(self, table: Table, day: str, name: str, rows: bytes) -> None:
+    def put(self, table: ColdTable, day: str, name: str, rows: bytes) -> None:
         """Write a part, in the place of the one that had its name."""
         folder = self._root / table.name / day
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class ParquetFiles:
         finally:
             lines.unlink()
 
-    def ask(self, question: Ask) -> list[list[object]]:
+    def ask(self, question: AskFiles) -> list[list[object]]:
         """Return the rows of an answer."""
         sources = {
             f"{{{table.name}}}": _newest(table, self._parts(table, question.first, question.last))
@@ -78,7 +78,7 @@ class ParquetFiles:
             sql = sql.replace(mark, source)
         return [list(row) for row in self._engine.execute(sql, question.values).fetchall()]
 
-    def erase(self, erasure: Erase) -> None:
+    def erase(self, erasure: EraseThreads) -> None:
         """Write anew, without some threads, every part that has something of them."""
         for user_id, thread_id in erasure.threads:
             whose = f"user_id = {_text(user_id)} and thread_id = {_text(thread_id)}"
@@ -101,7 +101,7 @@ class ParquetFiles:
                 if len(parts) > PARTS_PER_DAY_MAX:
                     self._join(table, folder, parts)
 
-    def _join(self, table: Table, folder: Path, parts: list[Path]) -> None:
+    def _join(self, table: ColdTable, folder: Path, parts: list[Path]) -> None:
         """Write the joined part before the others go: cut off between, they overlap."""
         digest = hashlib.sha256("\n".join(part.name for part in parts).encode()).hexdigest()
         joined = folder / f"{digest[:32]}.parquet"
@@ -111,7 +111,7 @@ class ParquetFiles:
                 part.unlink(missing_ok=True)
         sync(folder)
 
-    def _write(self, table: Table, source: str, target: Path) -> None:
+    def _write(self, table: ColdTable, source: str, target: Path) -> None:
         """Write a part whole and synced to disk, or not at all."""
         draft = target.with_name(f"{target.name}.new")
         key = ", ".join(_quoted(column) for column in table.key)
@@ -123,7 +123,7 @@ class ParquetFiles:
         draft.replace(target)
         sync(target.parent)
 
-    def _parts(self, table: Table, first: str, last: str) -> list[Path]:
+    def _parts(self, table: ColdTable, first: str, last: str) -> list[Path]:
         return [
             part
             for folder in self._days(table)
@@ -131,7 +131,7 @@ class ParquetFiles:
             for part in sorted(folder.glob("*.parquet"))
         ]
 
-    def _parts_with(self, table: Table, condition: str) -> list[Path]:
+    def _parts_with(self, table: ColdTable, condition: str) -> list[Path]:
         parts = self._parts(table, "", "9999")
         if not parts:
             return []
@@ -140,11 +140,11 @@ class ParquetFiles:
         ).fetchall()
         return [Path(name) for (name,) in rows]
 
-    def _days(self, table: Table) -> Iterator[Path]:
+    def _days(self, table: ColdTable) -> Iterator[Path]:
         yield from sorted((self._root / table.name).glob("*-*-*"))
 
 
-def _newest(table: Table, parts: list[Path]) -> str:
+def _newest(table: ColdTable, parts: list[Path]) -> str:
     """Return the records of parts, without repeats: filters on the key reach down to the files."""
     if not parts:
         nothing = ", ".join(f"null::{kind} as {_quoted(c)}" for c, kind in _kinds(table).items())
@@ -162,7 +162,7 @@ def _read(parts: list[Path], more: str = "") -> str:
     return f"read_parquet([{names}], union_by_name = true, hive_partitioning = false{more})"
 
 
-def _kinds(table: Table) -> dict[str, str]:
+def _kinds(table: ColdTable) -> dict[str, str]:
     return {name: "date" if name == "day" else _KINDS[kind] for name, kind in table.columns.items()}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tidings.storage.cold.records import Record, Table
+from tidings.storage.cold.records import ColdTable, Record
 
 PIECE_BYTES_MAX = 16 << 20
 
@@ -20,7 +20,7 @@ class Piece:
     encoded: list[bytes] = field(default_factory=list)
     size: int = 0
 
-    def name(self, table: Table) -> str:
+    def name(self, table: ColdTable) -> str:
         """Return a name that follows from which records these are: a repeat has the same."""
         keys = [tuple(getattr(record, column) for column in table.key) for record in self.records]
         return hashlib.sha256(msgspec.json.encode(keys)).hexdigest()[:32]

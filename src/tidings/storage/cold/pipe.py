@@ -9,7 +9,7 @@ PREFIX = struct.Struct(">I")
 PIPED_BYTES_MAX = 64 << 20
 
 
-class Put(msgspec.Struct, frozen=True, tag="put"):
+class KeepPart(msgspec.Struct, frozen=True, tag="put"):
     """Keep rows, JSON lines of a table and a day, as the part of this name."""
 
     table: str
@@ -18,7 +18,7 @@ class Put(msgspec.Struct, frozen=True, tag="put"):
     rows: bytes
 
 
-class Ask(msgspec.Struct, frozen=True, tag="ask"):
+class AskFiles(msgspec.Struct, frozen=True, tag="ask"):
     """Answer a question of `storage.cold.questions`, over the days from `first` to `last`."""
 
     sql: str
@@ -27,37 +27,37 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     last: str = "9999"
 
 
-class Erase(msgspec.Struct, frozen=True, tag="erase"):
+class EraseThreads(msgspec.Struct, frozen=True, tag="erase"):
     """Remove threads, given as user and thread, from what belongs to a thread."""
 
     threads: list[tuple[str, str]]
 
 
-class Forget(msgspec.Struct, frozen=True, tag="forget"):
+class ForgetDays(msgspec.Struct, frozen=True, tag="forget"):
     """Remove the events of all days before a day."""
 
     before: str
 
 
-class Tidy(msgspec.Struct, frozen=True, tag="tidy"):
+class JoinParts(msgspec.Struct, frozen=True, tag="tidy"):
     """Make one part of many where there are too many."""
 
 
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
+class FilesAnswer(msgspec.Struct, frozen=True, tag="answer"):
     """It is done; the rows that were asked for."""
 
     rows: list[list[Any]] = []
 
 
-class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+class FilesRefusal(msgspec.Struct, frozen=True, tag="refusal"):
     """It is not done; `final` means that it never will be."""
 
     message: str
     final: bool
 
 
-Request = Put | Ask | Erase | Forget | Tidy
-Reply = Answer | Refusal
+Request = KeepPart | AskFiles | EraseThreads | ForgetDays | JoinParts
+Reply = FilesAnswer | FilesRefusal
 
 requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 from tidings.domain.context import Scope, UserContext
 from tidings.domain.levels import BUCKET_BOUNDS
 from tidings.storage.cold.port import ROWS_MAX, LatencyLine, PastEvent, RunLine, UsageLine
-from tidings.storage.cold.records import TABLES, Table
+from tidings.storage.cold.records import TABLES, ColdTable
 
 Value = str | int
 R = TypeVar("R")
@@ -23,38 +23,38 @@ _EDGES = (-1.0, *BUCKET_BOUNDS, 1e99)
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[R]):
+class NamedQuery(Generic[R]):
     """A question, and what a row of its answer is."""
 
     sql: str
     row: type[R]
 
 
-class Asked(NamedTuple):
+class EngineQuery(NamedTuple):
     """A question as an engine takes it, with the values of its parameters."""
 
     sql: str
     values: dict[str, Value]
 
 
-PAGE = Question(
+PAGE = NamedQuery(
     "select first, last, frame from {events} where {whose} and thread_id = :thread"
     " and first < :before order by last desc limit :most",
     PastEvent,
 )
-STORY = Question(
+STORY = NamedQuery(
     "select first, last, frame from {events} where {whose}"
     " and (thread_id = :story or run_id = :story) and last > :after order by last limit :most",
     PastEvent,
 )
-USED = Question(
+USED = NamedQuery(
     "select cast(day as varchar), user_id, model, sum(requests), sum(input_tokens),"
     " sum(output_tokens), sum(cost_usd), sum(unpriced) from {usage}"
     " where {whose} and day >= :first_day and day <= :last_day"
     f" group by day, user_id, model order by day, user_id, model limit {ROWS_MAX}",
     UsageLine,
 )
-ENDED = Question(
+ENDED = NamedQuery(
     "select agent, outcome, count(*), sum(delivered), count(quality), avg(quality), ["
     + ", ".join(
         f"count(*) filter (where seconds > {above} and seconds <= {upto})"
@@ -64,7 +64,7 @@ ENDED = Question(
     f" group by agent, outcome order by agent, outcome limit {ROWS_MAX}",
     RunLine,
 )
-SERVED = Question(
+SERVED = NamedQuery(
     "select what, bucket, sum(count) from {latencies}"
     " where {whose} and day >= :first_day and day <= :last_day"
     " group by what, bucket order by what, bucket",
@@ -73,12 +73,12 @@ SERVED = Question(
 
 
 def asked(
-    question: Question[R],
+    question: NamedQuery[R],
     scope: Scope,
     values: dict[str, Value],
-    source: Callable[[Table], str],
+    source: Callable[[ColdTable], str],
     parameter: Callable[[str, Value], str],
-) -> Asked:
+) -> EngineQuery:
     """Put an engine's words for tables and parameters in the place of ours.
 
     This is the one place that says whose records are read: a user's by the user's id, all of them
@@ -93,4 +93,4 @@ def asked(
     sql = question.sql.format(whose=whose, **names)
     used = {name: values[name] for name in _PARAMETER.findall(sql)}
     sql = _PARAMETER.sub(lambda found: parameter(found[1], used[found[1]]), sql)
-    return Asked(sql, used)
+    return EngineQuery(sql, used)

@@ -78,7 +78,7 @@ Record = KeptEvent | KeptRun | KeptUsage | KeptLatency
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ColdTable:
     """A kind of record, and what makes two of them the same one: owner first, for that is asked."""
 
     name: str
@@ -91,10 +91,10 @@ class Table:
         return {field.name: field.type for field in msgspec.structs.fields(self.record)}
 
 
-EVENTS = Table("events", KeptEvent, ("user_id", "thread_id", "last", "event_id"))
-RUNS = Table("runs", KeptRun, ("user_id", "day", "run_id"))
-USAGE = Table("usage", KeptUsage, ("user_id", "day", "run_id", "model"))
-LATENCIES = Table("latencies", KeptLatency, ("day", "server", "minute", "what", "bucket"))
+EVENTS = ColdTable("events", KeptEvent, ("user_id", "thread_id", "last", "event_id"))
+RUNS = ColdTable("runs", KeptRun, ("user_id", "day", "run_id"))
+USAGE = ColdTable("usage", KeptUsage, ("user_id", "day", "run_id", "model"))
+LATENCIES = ColdTable("latencies", KeptLatency, ("day", "server", "minute", "what", "bucket"))
 TABLES = (EVENTS, USAGE, LATENCIES, RUNS)
 CONTENT = (EVENTS, RUNS)
 """What belongs to a thread, and goes with it; what it has cost stays."""
@@ -108,7 +108,7 @@ class Batch(msgspec.Struct, frozen=True):
     latencies: tuple[KeptLatency, ...] = ()
     runs: tuple[KeptRun, ...] = ()
 
-    def of(self, table: Table) -> tuple[Record, ...]:
+    def of(self, table: ColdTable) -> tuple[Record, ...]:
         """Return the records of one table."""
         records: tuple[Record, ...] = getattr(self, table.name)
         return records
