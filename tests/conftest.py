@@ -5,6 +5,36 @@ from collections.abc import Iterator
 import pytest
 
 from tests import stores
+from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
+from tests.harness.valkey import ValkeyServer, valkey_running
+
+
+@pytest.fixture(scope="session")
+def valkey_process() -> Iterator[ValkeyServer]:
+    """One Valkey for all tests."""
+    with valkey_running() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
+    """A Valkey that runs and holds nothing."""
+    valkey_process.calm()
+    return valkey_process
+
+
+@pytest.fixture(scope="session")
+def clickhouse_process() -> Iterator[ClickHouseDouble]:
+    """One ClickHouse engine for all tests."""
+    with clickhouse_running() as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse(clickhouse_process: ClickHouseDouble) -> ClickHouseDouble:
+    """A ClickHouse that runs, with a database that nobody has used."""
+    clickhouse_process.calm()
+    return clickhouse_process
 
 
 @pytest.fixture(autouse=True)
