@@ -170,7 +170,10 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 
 class AgentCompleted(msgspec.Struct, frozen=True):
-    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in."""
+    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in.
+
+    `incomplete`: messages whose text was shown and cut off; the answer is not one of them.
+    """
 
     status: Literal["completed", "degraded"]
     answer: str
@@ -179,10 +182,11 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     usage: RunUsage
     summary: RunSummary
     proof: Proof
+    incomplete: list[str] = []
 
 
 class AgentFailed(msgspec.Struct, frozen=True):
-    """The run's end, without an answer, or with what there was of one."""
+    """The run's end, without an answer, or with what there was of one, which is `incomplete`."""
 
     code: str
     message: str
@@ -191,6 +195,7 @@ class AgentFailed(msgspec.Struct, frozen=True):
     summary: RunSummary
     proof: Proof
     partial_answer: str | None = None
+    incomplete: list[str] = []
 
 
 class AgentCancelled(msgspec.Struct, frozen=True):
@@ -205,6 +210,7 @@ class AgentCancelled(msgspec.Struct, frozen=True):
     proof: Proof
     step: StoppedAt | None = None
     partial_answer: str | None = None
+    incomplete: list[str] = []
     limit: str | None = None
     message: str | None = None
 

@@ -1,8 +1,7 @@
 """The model requests of a run: within its time and budget, recorded with what they showed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -50,11 +49,11 @@ class Requests:
             answer = self._journal.recorded(key, ModelAnswer)
         else:
             await self._reserve(key, request_tokens(request))
-            with self._watched() as shown:
+            with self._work.written.watched() as shown:
                 answer = await self._respond(request, on_text)
             answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
             await self._journal.finish(key, "model", answer)
-        self._work.showed(answer.shown, whole=answer.reply is not None)
+        self._work.written.ended(answer.shown, well=answer.reply is not None)
         self._count(answer.usage if answer.reply is None else answer.reply.usage)
         return answer
 
@@ -68,7 +67,7 @@ class Requests:
             answer = self._journal.recorded(key, Exchange)
         else:
             await self._reserve(key, EXCHANGE_TOKENS_RESERVED)
-            with self._watched() as shown:
+            with self._work.written.watched() as shown:
                 try:
                     async with asyncio.timeout(self._seconds()):
                         answer = await work()
@@ -76,21 +75,9 @@ class Requests:
                     answer = Exchange(error=_MODEL_TIMEOUT)
             answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
             await self._journal.finish(key, "model", answer)
-        self._work.showed(answer.shown, whole=answer.error is None)
+        self._work.written.ended(answer.shown, well=answer.error is None)
         self._count(answer.usage)
         return answer
-
-    @contextmanager
-    def _watched(self) -> Iterator[set[str]]:
-        """Yield the messages that are shown within the block; if it is left early they are cut."""
-        shown = self._work.showing = set()
-        try:
-            yield shown
-        except BaseException:
-            self._work.showed(shown, whole=False)
-            raise
-        finally:
-            self._work.showing = set()
 
     async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
         seconds = min(self._seconds(), request.seconds_max)

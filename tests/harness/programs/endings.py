@@ -7,6 +7,7 @@ from tidings.cli.serve import serve
 from tidings.domain.errors import Failure
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
+from tidings.runs.outcomes import Exchange, Fault
 
 
 async def completes(ctx: RunContext) -> Outcome:
@@ -21,6 +22,15 @@ async def fails(ctx: RunContext) -> Outcome:
     raise Failure("no_luck", "It could not be done.")
 
 
+async def cuts(ctx: RunContext) -> Outcome:
+    async def ask() -> Exchange:
+        await ctx.delta("answer", "The answer beg")
+        return Exchange(error=Fault("model_unavailable", "The model has gone."))
+
+    await ctx.exchange(ask)
+    return Outcome("This is the answer.", status="degraded")
+
+
 async def breaks(ctx: RunContext) -> Outcome:
     raise ZeroDivisionError
 
@@ -32,7 +42,7 @@ async def waits(ctx: RunContext) -> Outcome:
 
 
 def register(app: App) -> None:
-    for agent in (completes, degrades, fails, breaks, waits):
+    for agent in (completes, degrades, fails, cuts, breaks, waits):
         app.agents.register(agent.__name__, "A test's.", agent)
 
 
