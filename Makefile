@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test check fix serve bench bench-runs bench-delivery soak client storm clean
+.PHONY: demo test check fix serve bench bench-runs bench-delivery soak client storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -45,6 +45,9 @@ client:  ## compile web/client and put it where the page has it
 
 storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
 	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)
+
+fuzz: .venv/.ready  ## a million mangled streams of providers: nothing crashes
+	$(BIN)/python -m tests.models.fuzzing $(or $(STREAMS),1000000) $(or $(SEED),1)
 
 clean:
 	rm -rf .venv .bench

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
+from tests.fakes.watch import hasty_chains
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -17,7 +19,9 @@ from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
 from tidings.events.feed import Feed
+from tidings.models.chains import Chains
 from tidings.models.port import Model
+from tidings.resilience.shedding import SheddingRules
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
@@ -49,6 +53,9 @@ class World:
         limits: Limits | None = None,
         model: Model | None = None,
         plans: Plans | None = None,
+        *,
+        chains: Chains | None = None,
+        shedding: SheddingRules | None = None,
     ) -> None:
         self.database = database
         self.ids = UlidSource()
@@ -58,10 +65,19 @@ class World:
         for name, agent in agents.items():
             registry.register(name, "A test's.", agent)
         self.feed = Feed(database, hints)
-        self.router = Router(database, self.clock, self.ids, registry, next(iter(agents)), limits)
+        self.registry = registry
+        self.intake, self.lookout = intake_of(database, self.clock, registry, limits, shedding)
+        self.router = Router(
+            database, self.clock, self.ids, self.intake, next(iter(agents)), limits
+        )
         self.reads = Reads(database, self.clock, self.ids)
         self.engine = Engine(
-            model or ScriptedModel(), Catalogue(tools), self.clock, lambda: 0.1, plans or Plans()
+            model or ScriptedModel(),
+            chains or hasty_chains(),
+            Catalogue(tools),
+            self.clock,
+            lambda: 0.1,
+            plans or Plans(),
         )
         self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
 
@@ -158,12 +174,25 @@ async def world(
     model: Model | None = None,
     plans: Plans | None = None,
     hints: LocalHints | None = None,
+    chains: Chains | None = None,
+    shedding: SheddingRules | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
     inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
     try:
-        built = World(wrap(inner), hints, agents, tools, clock, limits, model, plans)
+        built = World(
+            wrap(inner),
+            hints,
+            agents,
+            tools,
+            clock,
+            limits,
+            model,
+            plans,
+            chains=chains,
+            shedding=shedding,
+        )
         yield built
     finally:
         await inner.close()

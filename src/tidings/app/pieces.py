@@ -20,6 +20,7 @@ from tidings.events.retention import Trimmed
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.models.chain import Chain, ChainRules
+from tidings.models.chains import Chains
 from tidings.models.patience import TimeLimits
 from tidings.models.planner import Planner
 from tidings.models.port import Model
@@ -101,15 +102,13 @@ def chosen_plans(settings: Settings) -> Plans:
         raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
 
 
-def counted(hints: Hints) -> Metrics:
-    """Return metrics that count what is announced."""
-    metrics = Metrics()
+def count(hints: Hints, metrics: Metrics) -> None:
+    """Count what this process announces."""
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
     hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
-    return metrics
 
 
 def policy(settings: Settings) -> Policy:
@@ -117,15 +116,20 @@ def policy(settings: Settings) -> Policy:
     return Policy(settings.compact_after_seconds, settings.keep_seconds)
 
 
-def chosen_model(ground: Ground) -> Model:
+def chains_of(ground: Ground) -> Chains:
+    """Return what makes chains of models, by the settings' time limits."""
+    settings = ground.settings
+    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
+    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
+    return Chains(ground.clock, chance, ground.metrics, ChainRules(times))
+
+
+def chosen_model(ground: Ground, chains: Chains) -> Model:
     """Return the chain that the settings name; without one the planner, which cannot fail."""
     settings, metrics = ground.settings, ground.metrics
     if not settings.model:
         return Planner()
-    models = named_models(settings.model, settings.model_base_url or None)
-    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
-    times = TimeLimits(first_byte=settings.model_first_byte_seconds, gap=settings.model_gap_seconds)
-    chain = Chain(models, ground.clock, chance, metrics, ChainRules(times))
+    chain = chains.made(named_models(settings.model, settings.model_base_url or None))
     for number, link in enumerate(chain.health()):
         for state in BreakerState:
             gauge = metrics.model_breakers.labels(link.model, state)

@@ -8,15 +8,17 @@ from tidings.analysis.prices import PriceList
 from tidings.app.application import App, Kept
 from tidings.app.pieces import (
     Ground,
+    chains_of,
     chosen_model,
     chosen_plans,
-    counted,
+    count,
     library_of,
     notifying,
     policy,
     served_tools,
 )
 from tidings.app.tiers import open_tiers
+from tidings.app.watching import watching
 from tidings.domain.ports import IdSource
 from tidings.events.feed import Feed
 from tidings.events.lineage import Lineage
@@ -26,13 +28,13 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
+from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
-from tidings.health.watchdog import LoopWatch
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
@@ -64,13 +66,14 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     """
     folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
-    tiers = open_tiers(settings, clock)
-    database, hints = SparedDatabase(tiers.warm, clock), tiers.hot.hints
-    ground = Ground(settings, clock, ids, hints, database, counted(hints))
+    key, metrics = load_or_create_key(folder / KEY_FILE), Metrics()
+    tiers, passwords = open_tiers(settings, clock, key, metrics), Passwords()
+    hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
+    count(hot.hints, metrics)
+    ground = Ground(settings, clock, ids, hot.hints, database, metrics)
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
-    key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
-    identity = Identity(database, AccessTokens(key), passwords, tiers.hot.tickets, clock, ids)
+    identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     library, sandbox = library_of(ground)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     served = served_tools(ground, catalogue)
@@ -78,21 +81,21 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
 
-    router = Router(database, clock, ids, agents, ANALYSIS, limits)
+    watched = watching(ground, agents)
+    router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    chance = random.Random().random  # noqa: S311 - spreads retries, keeps no secret
-    engine = Engine(model or chosen_model(ground), catalogue, clock, chance, plans)
-    worker = Worker(database, hints, engine, agents, ids, limits)
+    chains, chance = chains_of(ground), random.Random().random  # noqa: S311 - spreads retries
+    engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, chance, plans)
+    worker = Worker(database, hot.hints, engine, agents, ids, limits)
     lineage = Lineage(database, clock, ids, folder)
     duty = Duty(database, clock, "upkeep", ids.new("w"))
     upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
     notifications, telling = notifying(ground)
 
-    feed, positions = Feed(database, hints), Positions(database, clock)
+    feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions)
-    loop = LoopWatch(clock, ground.metrics)
-    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run, "loop": loop.run}
-    always |= {"upkeep": upkeep.run} | telling
+    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
+    always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)

@@ -172,7 +172,8 @@ class RunSummary(msgspec.Struct, frozen=True):
 class AgentCompleted(msgspec.Struct, frozen=True):
     """The run's end, with an answer in Markdown; `degraded`: a fallback stood in.
 
-    `incomplete`: messages whose text was shown and cut off; the answer is not one of them.
+    `output` is the answer as a JSON value, where the agent gives one. `incomplete`: messages whose
+    text was shown and cut off; the answer is not one of them.
     """
 
     status: Literal["completed", "degraded"]
@@ -182,6 +183,7 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     usage: RunUsage
     summary: RunSummary
     proof: Proof
+    output: Any = None
     incomplete: list[str] = []
 
 

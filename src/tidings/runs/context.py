@@ -16,11 +16,13 @@ from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
+from tidings.models.chains import Chains
+from tidings.models.faults import ModelFault
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, unseen
 from tidings.runs.calls import Calls
 from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ToolOutcome
+from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
 from tidings.runs.requests import Requests
 from tidings.runs.rulings import ToolRequest
@@ -39,6 +41,7 @@ class Engine(msgspec.Struct, frozen=True):
     """The collaborators of every run; `chance` is drawn evenly from 0 to 1."""
 
     model: Model
+    chains: Chains
     catalogue: Catalogue
     clock: Clock
     chance: Callable[[], float]
@@ -65,7 +68,7 @@ class RunContext:
         budget, clock, catalogue = engine.plans.budget(self.user), engine.clock, engine.catalogue
         tries = Tries(catalogue, clock, journal.run, work, engine.chance)
         self._calls = Calls(agent, catalogue, journal, work, budget, tries, self._draft)
-        self._requests = Requests(engine.model, clock, journal, work, budget)
+        self._requests = Requests(clock, journal, work, budget)
 
     @property
     def run(self) -> Run:
@@ -145,8 +148,16 @@ class RunContext:
         self._work.written.now.add(message)
         self._work.dirty.set()
 
-    async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
+    async def model(
+        self,
+        request: ModelRequest,
+        *,
+        on_text: OnText | None = None,
+        models: tuple[Model, ...] = (),
+    ) -> ModelReply:
         """Ask the model; a recorded step, and so is its failure.
+
+        With `models`, those are asked, by the same rules, in place of the server's.
 
         It may take the request's time, and half of the run's remaining time at most, so that there
         is time for something else when it does not answer. A reply of another model than the first
@@ -154,24 +165,22 @@ class RunContext:
         `on_text` was given is not asked for again; without it a failed request may be.
 
         Raises:
-            Failure: the model failed; `code` starts with `model_`. `agent_looping`: it says what it
-                said before, and so did the steps before it.
+            ModelFault: the model failed; `code` starts with `model_`, and `shown` is what `on_text`
+                was given.
+            Failure: `agent_looping`: it says what it said before, and so did the steps before it.
         """
-        answer = await self._requests.ask(self._next_step("model"), request, on_text or unseen)
+        model = self._engine.chains.brought(models) if models else self._engine.model
+        step = self._next_step("model")
+        answer = await self._requests.ask(step, request, on_text or unseen, model)
         if answer.reply is None:
             fault = answer.error or Fault("model_failed", "The model failed.")
-            raise Failure(fault.code, fault.message)
+            failed = ModelFault(fault.code, fault.message, passing=fault.retryable)
+            failed.usage, failed.shown = answer.usage, answer.partial
+            raise failed
         await self._tell_fallbacks(answer.reply)
         if not answer.reply.calls:
             self._calls.answered(request.messages[-1].text, answer.reply.text)
         return answer.reply
-
-    async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
-        """Let another framework ask its model; a recorded step, and so is its failure.
-
-        It may take as long as `model`. A fault is in the answer.
-        """
-        return await self._requests.exchange(self._next_step("model"), work)
 
     async def tool(
         self, what: str | Tool, arguments: dict[str, Any], *, purpose: str, call_id: str = ""

@@ -204,6 +204,8 @@ def _completed(outcome: Outcome, *, fell_back: bool) -> Ending:
         "report_id": outcome.report_id,
         "quality": outcome.quality,
     }
+    if outcome.output is not None:
+        payload["output"] = outcome.output
     return Ending(EventType.AGENT_COMPLETED, status, payload, outcome.report_id)
 
 

@@ -40,25 +40,15 @@ class ToolOutcome(msgspec.Struct, frozen=True):
 class ModelAnswer(msgspec.Struct, frozen=True):
     """How a model request ended: a reply, or a fault and what was taken all the same.
 
-    `shown`: the messages whose text it showed; with a fault they are cut off.
+    `shown`: the messages whose text it showed; with a fault they are cut off, and `partial` is what
+    of the reply was passed on.
     """
 
     reply: ModelReply | None
     error: Fault | None = None
     usage: Usage = NOTHING_USED
     shown: tuple[str, ...] = ()
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """A model request that another framework makes: its reply as JSON, or a fault; its usage.
-
-    `shown` is filled in where it is recorded.
-    """
-
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    usage: Usage = Usage()
-    error: Fault | None = None
-    shown: tuple[str, ...] = ()
+    partial: str = ""
 
 
 def kept(result: ToolResult) -> ToolResult:

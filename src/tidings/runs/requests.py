@@ -1,7 +1,6 @@
 """The model requests of a run: within its time and budget, recorded with what they showed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -10,7 +9,6 @@ from tidings.domain.errors import Failure
 from tidings.domain.ports import Clock
 from tidings.models.faults import ModelFault
 from tidings.models.port import (
-    NOTHING_USED,
     REQUEST_SECONDS_MAX,
     Model,
     ModelRequest,
@@ -18,10 +16,9 @@ from tidings.models.port import (
     Usage,
 )
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ModelAnswer
+from tidings.runs.outcomes import Fault, ModelAnswer
 from tidings.runs.work import Work
 
-EXCHANGE_TOKENS_RESERVED = 8_000
 MODEL_OWN_SHARE = 0.95
 """The share of its time that a model is told of: the chain ends in it, with a fault that says why;
 the rest is for a model that does not keep its time."""
@@ -30,16 +27,15 @@ the rest is for a model that does not keep its time."""
 class Requests:
     """Asks the model for one agent of a run."""
 
-    def __init__(
-        self, model: Model, clock: Clock, journal: Journal, work: Work, budget: Budget
-    ) -> None:
-        self._model = model
+    def __init__(self, clock: Clock, journal: Journal, work: Work, budget: Budget) -> None:
         self._clock = clock
         self._journal = journal
         self._work = work
         self._budget = budget
 
-    async def ask(self, key: str, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+    async def ask(
+        self, key: str, request: ModelRequest, on_text: OnText, model: Model
+    ) -> ModelAnswer:
         """Return how the step ended, in this attempt or before.
 
         Raises:
@@ -50,44 +46,24 @@ class Requests:
         else:
             await self._reserve(key, request_tokens(request))
             with self._work.written.watched() as shown:
-                answer = await self._respond(request, on_text)
+                answer = await self._respond(model, request, on_text)
             answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
             await self._journal.finish(key, "model", answer)
         self._work.written.ended(answer.shown, well=answer.reply is not None)
         self._count(answer.usage if answer.reply is None else answer.reply.usage)
         return answer
 
-    async def exchange(self, key: str, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
-        """Return how the step ended, in this attempt or before; another framework asks.
-
-        Raises:
-            BudgetSpent: there is no room for it.
-        """
-        if self._journal.is_done(key):
-            answer = self._journal.recorded(key, Exchange)
-        else:
-            await self._reserve(key, EXCHANGE_TOKENS_RESERVED)
-            with self._work.written.watched() as shown:
-                try:
-                    async with asyncio.timeout(self._seconds()):
-                        answer = await work()
-                except TimeoutError:
-                    answer = Exchange(error=_MODEL_TIMEOUT)
-            answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
-            await self._journal.finish(key, "model", answer)
-        self._work.written.ended(answer.shown, well=answer.error is None)
-        self._count(answer.usage)
-        return answer
-
-    async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+    async def _respond(self, model: Model, request: ModelRequest, on_text: OnText) -> ModelAnswer:
         seconds = min(self._seconds(), request.seconds_max)
         request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
         try:
             async with asyncio.timeout(seconds):
-                return ModelAnswer(await self._model.respond(request, on_text))
+                return ModelAnswer(await model.respond(request, on_text))
         except Failure as error:
-            usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
-            return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)
+            told = Fault(error.code, error.message, error.retryable)
+            if not isinstance(error, ModelFault):
+                return ModelAnswer(None, told)
+            return ModelAnswer(None, told, error.usage, partial=error.shown)
         except TimeoutError:
             return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
 

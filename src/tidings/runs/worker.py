@@ -44,8 +44,8 @@ class Worker:
         self._owner = ids.new("w")
         self._executions: dict[str, Execution] = {}
         self._changed = asyncio.Event()
-        hints.listen(RunQueued, lambda _: self._changed.set())
-        hints.listen(CancelRequested, self._stop)
+        hints.hear(RunQueued, lambda _: self._changed.set())
+        hints.hear(CancelRequested, self._stop)
 
     @property
     def clock(self) -> Clock:

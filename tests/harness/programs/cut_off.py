@@ -1,29 +1,41 @@
 """A server whose agent shows a text and is cut off; asked to go on, it answers with another."""
 
+from tests.fakes.models import says
 from tidings.agents.workflow import ANALYSIS
 from tidings.app import App
 from tidings.cli.serve import serve
 from tidings.domain.errors import Failure
 from tidings.domain.runs import Outcome
-from tidings.models.port import Usage
+from tidings.models.port import ModelReply, ModelRequest, OnText
 from tidings.runs.context import RunContext
-from tidings.runs.outcomes import Exchange, Fault
+
+
+class Speaker:
+    """A model that says its text, and may then be gone."""
+
+    name = "test:speaker"
+
+    def __init__(self, text: str, *, gone: bool = False) -> None:
+        self._text = text
+        self._gone = gone
+
+    async def respond(self, _: ModelRequest, on_text: OnText) -> ModelReply:
+        await on_text(self._text)
+        if self._gone:
+            raise Failure("model_unavailable", "The model has gone.")
+        return ModelReply(self.name, self._text)
 
 
 async def cut_off(ctx: RunContext) -> Outcome:
-    async def ask() -> Exchange:
-        await ctx.delta("first", "The answer beg")
-        return Exchange(error=Fault("model_unavailable", "The model has gone."))
-
-    async def ask_again() -> Exchange:
-        await ctx.delta("second", "All is well.")
-        return Exchange(usage=Usage())
-
-    answer = await ctx.exchange(ask)
-    if answer.error is not None and "go on" not in ctx.request.text:
-        raise Failure(answer.error.code, answer.error.message)
-    await ctx.exchange(ask_again)
-    return Outcome("All is well.", status="degraded")
+    try:
+        first = Speaker("The answer beg", gone=True)
+        await ctx.model(says("go"), on_text=lambda t: ctx.delta("first", t), models=(first,))
+    except Failure:
+        if "go on" not in ctx.request.text:
+            raise
+    second = Speaker("All is well.")
+    reply = await ctx.model(says("go"), on_text=lambda t: ctx.delta("second", t), models=(second,))
+    return Outcome(reply.text, status="degraded")
 
 
 def register(app: App) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 
+from tests.fakes.models import says
+from tests.harness.programs.cut_off import Speaker
 from tidings.app import App
 from tidings.cli.serve import serve
 from tidings.domain.errors import Failure
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
-from tidings.runs.outcomes import Exchange, Fault
 
 
 async def completes(ctx: RunContext) -> Outcome:
@@ -23,12 +24,12 @@ async def fails(ctx: RunContext) -> Outcome:
 
 
 async def cuts(ctx: RunContext) -> Outcome:
-    async def ask() -> Exchange:
-        await ctx.delta("answer", "The answer beg")
-        return Exchange(error=Fault("model_unavailable", "The model has gone."))
-
-    await ctx.exchange(ask)
-    return Outcome("This is the answer.", status="degraded")
+    try:
+        gone = Speaker("The answer beg", gone=True)
+        await ctx.model(says("go"), on_text=lambda t: ctx.delta("first", t), models=(gone,))
+    except Failure:
+        return Outcome("This is the answer.", status="degraded")
+    raise AssertionError
 
 
 async def breaks(ctx: RunContext) -> Outcome:
