@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
 from tests.harness.valkey import ValkeyServer, valkey_running
 
 
@@ -19,3 +20,17 @@ def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
     """A Valkey that runs and holds nothing."""
     valkey_process.calm()
     return valkey_process
+
+
+@pytest.fixture(scope="session")
+def clickhouse_process() -> Iterator[ClickHouseDouble]:
+    """One ClickHouse engine for all tests."""
+    with clickhouse_running() as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse(clickhouse_process: ClickHouseDouble) -> ClickHouseDouble:
+    """A ClickHouse that runs, with a database that nobody has used."""
+    clickhouse_process.calm()
+    return clickhouse_process
