@@ -13,11 +13,11 @@ WAIT_SECONDS = 1.0
 CONNECT_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
 STATEMENTS_CACHED = 512
-STATEMENT_TIMEOUT_MS = 5_000
-LOCK_TIMEOUT_MS = 4_000
-IDLE_TIMEOUT_MS = 10_000
-TCP_TIMEOUT_MS = 10_000
-CHECK_CLIENT_MS = 2_000
+STATEMENT_SECONDS = 5
+LOCK_SECONDS = 4
+IDLE_SECONDS = 10
+UNACKNOWLEDGED_SECONDS = 10
+LOOK_FOR_CLIENT_SECONDS = 2
 
 Connection: TypeAlias = Any
 """The driver's own, which has no types."""
@@ -25,11 +25,11 @@ Connection: TypeAlias = Any
 _SETTINGS = {
     "application_name": "tidings",
     "jit": "off",
-    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-    "lock_timeout": str(LOCK_TIMEOUT_MS),
-    "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
-    "tcp_user_timeout": str(TCP_TIMEOUT_MS),
-    "client_connection_check_interval": str(CHECK_CLIENT_MS),
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    "tcp_user_timeout": f"{UNACKNOWLEDGED_SECONDS}s",
+    "client_connection_check_interval": f"{LOOK_FOR_CLIENT_SECONDS}s",
 }
 """Bounds that the server keeps, also for a client that is gone."""
 

@@ -9,7 +9,7 @@ from tidings.storage.warm.postgres.security import ROLES
 from tidings.storage.warm.postgres.verification import unprotected
 
 GRANT_OPTIONS_MAJOR = 16
-LOCK_TIMEOUT_MS = 10_000
+MIGRATION_LOCK_SECONDS = 10
 _LOCK = 8_420_846_420
 """The advisory lock that lets one migration at a time go on."""
 
@@ -22,7 +22,7 @@ async def migrate(url: str) -> int:
     Raises:
         Unavailable: `store_too_new`, `store_unprotected`, `storage_busy`, `storage_unavailable`.
     """
-    settings = {"statement_timeout": "0", "lock_timeout": str(LOCK_TIMEOUT_MS)}
+    settings = {"statement_timeout": "0", "lock_timeout": f"{MIGRATION_LOCK_SECONDS}s"}
     connection = await connect(url, **settings, idle_in_transaction_session_timeout="0")
     try:
         with as_unavailable():

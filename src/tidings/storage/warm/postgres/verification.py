@@ -6,7 +6,7 @@ from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.postgres import security
 from tidings.storage.warm.postgres.security import ROLES, SERVER_ROLE, USER_ROLE
 
-VERSION_MIN = 150_000
+OLDEST_VERSION = 150_000
 SET_OPTION_VERSION = 160_000
 _TABLES = (
     "select c.relname::text, c.relrowsecurity and c.relforcerowsecurity,"
@@ -45,7 +45,7 @@ async def verify(tx: Transaction) -> None:
 
 async def _check_roles(tx: Transaction) -> None:
     ((version,),) = await tx.execute("select current_setting('server_version_num')::int")
-    if version < VERSION_MIN:
+    if version < OLDEST_VERSION:
         raise Unavailable("storage_unavailable", "PostgreSQL 15 or newer is needed.")
     roles = await tx.execute(
         "select rolname::text, rolsuper or rolbypassrls from pg_roles"
