@@ -39,6 +39,7 @@ from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.router.upkeep import Upkeep
 from tidings.runs.context import Engine
+from tidings.runs.dispatch import Dispatch
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
@@ -78,7 +79,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     router = Router(database, clock, ids, agents, ANALYSIS, limits)
     plans = chosen_plans(settings)
     engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
-    worker = Worker(database, hints, engine, agents, ids, limits)
+    worker = Worker(database, hints, engine, agents, ids, limits, tiers.scheduler)
     lineage = Lineage(database, clock, ids, folder)
     duty = Duty(database, clock, "upkeep", ids.new("w"))
     upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
@@ -88,6 +89,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     presence = Presence(identity, positions)
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
     always |= {"upkeep": upkeep.run} | telling
+    if tiers.scheduler.patience_seconds:
+        always["dispatch"] = Dispatch(database, hints, tiers.scheduler, clock, limits).run
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidings.domain.ports import Clock
+from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.settings import Settings
 from tidings.storage import backups
 from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
@@ -30,10 +31,11 @@ class Hot:
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """Where data are kept: the truth, and what may be lost."""
+    """Where data are kept: the truth, and what may be lost; and who brings runs to workers."""
 
     warm: Store
     hot: Hot
+    scheduler: Scheduler
 
 
 def open_tiers(settings: Settings, clock: Clock) -> Tiers:
@@ -43,7 +45,7 @@ def open_tiers(settings: Settings, clock: Clock) -> Tiers:
         Unavailable: the store cannot be opened.
     """
     hot = _hot(clock)
-    return Tiers(_warm(settings, hot.hints), hot)
+    return Tiers(_warm(settings, hot.hints), hot, _scheduler(settings, clock))
 
 
 def _warm(settings: Settings, hints: Hints) -> Store:
@@ -52,6 +54,15 @@ def _warm(settings: Settings, hints: Hints) -> Store:
 
 def _hot(clock: Clock) -> Hot:
     return Hot(LocalHints(), MemoryTickets(clock))
+
+
+def _scheduler(settings: Settings, clock: Clock) -> Scheduler:
+    if not settings.temporal_address:
+        return Unscheduled()
+    from tidings.scheduling.temporal import TemporalScheduler  # noqa: PLC0415 - a second to import
+
+    address, namespace = settings.temporal_address, settings.temporal_namespace
+    return TemporalScheduler(address, namespace, settings.temporal_queue, clock)
 
 
 def back_up(settings: Settings, target: Path) -> BackedUp:
