@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test check fix serve bench bench-delivery soak client storm clean
+.PHONY: demo test check fix serve bench bench-runs bench-delivery soak client storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -28,8 +28,11 @@ fix: .venv/.ready  ## format and mend what can be mended
 serve: .venv/.ready  ## a server on embedded defaults
 	$(BIN)/tidings serve
 
-bench: .venv/.ready  ## the product against its limit and a peer, as ratios in one run
+bench: .venv/.ready  ## the product against its limit and its peers, as ratios in one run
 	$(BIN)/python -m bench
+
+bench-runs: .venv/.ready  ## one-tool runs beside other agent servers, each installed in .bench/: some 6 minutes
+	$(BIN)/python -m bench runs
 
 bench-delivery: .venv/.ready  ## delivery alone: rates against the push, latency, idle, returning
 	$(BIN)/python -m bench delivery returning
@@ -43,8 +46,11 @@ client:  ## compile web/client and put it where the page has it
 storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
 	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)
 
+fuzz: .venv/.ready  ## a million mangled streams of providers: nothing crashes
+	$(BIN)/python -m tests.models.fuzzing $(or $(STREAMS),1000000) $(or $(SEED),1)
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .bench
 
 .venv/.ready: pyproject.toml uv.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from bench.peers.script import ANSWER, ARGUMENTS, CALL_ID, INSTRUCTIONS, TOOL, WORDS, echoed
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
@@ -10,7 +11,6 @@ from tidings.runs.context import RunContext
 from tidings.tools.port import ToolContext, tool
 
 STEADY_THOUGHTS, STEADY_SECONDS = 3_000, 0.01
-WORDS = [f"word{n} " for n in range(20)]
 
 
 class ZeroModel:
@@ -22,17 +22,17 @@ class ZeroModel:
 
     async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
         if request.messages[-1].role == "user":
-            call = ToolCall("c1", "echo", {"text": "hello"})
+            call = ToolCall(CALL_ID, TOOL, ARGUMENTS)
             return ModelReply(self.name, "", (call,), Usage(10, 5, 0.0))
         for word in WORDS:
             await on_text(word)
-        return ModelReply(self.name, "".join(WORDS), (), Usage(20, 20, 0.0))
+        return ModelReply(self.name, ANSWER, (), Usage(20, 20, 0.0))
 
 
 @tool(effect=Effect.READ)
-async def echo(ctx: ToolContext, text: str) -> ToolResult:
+async def echo(_: ToolContext, text: str) -> ToolResult:
     """Return what was said."""
-    return ToolResult(summary=f"{ctx.call_id}: {text}")
+    return ToolResult(summary=echoed(text))
 
 
 async def one_tool(ctx: RunContext) -> Outcome:
@@ -40,7 +40,7 @@ async def one_tool(ctx: RunContext) -> Outcome:
     await ctx.plan("Answer the question", ["Call the tool", "Answer"])
     await ctx.think("I call the tool.", 0.2)
     opening = Message("user", ctx.request.text)
-    wants = await ctx.model(ModelRequest("Be brief.", (opening,)))
+    wants = await ctx.model(ModelRequest(INSTRUCTIONS, (opening,)))
     (call,) = wants.calls
     outcome = await ctx.tool(call.name, call.arguments, purpose="Look it up")
     assert outcome.result is not None
@@ -50,7 +50,7 @@ async def one_tool(ctx: RunContext) -> Outcome:
     async def on_text(text: str) -> None:
         await ctx.delta("answer", text)
 
-    reply = await ctx.model(ModelRequest("Be brief.", messages), on_text=on_text)
+    reply = await ctx.model(ModelRequest(INSTRUCTIONS, messages), on_text=on_text)
     return Outcome(reply.text)
 
 

@@ -14,11 +14,27 @@ SERVER_CORE, LOAD_CORE = 0, 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Served:
-    """A running server; `ready` is what it said when it was."""
+class Running:
+    """A server's process, and where it is."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self.url = url
+        self.pid = pid
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time the server has used, in all its threads."""
+        return cpu_seconds(self.pid)
+
+    def memory_mib(self) -> float:
+        """Return its resident memory."""
+        return memory_mib(self.pid)
+
+
+class Served(Running):
+    """The product's server; `ready` is what it said when it was."""
 
     def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, Any]) -> None:
-        self.url: str = ready["url"]
+        super().__init__(ready["url"], process.pid)
         self.tokens: list[str] = ready["tokens"]
         self._process = process
 
@@ -31,14 +47,6 @@ class Served:
     def kill(self) -> None:
         """Send SIGKILL."""
         self._process.kill()
-
-    def cpu_seconds(self) -> float:
-        """Return the processor time the server has used, in all its threads."""
-        return cpu_seconds(self._process.pid)
-
-    def memory_mib(self) -> float:
-        """Return its resident memory."""
-        return memory_mib(self._process.pid)
 
 
 @asynccontextmanager

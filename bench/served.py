@@ -199,10 +199,6 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
     if what == "limit":
         push = Push()
         return {"tokens": [""]}, {"produce": push.produce}, push
-    if what == "peer":
-        from bench.peer import peer  # noqa: PLC0415 - nobody else pays for its memory
-
-        return {"tokens": [""]}, {}, peer
     database = app._kept.database  # noqa: SLF001 - the composition root's own
     if not await database.read(SERVER, lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")

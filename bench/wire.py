@@ -9,7 +9,7 @@ ACK_EVENTS = 64
 EVENT = b'"event_id":"'
 OFFSET = b'"offset":'
 _UPGRADE = (
-    "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
@@ -19,16 +19,19 @@ OnMessage = Callable[["Wire", bytes], None]
 class Wire(asyncio.Protocol):
     """One WebSocket; `on_message` gets every message's bytes, `on_end` the reason of the end."""
 
-    def __init__(self, on_message: OnMessage, on_end: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, on_message: OnMessage, on_end: Callable[[bytes], None], path: str = "/ws"
+    ) -> None:
         self.on_message = on_message
         self.on_end = on_end
+        self._path = path
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
-        self._transport.write(_UPGRADE.encode())
+        self._transport.write(_UPGRADE.format(path=self._path).encode())
 
     def connection_lost(self, _exc: Exception | None) -> None:
         if not self.opened.done():
@@ -47,8 +50,11 @@ class Wire(asyncio.Protocol):
         self._buffer = buffer[self._cut(buffer, start) :]
 
     def send(self, frame: dict[str, Any]) -> None:
-        """Send a frame, masked as clients must, by a mask that costs nothing."""
-        body = json.dumps(frame).encode()
+        """Send a frame."""
+        self.send_text(json.dumps(frame).encode())
+
+    def send_text(self, body: bytes) -> None:
+        """Send a message, masked as clients must, by a mask that costs nothing."""
         size = len(body)
         head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
         self._transport.write(head + b"\0\0\0\0" + body)

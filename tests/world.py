@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
+from tests.fakes.watch import hasty_chains
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -17,7 +19,9 @@ from tidings.domain.events import TERMINAL, Event, thread_stream, user_stream
 from tidings.domain.ports import Clock
 from tidings.events import log
 from tidings.events.feed import Feed
+from tidings.models.chains import Chains
 from tidings.models.port import Model
+from tidings.resilience.shedding import SheddingRules
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
@@ -51,11 +55,13 @@ class World:
         hints: LocalHints,
         agents: dict[str, Agent],
         tools: Iterable[Tool] = (),
-        *,
         clock: Clock | None = None,
         limits: Limits | None = None,
         model: Model | None = None,
         plans: Plans | None = None,
+        *,
+        chains: Chains | None = None,
+        shedding: SheddingRules | None = None,
         scheduler: Scheduler | None = None,
     ) -> None:
         self.database = database
@@ -66,10 +72,19 @@ class World:
         for name, agent in agents.items():
             registry.register(name, "A test's.", agent)
         self.feed = Feed(database, hints)
-        self.router = Router(database, self.clock, self.ids, registry, next(iter(agents)), limits)
+        self.registry = registry
+        self.intake, self.lookout = intake_of(database, self.clock, registry, limits, shedding)
+        self.router = Router(
+            database, self.clock, self.ids, self.intake, next(iter(agents)), limits
+        )
         self.reads = Reads(database, self.clock, self.ids)
         self.engine = Engine(
-            model or ScriptedModel(), Catalogue(tools), self.clock, plans or Plans()
+            model or ScriptedModel(),
+            chains or hasty_chains(),
+            Catalogue(tools),
+            self.clock,
+            lambda: 0.1,
+            plans or Plans(),
         )
         self.scheduler = scheduler or _scheduler(self.clock)
         self.worker = Worker(
@@ -174,6 +189,8 @@ async def world(
     plans: Plans | None = None,
     hints: LocalHints | None = None,
     scheduler: Scheduler | None = None,
+    chains: Chains | None = None,
+    shedding: SheddingRules | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
@@ -184,10 +201,12 @@ async def world(
             hints,
             agents,
             tools,
-            clock=clock,
-            limits=limits,
-            model=model,
-            plans=plans,
+            clock,
+            limits,
+            model,
+            plans,
+            chains=chains,
+            shedding=shedding,
             scheduler=scheduler,
         )
         yield built

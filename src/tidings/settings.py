@@ -9,7 +9,7 @@ from typing import Any
 from tidings.domain.errors import InvalidInput
 
 PREFIX = "TIDINGS_"
-SECRETS = frozenset({"token"})
+SECRETS = frozenset({"token", "hot_url"})
 """Settings whose values are never shown."""
 
 
@@ -19,6 +19,10 @@ class Settings:
 
     data_dir: Path = field(
         default=Path("tidings-data"), metadata={"meaning": "Where everything is kept."}
+    )
+    hot_url: str = field(
+        default="",
+        metadata={"meaning": "The Valkey or Redis that several servers share; empty is none."},
     )
     host: str = field(default="127.0.0.1", metadata={"meaning": "The address to listen on."})
     port: int = field(

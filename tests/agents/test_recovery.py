@@ -9,13 +9,13 @@ from tests.agents.asking import ask
 from tests.fakes.models import PartModel, reply
 from tests.fakes.ports import FaultyDatabase
 from tests.fakes.toolbox import PLANTED, TRACE
-from tidings.agents.loop import SAME_CALLS_MAX
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, InvalidInput, Unavailable
 from tidings.domain.facts import ToolResult
 from tidings.models.port import ToolCall
 from tidings.models.tasks import AnalysisTask, ReportTask, TriageTask
 from tidings.reports.report import Report
+from tidings.runs.repetition import SAME_CALLS_MAX
 
 CUT = "Where does the money go, and what can I cut?"
 INVENTED = "# Answer\n\nYou spend $98,765 a month, of which 40 % is waste.\n"
@@ -103,7 +103,8 @@ def test_a_model_that_repeats_itself_is_stopped(tmp_path: Path) -> None:
     again = ToolCall("x", "latency_by", {"dimension": "model", "purpose": "Again"})
     model = PartModel(AnalysisTask=[reply("", again) for _ in range(9)])
     found = ask(tmp_path, CUT, PLANTED, model=model)
-    assert found.called().count("latency_by") == SAME_CALLS_MAX - 1
+    assert found.called().count("latency_by") == SAME_CALLS_MAX + 1
+    assert found.told("tool_completed")[-1]["error"]["code"] == "call_repeats"
     assert "analysis_repeats" in found.notices()
     assert found.told("tool_executing")[-1]["purpose"] == "Again"
 

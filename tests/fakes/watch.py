@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tidings.models.chain import Chain, ChainRules
+from tidings.models.chains import Chains
 from tidings.models.patience import TimeLimits
 from tidings.models.port import Model
 from tidings.resilience.breaker import BreakerRules
@@ -41,10 +42,25 @@ def hasty_chain(
     chance: Callable[[], float] = lambda: 0.5,
 ) -> Chain:
     """Return a chain that waits for fractions of a second, and whose breakers rarely open."""
+    return hasty_chains(
+        watch=watch, times=times, retry=retry, breaker=breaker, bulkhead=bulkhead, chance=chance
+    ).made(models)
+
+
+def hasty_chains(
+    *,
+    watch: RememberingWatch | None = None,
+    times: TimeLimits | None = None,
+    retry: RetryPolicy | None = None,
+    breaker: BreakerRules | None = None,
+    bulkhead: BulkheadRules | None = None,
+    chance: Callable[[], float] = lambda: 0.5,
+) -> Chains:
+    """Return what makes such chains."""
     rules = ChainRules(
         times or TimeLimits(connect=2.0, first_byte=2.0, gap=2.0),
         retry or RetryPolicy(base_seconds=0.02),
         breaker or BreakerRules(calls_min=50),
         bulkhead or BulkheadRules(),
     )
-    return Chain(models, SystemClock(), chance, watch or RememberingWatch(), rules)
+    return Chains(SystemClock(), chance, watch or RememberingWatch(), rules)

@@ -28,11 +28,11 @@ from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.protocol.connection import PACE, Pace
 from tidings.runs.context import RunContext
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock
 
@@ -116,8 +116,8 @@ async def served(
         folder, {"teller": tell}, wrap=wrap, clock=clock, limits=limits, hints=hints
     ) as w:
         await w.begin()
-        tokens, tickets = AccessTokens(KEY), MemoryTickets(clock)
-        identity = Identity(w.database, tokens, passwords, tickets, clock, w.ids)
+        tokens, tickets = Tokens(KEY), LocalOnce(clock)
+        identity = Identity(w.database, tokens, passwords, tickets, LocalRates(clock), clock, w.ids)
         positions, metrics = Positions(w.database, clock), Metrics()
         presence = Presence(
             identity, positions, tick_seconds=TICK_SECONDS, drain_seconds=DRAIN_SECONDS

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from tests.fakes.intake import intake_of, named_agents
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
 from tidings.domain.budgets import Plans
@@ -29,14 +30,14 @@ from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.notifications.service import Notifications
 from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -128,15 +129,15 @@ class World:
 def running(folder: Path) -> Iterator[World]:
     database = SqliteDatabase.open(folder / "tidings.db", lambda note: None)
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
-    tickets = MemoryTickets(clock)
-    identity = Identity(database, AccessTokens(KEY), passwords, tickets, clock, ids)
+    tickets = LocalOnce(clock)
+    identity = Identity(database, Tokens(KEY), passwords, tickets, LocalRates(clock), clock, ids)
     readiness = Readiness((database_probe(database),), clock)
     files, reports = MemoryFiles(), MemoryReports()
     positions = Positions(database, clock)
-    agents = {"analysis": None}
+    intake, _ = intake_of(database, clock, named_agents("analysis"))
     services = Services(
         identity=identity,
-        router=Router(database, clock, ids, agents, "analysis", Limits()),
+        router=Router(database, clock, ids, intake, "analysis", Limits()),
         reads=Reads(database, clock, ids),
         permissions=Permissions(database, Catalogue(())),
         spending=Spending(database, clock, Plans()),

@@ -10,8 +10,8 @@ import pytest
 from tests.fakes.time import CountingIds, ManualClock
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
-from tidings.storage.hot.memory import MemoryTickets
+from tidings.identity.tokens import Tokens
+from tidings.storage.hot.memory import LocalOnce, LocalRates
 from tidings.storage.warm.sqlite import SqliteDatabase
 
 KEY = b"k" * 32
@@ -20,7 +20,7 @@ KEY = b"k" * 32
 @dataclass
 class World:
     identity: Identity
-    tokens: AccessTokens
+    tokens: Tokens
     clock: ManualClock
 
 
@@ -34,7 +34,11 @@ def passwords() -> Iterator[Passwords]:
 @pytest.fixture
 def world(passwords: Passwords, tmp_path: Path) -> Iterator[World]:
     database = SqliteDatabase.open(tmp_path / "tidings.db", lambda note: None)
-    clock, tokens = ManualClock(), AccessTokens(KEY)
-    tickets = MemoryTickets(clock)
-    yield World(Identity(database, tokens, passwords, tickets, clock, CountingIds()), tokens, clock)
+    clock, tokens = ManualClock(), Tokens(KEY)
+    tickets = LocalOnce(clock)
+    yield World(
+        Identity(database, tokens, passwords, tickets, LocalRates(clock), clock, CountingIds()),
+        tokens,
+        clock,
+    )
     asyncio.run(database.close())

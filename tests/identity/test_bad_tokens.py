@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tests.identity.conftest import KEY
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unauthenticated
-from tidings.identity.tokens import ACCESS_TTL_SECONDS, LEEWAY_SECONDS, AccessTokens
+from tidings.identity.tokens import ACCESS_TTL_SECONDS, LEEWAY_SECONDS, Tokens
 
 NOW = 1_800_000_000
 CONTEXT = UserContext("default", "u_1", "ses_1")
-TOKENS = AccessTokens(KEY)
+TOKENS = Tokens(KEY)
 GOOD = TOKENS.issue(CONTEXT, "jti_1", NOW)
 HEADER = {"alg": "HS256", "typ": "at+jwt"}
 CLAIMS: dict[str, Any] = {

@@ -8,7 +8,8 @@ import pytest
 from tests.identity.conftest import World
 from tidings.domain.errors import Conflict, InvalidInput, LimitExceeded, NotFound, Unauthenticated
 from tidings.identity.attempts import FAILED_PER_ACCOUNT, FAILED_PER_PEER, WINDOW_SECONDS
-from tidings.identity.service import SESSION_TTL_SECONDS, TICKET_TTL_SECONDS, Credentials
+from tidings.identity.service import SESSION_TTL_SECONDS, Credentials
+from tidings.identity.tokens import TICKET_TTL_SECONDS
 
 PASSWORD = "correct horse"
 
@@ -132,7 +133,7 @@ def test_logout_ends_token_refresh_and_ticket_at_once_and_other_sessions_live(wo
         here = await sign_in(world)
         there = await world.identity.login("ada", PASSWORD, peer="2.2.2.2")
         context = await world.identity.authenticate(here.access_token)
-        ticket = await world.identity.ticket(context)
+        ticket = world.identity.ticket(context)
         await world.identity.logout(context)
         for attempt in (
             world.identity.authenticate(here.access_token),
@@ -218,7 +219,7 @@ def test_of_many_racing_uses_of_a_ticket_exactly_one_succeeds(world: World) -> N
     async def scenario() -> None:
         credentials = await sign_in(world)
         context = await world.identity.authenticate(credentials.access_token)
-        ticket = await world.identity.ticket(context)
+        ticket = world.identity.ticket(context)
         won: list[object] = []
         lost: list[str] = []
 
@@ -241,7 +242,7 @@ def test_a_ticket_is_good_for_thirty_seconds(world: World) -> None:
     async def scenario() -> None:
         credentials = await sign_in(world)
         context = await world.identity.authenticate(credentials.access_token)
-        early, late = await world.identity.ticket(context), await world.identity.ticket(context)
+        early, late = world.identity.ticket(context), world.identity.ticket(context)
         world.clock.advance(TICKET_TTL_SECONDS - 1)
         assert await world.identity.redeem(early) == context
         world.clock.advance(2)

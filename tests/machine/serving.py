@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
+from tests.fakes.intake import intake_of, named_agents
 from tests.fakes.ports import CountingIds
 from tests.machine.shelf import SteppedDatabase
 from tests.machine.stepping import SteppingLoop
@@ -21,14 +22,14 @@ from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.protocol.closing import Close
 from tidings.protocol.connection import PACE
 from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, MemoryTickets
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
 from tidings.storage.warm.port import Transaction
 
 USERS = {name: UserContext("acme", name, f"s_{name}") for name in ("ana", "bob")}
@@ -154,14 +155,16 @@ class SteppedServer:
         self._loop = loop
         identity = NamedCallers(
             database,
-            AccessTokens(b"0" * 32),
+            Tokens(b"0" * 32),
             PASSWORDS,
-            MemoryTickets(self.clock),
+            LocalOnce(self.clock),
+            LocalRates(self.clock),
             self.clock,
             ids,
         )
         positions = Positions(database, self.clock)
-        self.router = Router(database, self.clock, ids, {"agent": None}, "agent", LIMITS)
+        intake, _ = intake_of(database, self.clock, named_agents("agent"), LIMITS)
+        self.router = Router(database, self.clock, ids, intake, "agent", LIMITS)
         self.presence = Presence(identity, positions)
         backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
         self.reads = Reads(database, self.clock, ids)

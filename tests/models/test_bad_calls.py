@@ -25,6 +25,7 @@ from tidings.agents.loop import MODEL_REQUESTS_MAX
 from tidings.models.connect import connect
 from tidings.models.port import ModelReply, ModelRequest, OnText
 from tidings.models.replies import CALLS_PER_REPLY_MAX
+from tidings.runs.repetition import SAME_CALLS_MAX
 
 CUT = "Where does the money go, and what can I cut?"
 TRIAGED = json.dumps({"family": "cut_cost", "constraints": {}})
@@ -51,10 +52,10 @@ def analysing(*turns: tuple[Asked, ...]) -> Rule:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_endless_loop_of_one_call_ends_at_the_third(protocol: str, tmp_path: Path) -> None:
+def test_an_endless_loop_of_one_call_is_refused_and_ends(protocol: str, tmp_path: Path) -> None:
     found, provider = analyse(tmp_path, protocol, always(lambda p: calls(p, SPEND)))
     assert "analysis_repeats" in found.notices()
-    assert found.called().count("spend_by") == 2
+    assert found.called().count("spend_by") == SAME_CALLS_MAX + 1
     assert found.status == "degraded"
     assert "built-in planner" in found.answer
     assert len(provider.requests) <= 8

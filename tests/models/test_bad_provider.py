@@ -185,6 +185,22 @@ def test_what_a_user_has_seen_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_fault_tells_what_was_shown(protocol: str, tmp_path: Path) -> None:
+    async def goes_on(ctx: RunContext) -> Outcome:
+        async def show(piece: str) -> None:
+            await ctx.delta("m", piece)
+
+        try:
+            reply = await ctx.model(request_of("hello"), on_text=show)
+        except ModelFault as fault:
+            return Outcome(f"So far: {fault.shown}", "degraded")
+        return Outcome(reply.text)
+
+    ran = run(tmp_path, protocol, always(mid_stream(cut=True)), goes_on)
+    assert ran.end["answer"] == "So far: Hello"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_fault_that_passes_leaves_no_trace_but_in_the_usage(
     protocol: str, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.bad_provider import OPENAI, always, bad_provider, refusal
 from tests.fakes.models import says
 from tidings.app import build
-from tidings.app.pieces import Ground, chosen_model
+from tidings.app.pieces import Ground, chains_of, chosen_model
 from tidings.domain.errors import InvalidInput
 from tidings.health.metrics import Metrics
 from tidings.models.chain import Chain
@@ -37,7 +37,7 @@ def test_requests_faults_and_breakers_are_counted(tmp_path: Path) -> None:
         wanted = always(lambda protocol: refusal(protocol, 401, "bad_key", "No"))
         async with bad_provider(wanted) as server:
             ground = ground_of(tmp_path, model=f"openai:m@{server.base_url(OPENAI)},planner")
-            chain = chosen_model(ground)
+            chain = chosen_model(ground, chains_of(ground))
             for _ in range(5):
                 with pytest.raises(ModelFault):
                     await chain.respond(says("x"), unseen)
@@ -54,13 +54,13 @@ def test_requests_faults_and_breakers_are_counted(tmp_path: Path) -> None:
 
 def test_without_a_model_the_planner_is_asked_without_a_chain(tmp_path: Path) -> None:
     ground = ground_of(tmp_path)
-    assert isinstance(chosen_model(ground), Planner)
+    assert isinstance(chosen_model(ground, chains_of(ground)), Planner)
     asyncio.run(close(ground))
 
 
 def test_the_limits_on_silence_are_settings(tmp_path: Path) -> None:
     ground = ground_of(tmp_path, model="ollama:m@http://127.0.0.1:9/v1", model_gap_seconds=7.0)
-    chain = chosen_model(ground)
+    chain = chosen_model(ground, chains_of(ground))
     assert isinstance(chain, Chain)
     assert (chain._rules.times.first_byte, chain._rules.times.gap) == (30.0, 7.0)
     asyncio.run(close(ground))

@@ -1,6 +1,7 @@
 """Budgets: what a run and a user's day may take, kept with the steps, whatever fails."""
 
 import asyncio
+from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ async def talker(ctx: RunContext) -> Outcome:
 
 
 async def caller(ctx: RunContext) -> Outcome:
-    """Calls a tool for ever."""
-    while True:
-        await ctx.tool("count", {"text": "x"}, purpose="again")
+    """Calls a tool for ever, each time with something else."""
+    for n in numbers():
+        await ctx.tool("count", {"text": "x" * n}, purpose="again")
+    raise AssertionError
 
 
 async def once(ctx: RunContext) -> Outcome:

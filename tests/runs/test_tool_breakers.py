@@ -16,8 +16,10 @@ from tidings.runs.context import RunContext
 from tidings.tools.port import Tool, ToolContext
 
 
-class Nothing(BaseModel):
-    """No arguments."""
+class Numbered(BaseModel):
+    """An argument that tells one call from another."""
+
+    number: int
 
 
 def tool(name: str, error: Exception, users: set[str]) -> Tool:
@@ -28,12 +30,12 @@ def tool(name: str, error: Exception, users: set[str]) -> Tool:
             raise error
         return ToolResult("It works.")
 
-    return Tool(name, "A test's.", Nothing, call, effect=Effect.READ)
+    return Tool(name, "A test's.", Numbered, call, effect=Effect.READ)
 
 
 async def tries(ctx: RunContext) -> Outcome:
-    for _ in range(BREAKER_RULES.calls_min + 2):
-        await ctx.tool(ctx.request.text, {}, purpose="Try")
+    for number in range(BREAKER_RULES.calls_min + 2):
+        await ctx.tool(ctx.request.text, {"number": number}, purpose="Try")
     return Outcome("Tried.")
 
 

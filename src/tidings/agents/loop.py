@@ -1,6 +1,5 @@
 """The model-tool loop: ask the model, make the calls it wants, show it the results, until none."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,11 @@ from tidings.agents.voice import Voice
 from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
 from tidings.models.tasks import Called
 from tidings.runs.context import RunContext
+from tidings.runs.rulings import ToolRequest
 from tidings.tools.port import Tool
 
 MODEL_REQUESTS_MAX = 16
 TOOL_CALLS_MAX = 60
-SAME_CALLS_MAX = 3
 SERVER_SEPARATOR = "__"
 PURPOSE_CHARACTERS_MAX = 200
 LOOP_PROGRESS = (0.2, 0.7)
@@ -50,18 +49,17 @@ async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: As
         if not reply.calls:
             return
         await ctx.think(_plan(reply), _progress(turn))
-        for call in _meant(reply.calls, assignment.tools):
-            offered = _offered(call.name)
-            if call.error:
-                refused = Called(call.id, call.name, {}, error=call.error)
-                messages.append(Message("tool", shown(refused), call_id=call.id, tool=offered))
-                continue
-            if await _stopped(ctx, notebook, call):
-                return
-            arguments, purpose = _split(call)
-            called = await notebook.call(ctx, call.name, arguments, purpose)
-            messages.append(Message("tool", shown(called), call_id=call.id, tool=offered))
-    await ctx.notice("analysis_cut_short", "The analysis took too many turns; I report now.")
+        if len(notebook.calls) + len(reply.calls) > TOOL_CALLS_MAX:
+            break
+        called = await _called(ctx, notebook, _meant(reply.calls, assignment.tools))
+        for call, ended in zip(reply.calls, called, strict=True):
+            messages.append(Message("tool", shown(ended), call_id=call.id, tool=call.name))
+        if any(ended.error.startswith("call_repeats") for ended in called):
+            await ctx.notice("analysis_repeats", "A call is made over and over; I report now.")
+            return
+    await ctx.notice(
+        "analysis_cut_short", "The analysis took too many turns or calls; I report now."
+    )
 
 
 def specs(tools: Iterable[Tool]) -> tuple[ToolSpec, ...]:
@@ -85,17 +83,14 @@ def _request(assignment: Assignment, messages: list[Message], notebook: Notebook
     )
 
 
-async def _stopped(ctx: RunContext, notebook: Notebook, call: ToolCall) -> bool:
-    """Return whether no further call may be made, having said why."""
-    key = _key(call.name, _split(call)[0])
-    same = sum(_key(made.tool, made.arguments) == key for made in notebook.calls)
-    if same >= SAME_CALLS_MAX - 1:
-        await ctx.notice("analysis_repeats", f"{call.name} is called over and over; I report now.")
-        return True
-    if len(notebook.calls) >= TOOL_CALLS_MAX:
-        await ctx.notice("analysis_cut_short", "The analysis made too many calls; I report now.")
-        return True
-    return False
+async def _called(ctx: RunContext, notebook: Notebook, calls: list[ToolCall]) -> list[Called]:
+    """Return how the calls of a reply ended, in its order; what is no call is its own answer."""
+    requests = [ToolRequest(call.name, *_split(call)) for call in calls if not call.error]
+    made = iter(await notebook.call(ctx, requests))
+    return [
+        Called(call.id, call.name, {}, error=call.error) if call.error else next(made)
+        for call in calls
+    ]
 
 
 def _offered(name: str) -> str:
@@ -107,10 +102,6 @@ def _meant(calls: tuple[ToolCall, ...], tools: tuple[ToolSpec, ...]) -> list[Too
     """Return the calls with the names that the tools have here."""
     names = {_offered(tool.name): tool.name for tool in tools}
     return [msgspec.structs.replace(c, name=names.get(c.name, c.name)) for c in calls]
-
-
-def _key(tool: str, arguments: dict[str, Any]) -> str:
-    return json.dumps([tool, arguments], sort_keys=True, default=str)
 
 
 def _split(call: ToolCall) -> tuple[dict[str, Any], str]:

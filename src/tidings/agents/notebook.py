@@ -1,5 +1,6 @@
 """The tool calls of a run: made here, kept for whoever thinks or writes about them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,6 +8,8 @@ import msgspec
 from tidings.domain.facts import ToolResult
 from tidings.models.tasks import Called
 from tidings.runs.context import RunContext
+from tidings.runs.outcomes import ToolOutcome
+from tidings.runs.rulings import ToolRequest
 
 ROWS_SHOWN_MAX = 20
 CONTENT_SHOWN_MAX = 20_000
@@ -23,15 +26,18 @@ class Notebook:
         """Return all calls in order, the failed ones too."""
         return tuple(self._calls)
 
-    async def call(
-        self, ctx: RunContext, tool: str, arguments: dict[str, Any], purpose: str
-    ) -> Called:
-        """Call a tool and keep the outcome; a tool's failure is an outcome."""
-        outcome = await ctx.tool(tool, arguments, purpose=purpose)
-        error = f"{outcome.error.code}: {outcome.error.message}" if outcome.error else ""
-        called = Called(outcome.call_id, tool, arguments, outcome.result, error)
-        self._calls.append(called)
+    async def call(self, ctx: RunContext, requests: Sequence[ToolRequest]) -> list[Called]:
+        """Make these calls side by side and keep the outcomes; a tool's failure is an outcome."""
+        outcomes = await ctx.tools(requests)
+        called = [_called(*pair) for pair in zip(requests, outcomes, strict=True)]
+        self._calls += called
         return called
+
+
+def _called(request: ToolRequest, outcome: ToolOutcome) -> Called:
+    tool = request.what if isinstance(request.what, str) else request.what.name
+    error = f"{outcome.error.code}: {outcome.error.message}" if outcome.error else ""
+    return Called(outcome.call_id, tool, request.arguments, outcome.result, error)
 
 
 def shown(called: Called) -> str:

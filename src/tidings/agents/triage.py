@@ -10,6 +10,7 @@ from tidings.models.port import Message, ModelRequest
 from tidings.models.rules.words import decide
 from tidings.models.tasks import Decision, Family, TriageTask
 from tidings.runs.context import RunContext
+from tidings.runs.rulings import ToolRequest
 
 DECISION_TOKENS_MAX = 1_000
 REPLIES_MAX = 2
@@ -43,7 +44,8 @@ async def _describe(ctx: RunContext, notebook: Notebook) -> dict[str, float]:
         await ctx.think("No file came with the question, so there are no data to look at.", 0.05)
         return {}
     await ctx.think("First I look at which fields your data have, and how well filled.", 0.05)
-    described = await notebook.call(ctx, "describe_data", {}, "See what the data hold")
+    looking = ToolRequest("describe_data", {}, "See what the data hold")
+    (described,) = await notebook.call(ctx, [looking])
     table = described.result.table if described.result else None
     if table is None:
         return {}

@@ -6,15 +6,17 @@ from tidings.analysis.prices import PriceList
 from tidings.app.application import App, Kept
 from tidings.app.pieces import (
     Ground,
-    chosen_model,
     chosen_plans,
-    counted,
+    count,
+    dispatching,
+    engine_of,
     library_of,
     notifying,
-    policy,
     served_tools,
+    upkeep_of,
 )
 from tidings.app.tiers import open_tiers
+from tidings.app.watching import watching
 from tidings.domain.ports import IdSource
 from tidings.events.feed import Feed
 from tidings.events.lineage import Lineage
@@ -24,12 +26,13 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
+from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
-from tidings.identity.tokens import AccessTokens
+from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
 from tidings.protocol.connection import PACE, Pace
 from tidings.reports.service import Reports
@@ -37,14 +40,10 @@ from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
-from tidings.router.upkeep import Upkeep
-from tidings.runs.context import Engine
-from tidings.runs.dispatch import Dispatch
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
-from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -62,13 +61,14 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     """
     folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
-    tiers = open_tiers(settings, clock)
-    database, hints = SparedDatabase(tiers.warm, clock), tiers.hot.hints
-    ground = Ground(settings, clock, ids, hints, database, counted(hints))
+    key, metrics = load_or_create_key(folder / KEY_FILE), Metrics()
+    tiers, passwords = open_tiers(settings, clock, key, metrics), Passwords()
+    hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
+    count(hot.hints, metrics)
+    ground = Ground(settings, clock, ids, hot.hints, database, metrics)
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
-    key, passwords = load_or_create_key(folder / KEY_FILE), Passwords()
-    identity = Identity(database, AccessTokens(key), passwords, tiers.hot.tickets, clock, ids)
+    identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     library, sandbox = library_of(ground)
     catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
     served = served_tools(ground, catalogue)
@@ -76,23 +76,21 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     agents = AgentRegistry()
     agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
 
-    router = Router(database, clock, ids, agents, ANALYSIS, limits)
+    watched = watching(ground, agents)
+    router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    engine = Engine(model or chosen_model(ground), catalogue, clock, plans)
-    worker = Worker(database, hints, engine, agents, ids, limits, tiers.scheduler)
+    engine = engine_of(ground, catalogue, plans, model)
+    worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
     lineage = Lineage(database, clock, ids, folder)
-    duty = Duty(database, clock, "upkeep", ids.new("w"))
-    upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
+    upkeep = upkeep_of(ground, lineage, library)
     notifications, telling = notifying(ground)
 
-    feed, positions = Feed(database, hints), Positions(database, clock)
+    feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions)
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
-    always |= {"upkeep": upkeep.run} | telling
-    if tiers.scheduler.patience_seconds:
-        always["dispatch"] = Dispatch(database, hints, tiers.scheduler, clock, limits).run
-    for servers in served:
-        always["tool servers"] = servers.run
+    always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
+    always |= dispatching(ground, tiers.scheduler, limits)
+    always |= {"tool servers": servers.run for servers in served}
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(

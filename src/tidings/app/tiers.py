@@ -4,17 +4,27 @@ A tier's module is imported where its setting names it: a server on embedded def
 client of a server that it does not use.
 """
 
+import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tidings.domain.ports import Clock
+from tidings.domain.tiers import Tier
+from tidings.health.metrics import Metrics
+from tidings.health.parts import Part
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.settings import Settings
 from tidings.storage import backups
 from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
-from tidings.storage.hot.memory import LocalHints, MemoryTickets
-from tidings.storage.hot.port import Hints, Tickets
+from tidings.storage.hot.memory import (
+    LocalHints,
+    LocalOnce,
+    LocalPrecedence,
+    LocalRates,
+    LocalTier,
+)
+from tidings.storage.hot.port import Hints, Once, Precedence, Rates
 from tidings.storage.warm.port import Store
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.storage.warm.sqlite_file import SqliteFile
@@ -23,10 +33,14 @@ from tidings.system import SystemClock
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """The hot tier: hints and short-lived secrets, which may be lost at any moment."""
+    """The hot tier: hints, and what is only worth keeping for seconds; `parts` keep it going."""
 
+    tier: Tier
     hints: Hints
-    tickets: Tickets
+    once: Once
+    rates: Rates
+    precedence: Precedence
+    parts: dict[str, Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +52,14 @@ class Tiers:
     scheduler: Scheduler
 
 
-def open_tiers(settings: Settings, clock: Clock) -> Tiers:
-    """Open what the settings name.
+def open_tiers(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Tiers:
+    """Open what the settings name. `key` is the installation's.
 
     Raises:
         Unavailable: the store cannot be opened.
+        InvalidInput: `bad_setting`: a setting names no server that could be used.
     """
-    hot = _hot(clock)
+    hot = _hot(settings, clock, key, metrics)
     return Tiers(_warm(settings, hot.hints), hot, _scheduler(settings, clock))
 
 
@@ -52,8 +67,16 @@ def _warm(settings: Settings, hints: Hints) -> Store:
     return SqliteDatabase.open(settings.data_dir / DATABASE_FILE, hints.publish)
 
 
-def _hot(clock: Clock) -> Hot:
-    return Hot(LocalHints(), MemoryTickets(clock))
+def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:
+    if not settings.hot_url:
+        once, rates = LocalOnce(clock), LocalRates(clock)
+        return Hot(LocalTier(), LocalHints(), once, rates, LocalPrecedence(), {})
+    # Only those who have such a server should wait for its client.
+    from tidings.storage.hot.valkey import Valkey  # noqa: PLC0415 - half a second to import
+
+    server = Valkey(settings.hot_url, key, clock, random.Random(), metrics.note)  # noqa: S311
+    parts = {"hot tier": server.run}
+    return Hot(server, server.hints, server.once, server.rates, server.precedence, parts)
 
 
 def _scheduler(settings: Settings, clock: Clock) -> Scheduler:

@@ -81,7 +81,7 @@ class CallResult(msgspec.Struct, frozen=True):
 
 
 class ToolCompleted(msgspec.Struct, frozen=True):
-    """The call has ended, with a result or an error."""
+    """The call has ended, with a result or an error; `tries`: it was made more than once."""
 
     call_id: str
     tool: str
@@ -90,6 +90,7 @@ class ToolCompleted(msgspec.Struct, frozen=True):
     duration_ms: float
     result: CallResult | None = None
     error: CallFault | None = None
+    tries: int = 1
 
 
 class AnswerDelta(msgspec.Struct, frozen=True):
@@ -169,7 +170,10 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 
 class AgentCompleted(msgspec.Struct, frozen=True):
-    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in."""
+    """The run's end, with an answer in Markdown; `degraded`: a fallback stood in.
+
+    `output` is the answer as a JSON value, where the agent gives one.
+    """
 
     status: Literal["completed", "degraded"]
     answer: str
@@ -178,6 +182,7 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     usage: RunUsage
     summary: RunSummary
     proof: Proof
+    output: Any = None
 
 
 class AgentFailed(msgspec.Struct, frozen=True):

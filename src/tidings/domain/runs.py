@@ -68,9 +68,11 @@ class Outcome(msgspec.Struct, frozen=True):
     """How an agent ended its run.
 
     `status` is `completed`, or `degraded` when a fallback had to stand in; the answer is Markdown.
+    `output` is the answer as a JSON value, for programs, where the agent gives one.
     """
 
     answer: str
     status: str = "completed"
     report_id: str | None = None
     quality: dict[str, Any] | None = None
+    output: Any = None

@@ -3,13 +3,14 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import NotFound, Unavailable
 from tidings.events import log
 from tidings.events.log import Appended, Place, Removed
 from tidings.events.ranges import Entry, joined
-from tidings.storage.hot.port import Hints
+from tidings.storage.hot.port import Hints, HintsMissed
 from tidings.storage.warm.port import Database
 
 TAIL_ENTRIES_MAX = 512
@@ -24,22 +25,38 @@ class Tail:
     """The newest entries of a followed stream, shared by its followers. Contiguous by offset."""
 
     def __init__(self) -> None:
+        self.epoch = ""
         self.head = 0
         self.removed = False
         self.followers: set[Follower] = set()
         self._entries: list[Entry] = []
         self._bytes = 0
 
+    def hint(self, note: Appended) -> None:
+        """Take what a hint brings; one of another history than the stream's brings nothing."""
+        self.epoch = self.epoch or note.epoch
+        if note.epoch == self.epoch:
+            self.add(note.entries)
+            self.saw(note.head)
+
+    def found(self, place: Place) -> None:
+        """Take what the log says; hints that came before and know better are of another history."""
+        if self.epoch != place.epoch:
+            self.epoch, self.head = place.epoch, 0
+            self._clear()
+        self.saw(place.head)
+
     def add(self, entries: list[Entry]) -> None:
-        """Take entries from a hint; one that does not continue the tail starts it anew."""
+        """Take entries in order; those that do not continue the tail start it anew."""
+        if not entries:
+            return
         newest = self.newest
         if newest and entries[0].first != newest + 1:
             entries = [entry for entry in entries if entry.offset > newest]
             if not entries:
                 return
             if entries[0].first != newest + 1:
-                self._entries.clear()
-                self._bytes = 0
+                self._clear()
         self._entries.extend(entries)
         self._bytes += sum([len(entry.frame) for entry in entries])
         surplus = max(0, len(self._entries) - TAIL_ENTRIES_MAX)
@@ -76,6 +93,10 @@ class Tail:
             return None
         start = offset + 1 - self._entries[0].offset
         return self._entries[start : start + limit]
+
+    def _clear(self) -> None:
+        self._entries.clear()
+        self._bytes = 0
 
 
 class Follower:
@@ -139,9 +160,12 @@ class Feed:
     def __init__(self, database: Database, hints: Hints) -> None:
         self._database = database
         self._tails: defaultdict[str, Tail] = defaultdict(Tail)
+        self._hints = hints
         self._reading: dict[tuple[str, str, int, int], asyncio.Future[list[Entry]]] = {}
-        hints.listen(Appended, self._on_appended)
-        hints.listen(Removed, self._on_removed)
+        self._missed = asyncio.Event()
+        hints.hear(Appended, self._on_appended)
+        hints.hear(Removed, self._on_removed)
+        hints.listen(HintsMissed, lambda _: self._missed.set())
 
     async def follow(
         self, context: UserContext, stream: str, position: str, wake: Callable[[], None]
@@ -153,6 +177,7 @@ class Feed:
         tail = self._tails[stream]
         waiting = Follower(self, context, stream, Place("", 0, 0), wake)
         tail.followers.add(waiting)
+        self._hints.attend(context.user_id)
         try:
             place = await self._database.read(
                 context, lambda tx: log.locate(tx, context, stream, position)
@@ -161,7 +186,7 @@ class Feed:
             self.forget(waiting)
             raise
         waiting.epoch, waiting.after = place.epoch, place.after
-        tail.saw(place.head)
+        tail.found(place)
         return waiting
 
     async def read(self, context: UserContext, stream: str, after: int, limit: int) -> list[Entry]:
@@ -213,16 +238,20 @@ class Feed:
     def forget(self, follower: Follower) -> None:
         """Drop a follower, and the tail that nobody follows any more."""
         tail = self._tails.get(follower.stream)
-        if tail is None:
+        if tail is None or follower not in tail.followers:
             return
         tail.followers.discard(follower)
+        self._hints.leave(follower.context.user_id)
         if not tail.followers:
             del self._tails[follower.stream]
 
     async def run(self) -> None:
         """Poll for what hints did not tell, for ever."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._missed.wait()
+            self._missed.clear()
             followed = list(self._tails)
             for start in range(0, len(followed), POLL_STREAMS_MAX):
                 await self._poll(followed[start : start + POLL_STREAMS_MAX])
@@ -250,7 +279,7 @@ class Feed:
     def _on_appended(self, note: Appended) -> None:
         tail = self._tails.get(note.stream)
         if tail is not None:
-            tail.add(note.entries)
+            tail.hint(note)
 
 
 def _within(entries: list[Entry], bytes_max: int) -> list[Entry]:

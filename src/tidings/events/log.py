@@ -12,6 +12,7 @@ from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
 from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
+from tidings.storage.notes import UserNote
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
@@ -25,14 +26,19 @@ _MAKE_ROOM = (
 )
 
 
-class Appended(msgspec.Struct, frozen=True):
-    """A note for followers: these entries of a stream are now durable."""
+class Appended(UserNote, frozen=True):
+    """A note for followers: the stream now ends at `head`; its newest entries, if not too long."""
 
     stream: str
+    epoch: str
+    head: int
     entries: list[Entry]
 
+    def brief(self) -> "Appended":
+        return msgspec.structs.replace(self, entries=[])
 
-class Removed(msgspec.Struct, frozen=True):
+
+class Removed(UserNote, frozen=True):
     """A note for followers: this stream is no more."""
 
     stream: str
@@ -105,7 +111,7 @@ async def append(
         ],
     )
     await outbox.note(tx, context, events, now)
-    tx.announce(Appended(stream, entries))
+    tx.announce(Appended(context.user_id, stream, epoch, head, entries))
     return int(head)
 
 
@@ -191,12 +197,12 @@ async def cursor_at(tx: Transaction, stream: str, epoch: str, offset: int) -> st
     return str(cursor_of(epoch, offset, rows[0][0])) if rows else str(offset)
 
 
-async def remove_stream(tx: Transaction, stream: str) -> None:
-    """Remove a stream with everything in it; who may do that, the caller has made sure."""
+async def remove_stream(tx: Transaction, context: UserContext, stream: str) -> None:
+    """Remove a stream with everything in it; that it is the user's, the caller has made sure."""
     await tx.execute("delete from events where stream = ?", stream)
     await tx.execute("delete from positions where stream = ?", stream)
     await tx.execute("delete from streams where stream = ?", stream)
-    tx.announce(Removed(stream))
+    tx.announce(Removed(context.user_id, stream))
 
 
 async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:

@@ -6,9 +6,9 @@ from tidings.domain.ports import IdSource
 from tidings.gateway.outlet import EXTENSION, OUTLET
 from tidings.gateway.presence import ADMISSIONS_AT_ONCE_MAX, ADMISSIONS_PER_SECOND_MAX, Presence
 from tidings.gateway.socket import Backend, Receive, Scope, SendMessage, Socket
-from tidings.identity.rates import RateLimit
 from tidings.protocol.closing import Close
 from tidings.protocol.frames import SUBPROTOCOL
+from tidings.resilience.rates import Allowance, Rated
 
 SOCKETS_MAX = 12_000
 
@@ -24,7 +24,8 @@ class Sockets:
         self._ids = ids
         self._origins = origins
         seconds = ADMISSIONS_AT_ONCE_MAX / ADMISSIONS_PER_SECOND_MAX
-        self._admissions = RateLimit(ADMISSIONS_AT_ONCE_MAX, seconds, backend.clock)
+        self._admissions = Rated(Allowance("admissions", ADMISSIONS_AT_ONCE_MAX, seconds))
+        self._clock = backend.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         """Carry one connection from its upgrade to its close."""
@@ -53,7 +54,7 @@ class Sockets:
             return Close.DRAIN, "the server stops"
         if len(self._presence) >= SOCKETS_MAX:
             return Close.OVERLOADED, "retry_after_ms=5000"
-        if wait := self._admissions.take(""):
+        if wait := self._admissions.take("", self._clock.monotonic()):
             return Close.OVERLOADED, f"retry_after_ms={round(wait * 1000)}"
         return None
 

@@ -42,6 +42,19 @@ class Metrics:
         self.part_restarts = self._counter(
             "part_restarts", "Parts of the server that crashed and were begun again.", "part"
         )
+        self.open_runs = Gauge(
+            "tidings_runs_open", "Runs that have not ended.", ("state",), registry=self._registry
+        )
+        self.queue_wait = Gauge(
+            "tidings_queue_wait_seconds",
+            "How long the first run that only wants for room has waited.",
+            registry=self._registry,
+        )
+        self.shed = self._counter(
+            "shed", "Commands refused because there was too much to do.", "priority", "bound"
+        )
+        self.loop_lag = self._histogram("loop_lag", "How late the event loop is.")
+        self.loop_blocks = self._counter("loop_blocks", "Times that the event loop stood still.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
         self.inbox_items = self._counter("inbox_items", "Ends that nobody had heard of.")
         self.webhook_deliveries = self._counter(
@@ -49,6 +62,9 @@ class Metrics:
         )
         self.outbox_lag = Gauge(
             "tidings_outbox_lag_seconds", "How late the outbox is.", registry=self._registry
+        )
+        self.notes = self._counter(
+            "notes", "Notes of and for other processes, and what became of them.", "fate"
         )
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
 
@@ -69,6 +85,10 @@ class Metrics:
     def model_fell_back(self, model: str, code: str) -> None:
         """Count a reply that another model gave in this one's place."""
         self.model_fallbacks.labels(model, code).inc()
+
+    def note(self, fate: str) -> None:
+        """Count a note between processes, by what became of it."""
+        self.notes.labels(fate).inc()
 
     def lineage(self, epochs: int, lost_events: int) -> None:
         """Show how many lineages the store has had, and what is known to be lost."""

@@ -4,20 +4,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tidings.domain.errors import LimitExceeded
-from tidings.domain.ports import Clock
-from tidings.identity.rates import RateLimit
+from tidings.resilience.rates import Allowance
+from tidings.storage.hot.port import Rates
 
 WINDOW_SECONDS = 15 * 60
 FAILED_PER_ACCOUNT = 10
 FAILED_PER_PEER = 100
 
+_BY_PEER = Allowance("sign-in of an address", FAILED_PER_PEER, WINDOW_SECONDS)
+_BY_ACCOUNT = Allowance("sign-in to an account", FAILED_PER_ACCOUNT, WINDOW_SECONDS)
+
 
 class LoginAttempts:
     """Counts every sign-in as failed until it has succeeded, so that a burst cannot slip by."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._by_account = RateLimit(FAILED_PER_ACCOUNT, WINDOW_SECONDS, clock)
-        self._by_peer = RateLimit(FAILED_PER_PEER, WINDOW_SECONDS, clock)
+    def __init__(self, rates: Rates) -> None:
+        self._rates = rates
 
     @asynccontextmanager
     async def one(self, account: str, peer: str) -> AsyncIterator[None]:
@@ -26,13 +28,14 @@ class LoginAttempts:
         Raises:
             LimitExceeded: `too_many_attempts`.
         """
-        for limit, key in ((self._by_peer, peer), (self._by_account, account)):
-            if wait := limit.take(key):
+        counted = ((_BY_PEER, peer), (_BY_ACCOUNT, account))
+        for allowance, key in counted:
+            if wait := await self._rates.take(allowance, key):
                 raise LimitExceeded(
                     "too_many_attempts",
                     "Too many attempts to sign in. Wait, then try again.",
                     retry_after_seconds=wait,
                 )
         yield
-        self._by_peer.give_back(peer)
-        self._by_account.give_back(account)
+        for allowance, key in counted:
+            await self._rates.give_back(allowance, key)

@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-import msgspec
-
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import (
     Conflict,
@@ -18,12 +16,17 @@ from tidings.identity.attempts import LoginAttempts
 from tidings.identity.keys import fingerprint, new_secret
 from tidings.identity.passwords import Passwords
 from tidings.identity.store import User
-from tidings.identity.tokens import ACCESS_TTL_SECONDS, AccessTokens, invalid_token
-from tidings.storage.hot.port import Tickets
+from tidings.identity.tokens import (
+    ACCESS_TTL_SECONDS,
+    LEEWAY_SECONDS,
+    TICKET,
+    Tokens,
+    invalid_token,
+)
+from tidings.storage.hot.port import Once, Rates
 from tidings.storage.warm.port import Database, Transaction
 
 SESSION_TTL_SECONDS = 30 * 24 * 3600
-TICKET_TTL_SECONDS = 30
 TENANT = "default"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+\-]{0,63}")
 
@@ -43,9 +46,10 @@ class Identity:
     def __init__(
         self,
         database: Database,
-        tokens: AccessTokens,
+        tokens: Tokens,
         passwords: Passwords,
-        tickets: Tickets,
+        tickets: Once,
+        rates: Rates,
         clock: Clock,
         ids: IdSource,
     ) -> None:
@@ -55,7 +59,7 @@ class Identity:
         self._tickets = tickets
         self._clock = clock
         self._ids = ids
-        self._attempts = LoginAttempts(clock)
+        self._attempts = LoginAttempts(rates)
 
     async def login(self, username: str, password: str, *, peer: str) -> Credentials:
         """Open a session; `peer` is the network address that asks.
@@ -140,23 +144,22 @@ class Identity:
 
         return await self._database.read(SERVER, work)
 
-    async def ticket(self, context: UserContext) -> str:
+    def ticket(self, context: UserContext) -> str:
         """Return a secret that opens one connection within `TICKET_TTL_SECONDS`."""
-        ticket = new_secret()
-        value = msgspec.json.encode(context)
-        await self._tickets.put(fingerprint(ticket), value, TICKET_TTL_SECONDS)
-        return ticket
+        return self._tokens.issue(context, new_secret(), self._clock.now(), TICKET)
 
     async def redeem(self, ticket: str) -> UserContext:
         """Return who the ticket was made for; it is worth nothing afterwards.
 
         Raises:
             Unauthenticated: `token_invalid`, or `session_revoked`.
+            Unavailable: `tickets_full`.
         """
-        value = await self._tickets.take(fingerprint(ticket))
-        if value is None:
+        claims = self._tokens.verify(ticket, self._clock.now(), TICKET)
+        kept = TICKET.ttl_seconds + LEEWAY_SECONDS
+        if not await self._tickets.first(claims.jti, kept):
             raise invalid_token()
-        context = msgspec.json.decode(value, type=UserContext)
+        context = claims.context()
         await self.check(context)
         return context
 

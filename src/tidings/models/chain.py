@@ -94,10 +94,11 @@ class Link:
 
 
 class Shown:
-    """Passes text on, and remembers whether a user may have seen some of it."""
+    """Passes text on, and remembers what a user may have seen of it."""
 
     def __init__(self, on_text: OnText) -> None:
         self.anything = False
+        self._pieces: list[str] = []
         self._on_text = on_text
         self._watched = on_text is not unseen
 
@@ -106,7 +107,13 @@ class Shown:
         beat()
         if self._watched and text:
             self.anything = True
+            self._pieces.append(text)
             await self._on_text(text)
+
+    @property
+    def text(self) -> str:
+        """What was passed on to somebody."""
+        return "".join(self._pieces)
 
 
 class Attempt(NamedTuple):
@@ -164,7 +171,7 @@ class Chain:
 
         Raises:
             Failure: the first model's fault when none answered; when a part was shown, the fault
-                of the model that wrote it.
+                of the model that wrote it, with that part.
         """
         end = self._clock.monotonic() + request.seconds_max
         shown, used = Shown(on_text), NOTHING_USED
@@ -184,7 +191,7 @@ class Chain:
                 return self._whole(reply, failed, used)
         assert told is not None  # noqa: S101 - a chain has a model
         if isinstance(told, ModelFault):
-            told.usage = used
+            told.usage, told.shown = used, shown.text
         raise told
 
     def _whole(self, reply: ModelReply, failed: tuple[Fallback, ...], used: Usage) -> ModelReply:

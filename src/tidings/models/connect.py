@@ -13,7 +13,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tidings.domain.errors import InvalidInput
-from tidings.models.pydantic_ai import PydanticModel
+from tidings.models.pydantic_ai import ConnectedModel
 from tidings.models.wire import client
 
 _OVER_HTTPX2 = frozenset(
@@ -31,7 +31,7 @@ def connect(
     model: str,
     base_url: str | None,
     transport: httpx2.AsyncBaseTransport | None = None,
-) -> PydanticModel:
+) -> ConnectedModel:
     """Return a provider's model; nothing is sent yet. `transport` stands in for the network.
 
     Raises:
@@ -46,8 +46,7 @@ def connect(
             f"{provider}:{model} cannot be used. Check its name, that its provider's key is set, "
             "and that its package is installed.",
         ) from error
-    says_end = isinstance(connected, OpenAIChatModel)
-    return PydanticModel(name, connected, http, priced=base_url is None, says_end=says_end)
+    return ConnectedModel(name, connected, http, priced=base_url is None)
 
 
 def _connected(

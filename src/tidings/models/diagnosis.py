@@ -57,6 +57,8 @@ def _fault(name: str, error: BaseException) -> ModelFault:
             return faults.refused(name)
         case ai.ModelAPIError():
             return _reported(name, error)
+        case ai.UserError():
+            return faults.unable(name)
         case httpx2.HTTPError() | ConnectionError():
             return faults.unavailable(name)
         case _:

@@ -17,7 +17,8 @@ class Blame(StrEnum):
 class ModelFault(Failure):
     """A request to a model that failed; its message repeats nothing that the provider said.
 
-    `passing` says whether the same request may succeed later, `usage` what was taken all the same.
+    `passing` says whether the same request may succeed later, `usage` what was taken all the same,
+    `shown` the text that a user may have seen of the reply.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class ModelFault(Failure):
         self.passing = passing
         self.blame = blame
         self.usage = usage
+        self.shown = ""
         self.retryable = passing
 
 
@@ -113,6 +115,16 @@ def bad_reply(model: str, what: str = "sent something that is not a reply") -> M
     return ModelFault("model_bad_reply", f"{model} {what}.", passing=True)
 
 
+def unfit(model: str, why: str) -> ModelFault:
+    """Return the fault of a model that does not give the structure that was asked for."""
+    return ModelFault(
+        "model_output_unfit",
+        f"{model} did not answer in the form that was asked for. {why}".strip(),
+        passing=True,
+        blame=Blame.REQUEST,
+    )
+
+
 def refused(model: str) -> ModelFault:
     """Return the fault of a request that the provider's content filter stopped."""
     return ModelFault("model_refused", f"{model} refused to answer this.", blame=Blame.REQUEST)
@@ -123,6 +135,15 @@ def rejected(model: str) -> ModelFault:
     return ModelFault(
         "model_rejected",
         f"{model} rejected the request; check the model's name.",
+        blame=Blame.REQUEST,
+    )
+
+
+def unable(model: str) -> ModelFault:
+    """Return the fault of a request for something that the model cannot do, by its library."""
+    return ModelFault(
+        "model_rejected",
+        f"{model} cannot do what it was asked for, such as tools or structured output.",
         blame=Blame.REQUEST,
     )
 

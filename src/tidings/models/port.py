@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidings.resilience.bulkhead import Priority
+from tidings.domain.shapes import check_schema
+from tidings.resilience.priority import Priority
 
 REQUEST_SECONDS_MAX = 120.0
 
@@ -45,7 +46,12 @@ class ModelRequest(msgspec.Struct, frozen=True):
 
     `task` is the typed content from which `instructions` and `messages` were written: a language
     model reads the text, the built-in planner reads the task. `max_output_tokens` bounds the reply,
-    `seconds_max` the time from the call to its end, retries and fallbacks included.
+    `seconds_max` the time from the call to its end, retries and fallbacks included. With a `schema`
+    the reply, if it is no calls, is a value that fits it, in the words of JSON Schema that
+    `domain.shapes` knows.
+
+    Raises:
+        ValueError: the schema uses other words, or is none of an object.
     """
 
     instructions: str
@@ -55,6 +61,14 @@ class ModelRequest(msgspec.Struct, frozen=True):
     max_output_tokens: int = 4096
     seconds_max: float = REQUEST_SECONDS_MAX
     priority: Priority = Priority.INTERACTIVE
+    schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema is None:
+            return
+        check_schema(self.schema)
+        if self.schema.get("type") != "object":
+            raise ValueError("the schema of a reply must be that of an object")
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -92,9 +106,10 @@ class Fallback(msgspec.Struct, frozen=True):
 
 
 class ModelReply(msgspec.Struct, frozen=True):
-    """A finished reply: text, calls, or both. `model` names who wrote it.
+    """A finished reply: text, calls, or both; or the value that was asked for. `model` wrote it.
 
-    `fallbacks` are the models in whose place it answered; who asked has to say so.
+    `fallbacks` are the models in whose place it answered; who asked has to say so. `body` is the
+    reply in the JSON of the framework whose conversation was the request's task; else null.
     """
 
     model: str
@@ -102,6 +117,8 @@ class ModelReply(msgspec.Struct, frozen=True):
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = Usage()
     fallbacks: tuple[Fallback, ...] = ()
+    value: Any = None
+    body: msgspec.Raw = msgspec.Raw(b"null")
 
 
 OnText = Callable[[str], Awaitable[None]]
@@ -124,5 +141,8 @@ class Model(Protocol):
         ...
 
     async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
-        """Return the reply; text is passed to `on_text` piece by piece as it arrives."""
+        """Return the reply; text is passed to `on_text` piece by piece as it arrives.
+
+        Not so with a schema: half a value says nothing.
+        """
         ...

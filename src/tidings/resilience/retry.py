@@ -1,8 +1,11 @@
 """Whether and when to try again: one decision, for everything that is tried."""
 
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 RESERVE_RETRIES_MAX = 10.0
+BUDGETS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,22 @@ class RetryBudget:
     def spend(self) -> None:
         """Count a retry."""
         self._balance -= 1.0
+
+
+class RetryBudgets:
+    """Budgets by key; those unused for longest are forgotten beyond `keys_max`."""
+
+    def __init__(self, keys_max: int = BUDGETS_MAX) -> None:
+        self._keys_max = keys_max
+        self._budgets: OrderedDict[Hashable, RetryBudget] = OrderedDict()
+
+    def of(self, key: Hashable) -> RetryBudget:
+        """Return the budget of a key."""
+        budget = self._budgets.setdefault(key, RetryBudget())
+        self._budgets.move_to_end(key)
+        if len(self._budgets) > self._keys_max:
+            self._budgets.popitem(last=False)
+        return budget
 
 
 def decide(policy: RetryPolicy, setback: Setback, *, allowed: bool, chance: float) -> float | None:

@@ -107,7 +107,7 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
     await tx.execute("delete from runs where thread_id = ?", thread_id)
     for table in ("outbox", "inbox", "webhook_deliveries"):
         await tx.execute(f"delete from {table} where thread_id = ?", thread_id)  # noqa: S608
-    await log.remove_stream(tx, thread_stream(thread_id))
+    await log.remove_stream(tx, context, thread_stream(thread_id))
     await tx.execute("delete from threads where thread_id = ?", thread_id)
 
 

@@ -1,14 +1,13 @@
 """What an agent works with: everything it does here is recorded, told and resumable."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
 
-from tidings.domain.budgets import Budget, BudgetSpent, Plans, likely_tokens
+from tidings.domain.budgets import Plans
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import Draft, EventType
@@ -17,22 +16,17 @@ from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
 from tidings.events.log import rfc3339
+from tidings.models.chains import Chains
 from tidings.models.faults import ModelFault
-from tidings.models.port import (
-    NOTHING_USED,
-    REQUEST_SECONDS_MAX,
-    Model,
-    ModelReply,
-    ModelRequest,
-    OnText,
-    Usage,
-    unseen,
-)
-from tidings.runs.calls import Call, Calls
+from tidings.models.port import Model, ModelReply, ModelRequest, OnText, unseen
+from tidings.runs.calls import Calls
 from tidings.runs.history import Turn
 from tidings.runs.journal import Journal
-from tidings.runs.outcomes import Exchange, Fault, ModelAnswer, ToolOutcome
+from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
+from tidings.runs.requests import Requests
+from tidings.runs.rulings import ToolRequest
+from tidings.runs.tries import Tries
 from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
@@ -40,18 +34,17 @@ from tidings.tools.port import Tool
 T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
-EXCHANGE_TOKENS_RESERVED = 8_000
-MODEL_OWN_SHARE = 0.95
-"""The share of its time that a model is told of: the chain ends in it, with a fault that says why;
-the rest is for a model that does not keep its time."""
+AGENTS_DEEP_MAX = 3
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The collaborators of every run."""
+    """The collaborators of every run; `chance` is drawn evenly from 0 to 1."""
 
     model: Model
+    chains: Chains
     catalogue: Catalogue
     clock: Clock
+    chance: Callable[[], float]
     plans: Plans = Plans()
 
 
@@ -72,6 +65,10 @@ class RunContext:
         self._scope = scope
         self._steps = 0
         self._told = 0
+        budget, clock, catalogue = engine.plans.budget(self.user), engine.clock, engine.catalogue
+        tries = Tries(catalogue, clock, journal.run, work, engine.chance)
+        self._calls = Calls(agent, catalogue, journal, work, budget, tries, self._draft)
+        self._requests = Requests(clock, journal, work, budget)
 
     @property
     def run(self) -> Run:
@@ -148,10 +145,19 @@ class RunContext:
         message = f"{message_id}.{self.run.attempt}"
         payload = {"message_id": message, "text": text}
         self._journal.tell_piece(self._draft(EventType.ANSWER_DELTA, payload))
+        self._work.showing.add(message)
         self._work.dirty.set()
 
-    async def model(self, request: ModelRequest, *, on_text: OnText | None = None) -> ModelReply:
+    async def model(
+        self,
+        request: ModelRequest,
+        *,
+        on_text: OnText | None = None,
+        models: tuple[Model, ...] = (),
+    ) -> ModelReply:
         """Ask the model; a recorded step, and so is its failure.
+
+        With `models`, those are asked, by the same rules, in place of the server's.
 
         It may take the request's time, and half of the run's remaining time at most, so that there
         is time for something else when it does not answer. A reply of another model than the first
@@ -159,63 +165,55 @@ class RunContext:
         `on_text` was given is not asked for again; without it a failed request may be.
 
         Raises:
-            Failure: the model failed; `code` starts with `model_`.
+            ModelFault: the model failed; `code` starts with `model_`, and `shown` is what `on_text`
+                was given.
+            Failure: `agent_looping`: it says what it said before, and so did the steps before it.
         """
-        key = self._next_step("model")
-        if self._journal.is_done(key):
-            answer = self._journal.recorded(key, ModelAnswer)
-        else:
-            await self._reserve(key, request_tokens(request))
-            answer = await self._respond(request, on_text or unseen)
-            await self._journal.finish(key, "model", answer)
+        model = self._engine.chains.brought(models) if models else self._engine.model
+        step = self._next_step("model")
+        answer = await self._requests.ask(step, request, on_text or unseen, model)
         if answer.reply is None:
-            self._count(answer.usage)
             fault = answer.error or Fault("model_failed", "The model failed.")
-            raise Failure(fault.code, fault.message)
-        self._count(answer.reply.usage)
+            failed = ModelFault(fault.code, fault.message, passing=fault.retryable)
+            failed.usage, failed.shown = answer.usage, answer.partial
+            raise failed
         await self._tell_fallbacks(answer.reply)
+        if not answer.reply.calls:
+            self._calls.answered(request.messages[-1].text, answer.reply.text)
         return answer.reply
 
-    async def exchange(self, work: Callable[[], Awaitable[Exchange]]) -> Exchange:
-        """Let another framework ask its model; a recorded step, and so is its failure.
-
-        It may take as long as `model`. A fault is in the answer.
-        """
-        key = self._next_step("model")
-        if self._journal.is_done(key):
-            answer = self._journal.recorded(key, Exchange)
-        else:
-            await self._reserve(key, EXCHANGE_TOKENS_RESERVED)
-            try:
-                async with asyncio.timeout(self._model_seconds()):
-                    answer = await work()
-            except TimeoutError:
-                answer = Exchange(error=_MODEL_TIMEOUT)
-            await self._journal.finish(key, "model", answer)
-        self._count(answer.usage)
-        return answer
-
     async def tool(
-        self, what: str | Tool, arguments: dict[str, Any], *, purpose: str
+        self, what: str | Tool, arguments: dict[str, Any], *, purpose: str, call_id: str = ""
     ) -> ToolOutcome:
         """Call a tool; a recorded step. A failing tool is an outcome, not an exception.
 
         A call that was under way when the process died is repeated if the tool's effect lets it,
         and otherwise ends as `outcome_unknown`. A call that needs the user's leave waits for it.
-        `what` is a name in the catalogue, or a tool that the agent brings along.
+        `what` is a name in the catalogue, or a tool that the agent brings along. `call_id`: one of
+        `call_ids`, for a framework that makes the calls of a reply by itself.
+
+        Raises:
+            Failure: `agent_looping`: this step and those before it brought nothing new.
         """
-        self._work.calls += 1
-        self._enter(what if isinstance(what, str) else what.name)
-        self.ensure_started()
-        calls = Calls(
-            self._engine.catalogue,
-            self._engine.clock,
-            self._journal,
-            self._work,
-            self._budget,
-            self._draft,
-        )
-        return await calls.make(Call(f"c{self._work.calls}", what, arguments, purpose))
+        request = ToolRequest(what, arguments, purpose)
+        (outcome,) = await self._make([request], [call_id] if call_id else self.call_ids(1))
+        return outcome
+
+    async def tools(self, requests: Sequence[ToolRequest]) -> list[ToolOutcome]:
+        """Make the calls of one reply side by side, a few at once; return their ends, in its order.
+
+        Each is a recorded step with its own time, as with `tool`. What becomes of each is decided
+        in the reply's order before any begins, by what the run has seen until now; none sees what
+        the others give. One that needs leave waits until the others have ended.
+
+        Raises:
+            Failure: `agent_looping`, as above.
+        """
+        return await self._make(requests, self.call_ids(len(requests)))
+
+    def call_ids(self, count: int) -> tuple[str, ...]:
+        """Take the ids of the calls of a reply by their places in it, before any is made."""
+        return self._calls.ids(count)
 
     async def ask(
         self,
@@ -262,7 +260,16 @@ class RunContext:
 
     @asynccontextmanager
     async def sub(self, agent: str, task: str) -> AsyncIterator["SubContext"]:
-        """Let another agent work: `subagent_started` ... `subagent_completed` around the block."""
+        """Let another agent work: `subagent_started` ... `subagent_completed` around the block.
+
+        Raises:
+            Failure: `agents_too_deep`: it would be the fourth, one within the other.
+        """
+        if self._scope.count("/") >= AGENTS_DEEP_MAX:
+            raise Failure(
+                "agents_too_deep",
+                f"Agents may let others work {AGENTS_DEEP_MAX} deep; do this without another.",
+            )
         key = self._next_step(agent)
         sub = SubContext(self._engine, self._journal, self._work, agent, f"{key}/")
         sub.start(task, parent=self.agent)
@@ -272,6 +279,12 @@ class RunContext:
             sub.end(error.message, ok=False)
             raise
         sub.end("", ok=True)
+
+    async def _make(self, requests: Sequence[ToolRequest], ids: Sequence[str]) -> list[ToolOutcome]:
+        for request in requests:
+            self._enter(request.what if isinstance(request.what, str) else request.what.name)
+        self.ensure_started()
+        return await self._calls.make(requests, ids)
 
     def _start(self, task_description: str, plan: list[str]) -> None:
         self._work.started = True
@@ -311,21 +324,6 @@ class RunContext:
             thread_id=self.run.thread_id,
         )
 
-    async def _respond(self, request: ModelRequest, on_text: OnText) -> ModelAnswer:
-        seconds = min(self._model_seconds(), request.seconds_max)
-        request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
-        try:
-            async with asyncio.timeout(seconds):
-                return ModelAnswer(await self._engine.model.respond(request, on_text))
-        except Failure as error:
-            usage = error.usage if isinstance(error, ModelFault) else NOTHING_USED
-            return ModelAnswer(None, Fault(error.code, error.message, error.retryable), usage)
-        except TimeoutError:
-            return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
-
-    def _model_seconds(self) -> float:
-        return min(REQUEST_SECONDS_MAX, self.remaining_seconds() / 2)
-
     async def _tell_fallbacks(self, reply: ModelReply) -> None:
         """Tell, once for each pair, that a model answered in another one's place."""
         for fallback in reply.fallbacks:
@@ -340,28 +338,6 @@ class RunContext:
                 model=reply.model,
                 instead_of=fallback.model,
             )
-
-    async def _reserve(self, key: str, tokens: int) -> None:
-        """Have room for a model request in the budgets of the run and the day."""
-        budget, wanted = self._budget, self._work.reservation(tokens)
-        try:
-            self._work.check(budget, wanted)
-            await self._journal.reserve(key, wanted, budget)
-        except BudgetSpent as error:
-            self._work.over = error
-            raise
-
-    @property
-    def _budget(self) -> Budget:
-        return self._engine.plans.budget(self.user)
-
-    def _count(self, usage: Usage) -> None:
-        work = self._work
-        work.model_requests += usage.requests
-        work.input_tokens += usage.input_tokens
-        work.output_tokens += usage.output_tokens
-        known = work.cost_usd is not None and usage.cost_usd is not None
-        work.cost_usd = (work.cost_usd or 0.0) + (usage.cost_usd or 0.0) if known else None
 
 
 class SubContext(RunContext):
@@ -383,13 +359,3 @@ class SubContext(RunContext):
         if self._open:
             self._open = False
             self._tell(EventType.SUBAGENT_COMPLETED, summary=summary, ok=ok)
-
-
-_MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
-
-
-def request_tokens(request: ModelRequest) -> int:
-    """Return what a request may take: what is reserved for it."""
-    text = len(request.instructions) + sum(len(m.text) for m in request.messages)
-    tools = sum(len(t.description) + len(str(t.parameters)) for t in request.tools)
-    return likely_tokens(text + tools, request.max_output_tokens)

@@ -11,7 +11,7 @@ from tidings.domain.runs import CancelReason, Outcome, Run
 from tidings.runs.context import Engine, RunContext
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.port import Agent
-from tidings.runs.work import Work
+from tidings.runs.work import At, Work
 
 ATTEMPTS_MAX = 5
 UNWIND_SECONDS = 0.5
@@ -159,10 +159,10 @@ class Execution:
         """Say, for an agent that says nothing, what it has been at and for how long."""
         self._pulses += 1
         now = self._engine.clock.monotonic()
-        agent, step = self._work.at or (self.run.agent, "work")
-        elapsed = round(now - (self._work.since or self._begun), 1)
+        at = self._work.at or At(self.run.agent, "work", self._begun)
+        elapsed = round(now - at.since, 1)
         payload = {
-            "reasoning": f"Still at it: {step}, for {elapsed:.0f} s.",
+            "reasoning": f"Still at it: {at.step}, for {elapsed:.0f} s.",
             "progress": self._work.progress,
             "elapsed": elapsed,
         }
@@ -172,7 +172,7 @@ class Execution:
             self._journal.new_event_id(),
             EventType.AGENT_THINKING,
             payload,
-            agent,
+            at.agent,
             self.run.run_id,
             self.run.thread_id,
         )
@@ -204,6 +204,8 @@ def _completed(outcome: Outcome, *, fell_back: bool) -> Ending:
         "report_id": outcome.report_id,
         "quality": outcome.quality,
     }
+    if outcome.output is not None:
+        payload["output"] = outcome.output
     return Ending(EventType.AGENT_COMPLETED, status, payload, outcome.report_id)
 
 

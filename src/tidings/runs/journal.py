@@ -19,7 +19,7 @@ from tidings.models.port import Usage
 from tidings.runs import history, pauses, permissions, queue, spending
 from tidings.runs.closing import loose_ends
 from tidings.runs.history import Turn
-from tidings.runs.outcomes import Exchange, ModelAnswer
+from tidings.runs.outcomes import ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
 from tidings.storage.warm.port import Database, Transaction
@@ -276,8 +276,6 @@ class Journal:
 
 def _usage(result: Any) -> Usage | None:
     """Return what a model request has taken; None for other steps."""
-    if isinstance(result, Exchange):
-        return result.usage
     if isinstance(result, ModelAnswer):
         return result.usage if result.reply is None else result.reply.usage
     return None

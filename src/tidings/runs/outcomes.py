@@ -7,6 +7,7 @@ import msgspec
 from tidings.domain.errors import LimitExceeded
 from tidings.domain.facts import ToolResult
 from tidings.models.port import NOTHING_USED, ModelReply, Usage
+from tidings.tools.catalogue import ARGUMENTS_BYTES_MAX
 
 RESULT_ROWS_SHOWN_MAX = 20
 RESULT_FACTS_SHOWN_MAX = 40
@@ -25,7 +26,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class ToolOutcome(msgspec.Struct, frozen=True):
-    """How a tool call ended: a result, or a fault."""
+    """How a tool call ended: a result, or a fault; after so many tries."""
 
     call_id: str
     tool: str
@@ -33,22 +34,21 @@ class ToolOutcome(msgspec.Struct, frozen=True):
     result: ToolResult | None = None
     error: Fault | None = None
     duration_ms: float = 0.0
+    tries: int = 1
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):
-    """How a model request ended: a reply, or a fault and what was taken all the same."""
+    """How a model request ended: a reply, or a fault and what was taken all the same.
+
+    `shown`: the messages whose text it showed; with a fault they are cut off, and `partial` is what
+    of the reply was passed on.
+    """
 
     reply: ModelReply | None
     error: Fault | None = None
     usage: Usage = NOTHING_USED
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """A model request that another framework makes: its reply as JSON, or a fault; its usage."""
-
-    body: msgspec.Raw = msgspec.Raw(b"null")
-    usage: Usage = Usage()
-    error: Fault | None = None
+    shown: tuple[str, ...] = ()
+    partial: str = ""
 
 
 def kept(result: ToolResult) -> ToolResult:
@@ -66,6 +66,15 @@ def kept(result: ToolResult) -> ToolResult:
     return msgspec.json.decode(body, type=ToolResult)
 
 
+def arguments_shown(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments as users are shown them; none where there is too much, or no JSON."""
+    try:
+        fit = len(msgspec.json.encode(arguments)) <= ARGUMENTS_BYTES_MAX
+    except TypeError:
+        fit = False
+    return arguments if fit else {}
+
+
 def shown(outcome: ToolOutcome) -> dict[str, Any]:
     """Return a call's end as users are shown it: bounded; the journal has the whole."""
     shown: dict[str, Any] = {
@@ -74,6 +83,8 @@ def shown(outcome: ToolOutcome) -> dict[str, Any]:
         "ok": outcome.ok,
         "duration_ms": outcome.duration_ms,
     }
+    if outcome.tries > 1:
+        shown["tries"] = outcome.tries
     if outcome.error is not None:
         return shown | {"summary": outcome.error.message, "error": outcome.error}
     result = outcome.result

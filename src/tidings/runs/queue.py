@@ -8,6 +8,7 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, LimitExceeded
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
 from tidings.events import outbox
+from tidings.storage.notes import FleetNote
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
@@ -19,7 +20,7 @@ _COLUMNS = (
 )
 
 
-class RunQueued(msgspec.Struct, frozen=True):
+class RunQueued(FleetNote, frozen=True):
     """A note for workers: there is something to claim."""
 
     run_id: str
@@ -32,7 +33,7 @@ class RunEnded(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class CancelRequested(msgspec.Struct, frozen=True):
+class CancelRequested(FleetNote, frozen=True):
     """A note for the worker that has this run: stop it."""
 
     run_id: str

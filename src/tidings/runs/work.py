@@ -1,6 +1,8 @@
 """What the agents of one run share."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -9,14 +11,31 @@ from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.payloads import StoppedAt
 from tidings.runs.history import Turn
 
+CALLS_AT_ONCE_MAX = 8
+
+
+class At(msgspec.Struct, frozen=True):
+    """A step under way: whose, what, and since when by the monotonic clock."""
+
+    agent: str
+    step: str
+    since: float
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
 
 class Work(msgspec.Struct):
     """What the agents of one run share: counters, facts and results so far.
 
-    `tainted`: it has seen content that somebody else may have written. `at`: the agent and the step
-    that was begun last, `since` when, by the monotonic clock. `over`: a budget had no room for a
-    step, so the run must end. `fallbacks`: models that failed, and who answered
-    in their place.
+    `tainted`: it has seen content that somebody else may have written. `last`: the step that was
+    begun last. `over`: a budget had no room for a step, so the run must end. `fallbacks`: models
+    that failed, and who answered in their place. `calls_open`: the calls under way; none is when it
+    is `quiet`, and there is `room` for some at once. `showing`: the messages that have got text
+    since the model request began; `whole` and `cut`: those whose text came to its end, or did not.
     """
 
     calls: int = 0
@@ -28,14 +47,21 @@ class Work(msgspec.Struct):
     questions: int = 0
     tainted: bool = False
     over: BudgetSpent | None = None
-    at: tuple[str, str] | None = None
-    since: float = 0.0
+    last: At | None = None
     progress: float = 0.0
     history: tuple[Turn, ...] | None = None
     fallbacks: set[tuple[str, str]] = msgspec.field(default_factory=set)
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    showing: set[str] = msgspec.field(default_factory=set)
+    whole: set[str] = msgspec.field(default_factory=set)
+    cut: set[str] = msgspec.field(default_factory=set)
+    calls_open: dict[str, At] = msgspec.field(default_factory=dict)
+    quiet: asyncio.Event = msgspec.field(default_factory=_set)
+    room: asyncio.Semaphore = msgspec.field(
+        default_factory=lambda: asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+    )
 
     def check(self, budget: Budget, wanted: Spent) -> None:
         """Check that the run's budget has room for a step.
@@ -58,10 +84,33 @@ class Work(msgspec.Struct):
         price = (self.cost_usd or 0.0) / taken if taken else 0.0
         return Spent(tokens, tokens * price, steps=1)
 
+    def showed(self, messages: Iterable[str], *, whole: bool) -> None:
+        """Take note of what became of messages that a model request wrote."""
+        for message in messages:
+            (self.whole if whole else self.cut).add(message)
+            (self.cut if whole else self.whole).discard(message)
+
     def enter(self, agent: str, step: str, now: float) -> None:
         """Take note that a step begins."""
-        self.at, self.since = (agent, step), now
+        self.last = At(agent, step, now)
+
+    @contextmanager
+    def during(self, call_id: str, at: At) -> Iterator[None]:
+        """Take note that a call is under way around the block."""
+        self.calls_open[call_id] = at
+        self.quiet.clear()
+        try:
+            yield
+        finally:
+            del self.calls_open[call_id]
+            if not self.calls_open:
+                self.quiet.set()
+
+    @property
+    def at(self) -> At | None:
+        """The step that the run is at: of several calls the one that has been under way longest."""
+        return next(iter(self.calls_open.values()), self.last)
 
     def stopped_at(self, steps_done: int) -> StoppedAt | None:
         """Return the step that the run is at."""
-        return StoppedAt(*self.at, steps_done) if self.at else None
+        return StoppedAt(self.at.agent, self.at.step, steps_done) if self.at else None

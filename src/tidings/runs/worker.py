@@ -51,8 +51,8 @@ class Worker:
         self._taking = 0
         self._strangers: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
-        hints.listen(RunQueued, lambda _: self._look())
-        hints.listen(CancelRequested, self._stop)
+        hints.hear(RunQueued, lambda _: self._look())
+        hints.hear(CancelRequested, self._stop)
 
     @property
     def clock(self) -> Clock:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from tidings.domain.errors import InvalidInput
 from tidings.resilience.breaker import Breakers
+from tidings.resilience.retry import RetryBudgets
 from tidings.tools.port import Tool
 
 ARGUMENTS_BYTES_MAX = 64 << 10
@@ -16,10 +17,14 @@ PROBLEMS_TOLD_MAX = 5
 
 
 class Catalogue:
-    """The tools that agents may call, each name once; `breakers` are kept by user and tool."""
+    """The tools that agents may call, each name once.
+
+    `breakers` are kept by user and tool, `retries` by tool.
+    """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.breakers = Breakers()
+        self.retries = RetryBudgets()
         self._tools: dict[str, Tool] = {}
         for tool in tools:
             self.add(tool)
@@ -73,10 +78,15 @@ class Catalogue:
                 what is wrong.
         """
         tool = self.named(what) if isinstance(what, str) else what
-        encoded = msgspec.json.encode(arguments)
+        try:
+            encoded = msgspec.json.encode(arguments)
+        except TypeError as error:
+            raise InvalidInput(
+                "invalid_arguments", f"The arguments are no JSON: {error}"
+            ) from error
         if len(encoded) > ARGUMENTS_BYTES_MAX:
             raise InvalidInput(
-                "invalid_arguments", f"The arguments have over {ARGUMENTS_BYTES_MAX:,} bytes."
+                "arguments_too_large", f"The arguments have over {ARGUMENTS_BYTES_MAX:,} bytes."
             )
         try:
             return tool, tool.arguments.model_validate_json(encoded, strict=True)

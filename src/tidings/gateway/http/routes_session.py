@@ -6,7 +6,7 @@ from pydantic import Field
 from tidings.gateway.http.answers import Json
 from tidings.gateway.http.bodies import Body
 from tidings.gateway.http.callers import Caller, Collaborators, peer
-from tidings.identity.service import TICKET_TTL_SECONDS
+from tidings.identity.tokens import TICKET_TTL_SECONDS
 
 router = APIRouter(prefix="/api", tags=["session"])
 
@@ -46,5 +46,5 @@ async def logout(context: Caller, into: Collaborators) -> Response:
 @router.post("/ws-ticket")
 async def ws_ticket(context: Caller, into: Collaborators) -> Response:
     """Return a ticket that opens one socket within `expires_in` seconds."""
-    ticket = await into.identity.ticket(context)
+    ticket = into.identity.ticket(context)
     return Json({"ticket": ticket, "expires_in": TICKET_TTL_SECONDS})

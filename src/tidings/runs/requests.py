@@ -1,0 +1,113 @@
+"""The model requests of a run: within its time and budget, recorded with what they showed."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from tidings.domain.budgets import Budget, BudgetSpent, likely_tokens
+from tidings.domain.errors import Failure
+from tidings.domain.ports import Clock
+from tidings.models.faults import ModelFault
+from tidings.models.port import (
+    REQUEST_SECONDS_MAX,
+    Model,
+    ModelRequest,
+    OnText,
+    Usage,
+)
+from tidings.runs.journal import Journal
+from tidings.runs.outcomes import Fault, ModelAnswer
+from tidings.runs.work import Work
+
+MODEL_OWN_SHARE = 0.95
+"""The share of its time that a model is told of: the chain ends in it, with a fault that says why;
+the rest is for a model that does not keep its time."""
+
+
+class Requests:
+    """Asks the model for one agent of a run."""
+
+    def __init__(self, clock: Clock, journal: Journal, work: Work, budget: Budget) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._work = work
+        self._budget = budget
+
+    async def ask(
+        self, key: str, request: ModelRequest, on_text: OnText, model: Model
+    ) -> ModelAnswer:
+        """Return how the step ended, in this attempt or before.
+
+        Raises:
+            BudgetSpent: there is no room for it.
+        """
+        if self._journal.is_done(key):
+            answer = self._journal.recorded(key, ModelAnswer)
+        else:
+            await self._reserve(key, request_tokens(request))
+            with self._watched() as shown:
+                answer = await self._respond(model, request, on_text)
+            answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
+            await self._journal.finish(key, "model", answer)
+        self._work.showed(answer.shown, whole=answer.reply is not None)
+        self._count(answer.usage if answer.reply is None else answer.reply.usage)
+        return answer
+
+    @contextmanager
+    def _watched(self) -> Iterator[set[str]]:
+        """Yield the messages that are shown within the block; if it is left early they are cut."""
+        shown = self._work.showing = set()
+        try:
+            yield shown
+        except BaseException:
+            self._work.showed(shown, whole=False)
+            raise
+        finally:
+            self._work.showing = set()
+
+    async def _respond(self, model: Model, request: ModelRequest, on_text: OnText) -> ModelAnswer:
+        seconds = min(self._seconds(), request.seconds_max)
+        request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
+        try:
+            async with asyncio.timeout(seconds):
+                return ModelAnswer(await model.respond(request, on_text))
+        except Failure as error:
+            told = Fault(error.code, error.message, error.retryable)
+            if not isinstance(error, ModelFault):
+                return ModelAnswer(None, told)
+            return ModelAnswer(None, told, error.usage, partial=error.shown)
+        except TimeoutError:
+            return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
+
+    def _seconds(self) -> float:
+        return min(REQUEST_SECONDS_MAX, self._journal.run.remaining_seconds(self._clock.now()) / 2)
+
+    async def _reserve(self, key: str, tokens: int) -> None:
+        """Have room for a model request in the budgets of the run and the day."""
+        wanted = self._work.reservation(tokens)
+        try:
+            self._work.check(self._budget, wanted)
+            await self._journal.reserve(key, wanted, self._budget)
+        except BudgetSpent as error:
+            self._work.over = error
+            raise
+
+    def _count(self, usage: Usage) -> None:
+        work = self._work
+        work.model_requests += usage.requests
+        work.input_tokens += usage.input_tokens
+        work.output_tokens += usage.output_tokens
+        known = work.cost_usd is not None and usage.cost_usd is not None
+        work.cost_usd = (work.cost_usd or 0.0) + (usage.cost_usd or 0.0) if known else None
+
+
+_MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
+
+
+def request_tokens(request: ModelRequest) -> int:
+    """Return what a request may take: what is reserved for it."""
+    text = len(request.instructions) + sum(len(m.text) for m in request.messages)
+    tools = sum(len(t.description) + len(str(t.parameters)) for t in request.tools)
+    return likely_tokens(text + tools, request.max_output_tokens)

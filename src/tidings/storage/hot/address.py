@@ -1,0 +1,51 @@
+"""Where the server of the hot tier is, and how connections to it are made and ended."""
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import RedisError
+
+from tidings.domain.errors import InvalidInput
+
+CONNECT_SECONDS = 1.0
+CLIENT_NAME = "tidings"
+
+FAULTS = (RedisError, OSError, TimeoutError)
+"""What a server that is away, slow, or not what it should be, is met by."""
+
+
+class Address:
+    """A server by its URL: `redis://`, `rediss://` for TLS, or `unix://`.
+
+    Raises:
+        InvalidInput: `bad_setting`: that is no such URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._pool = ConnectionPool.from_url(
+                url,
+                protocol=2,
+                client_name=CLIENT_NAME,
+                socket_connect_timeout=CONNECT_SECONDS,
+                socket_timeout=None,
+            )
+        except ValueError as error:
+            raise InvalidInput("bad_setting", f"TIDINGS_HOT_URL: {error}") from error
+
+    async def connect(self) -> AbstractConnection:
+        """Return a connection of the caller's own, who ends it with `cut`; nothing is pooled.
+
+        Raises:
+            RedisError, OSError, TimeoutError: there is none to be had within a second or two.
+        """
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await cut(connection)
+            raise
+        return connection
+
+
+async def cut(connection: AbstractConnection) -> None:
+    """End a connection without a word: what was asked on it, and not heard, is lost with it."""
+    await connection.disconnect(nowait=True)
