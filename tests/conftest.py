@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import tests.world
+from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
 from tests.harness.temporal import TemporalServer, temporal_running
 from tests.harness.valkey import ValkeyServer, valkey_running
 
@@ -40,3 +41,17 @@ def temporal() -> Iterator[TemporalServer]:
     """One Temporal for all tests; each takes a task queue of its own."""
     with temporal_running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def clickhouse_process() -> Iterator[ClickHouseDouble]:
+    """One ClickHouse engine for all tests."""
+    with clickhouse_running() as server:
+        yield server
+
+
+@pytest.fixture
+def clickhouse(clickhouse_process: ClickHouseDouble) -> ClickHouseDouble:
+    """A ClickHouse that runs, with a database that nobody has used."""
+    clickhouse_process.calm()
+    return clickhouse_process

@@ -90,7 +90,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
     always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
     always |= dispatching(ground, tiers.scheduler, limits)
-    always |= {"tool servers": servers.run for servers in served}
+    for servers in served:
+        always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
     services = Services(
