@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
+from tests.fakes.intake import intake_of, named_agents
 from tests.fakes.ports import CountingIds
 from tests.machine.shelf import SteppedDatabase
 from tests.machine.stepping import SteppingLoop
@@ -162,7 +163,8 @@ class SteppedServer:
             ids,
         )
         positions = Positions(database, self.clock)
-        self.router = Router(database, self.clock, ids, {"agent": None}, "agent", LIMITS)
+        intake, _ = intake_of(database, self.clock, named_agents("agent"), LIMITS)
+        self.router = Router(database, self.clock, ids, intake, "agent", LIMITS)
         self.presence = Presence(identity, positions)
         backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
         self.reads = Reads(database, self.clock, ids)

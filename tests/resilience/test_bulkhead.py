@@ -5,10 +5,11 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.resilience.bulkhead import Admission, Bulkhead, BulkheadRules, Priority
+from tidings.resilience.bulkhead import Admission, Bulkhead, BulkheadRules
+from tidings.resilience.priority import Priority
 
 RULES = BulkheadRules(at_once_max=2, waiting_max=2)
-URGENT, USUAL, LATER = Priority.CANCEL, Priority.INTERACTIVE, Priority.BACKGROUND
+USUAL, LATER = Priority.INTERACTIVE, Priority.BACKGROUND
 
 
 def test_so_many_at_once_then_so_many_wait_then_none() -> None:
@@ -38,13 +39,6 @@ def test_the_more_urgent_takes_the_place_of_the_last_of_the_least_urgent() -> No
         bulkhead.enter(ticket, priority)
     assert bulkhead.enter("e", USUAL) == (Admission.WAITING, "d")
     assert bulkhead.enter("f", LATER) == (Admission.REFUSED, None)
-
-
-def test_a_cancellation_never_waits() -> None:
-    bulkhead = Bulkhead(RULES)
-    for ticket in range(4):
-        bulkhead.enter(ticket, USUAL)
-    assert bulkhead.enter("stop", URGENT) == (Admission.ADMITTED, None)
 
 
 MOVES = st.lists(

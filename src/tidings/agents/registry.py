@@ -14,11 +14,12 @@ Agent = Callable[[RunContext], Awaitable[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A registered agent, and the line that says what it does."""
+    """A registered agent, the line that says what it does, and those whose work it can take."""
 
     name: str
     description: str
     agent: Agent
+    stands_in_for: tuple[str, ...] = ()
 
 
 class AgentRegistry(Mapping[str, Agent]):
@@ -27,9 +28,24 @@ class AgentRegistry(Mapping[str, Agent]):
     def __init__(self) -> None:
         self._entries: dict[str, Registered] = {}
 
-    def register(self, name: str, description: str, agent: Agent) -> None:
-        """Make an agent known by a name; a later one of the same name takes its place."""
-        self._entries[name] = Registered(name, description, agent)
+    def register(
+        self, name: str, description: str, agent: Agent, *, stands_in_for: tuple[str, ...] = ()
+    ) -> None:
+        """Make an agent known by a name; a later one of the same name takes its place.
+
+        It gets the work of those it stands in for while they fail often, and it does not.
+        """
+        self._entries[name] = Registered(name, description, agent, stands_in_for)
+
+    def alternatives(self, name: str) -> tuple[str, ...]:
+        """Return an agent's name and, behind it, those that stand in for it, as they came.
+
+        Raises:
+            InvalidInput: `unknown_agent`, as `registry[name]` does.
+        """
+        self[name]
+        others = (entry.name for entry in self._entries.values() if name in entry.stands_in_for)
+        return (name, *others)
 
     def names(self) -> tuple[str, ...]:
         """Return the known names, sorted."""

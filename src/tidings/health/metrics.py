@@ -42,6 +42,17 @@ class Metrics:
         self.part_restarts = self._counter(
             "part_restarts", "Parts of the server that crashed and were begun again.", "part"
         )
+        self.open_runs = Gauge(
+            "tidings_runs_open", "Runs that have not ended.", ("state",), registry=self._registry
+        )
+        self.queue_wait = Gauge(
+            "tidings_queue_wait_seconds",
+            "How long the first run that only wants for room has waited.",
+            registry=self._registry,
+        )
+        self.shed = self._counter(
+            "shed", "Commands refused because there was too much to do.", "priority", "bound"
+        )
         self.loop_lag = self._histogram("loop_lag", "How late the event loop is.")
         self.loop_blocks = self._counter("loop_blocks", "Times that the event loop stood still.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")

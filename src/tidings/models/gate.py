@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tidings.models.faults import busy
-from tidings.resilience.bulkhead import BULKHEAD_RULES, Admission, Bulkhead, BulkheadRules, Priority
+from tidings.resilience.bulkhead import BULKHEAD_RULES, Admission, Bulkhead, BulkheadRules
+from tidings.resilience.priority import Priority
 
 
 class Gate:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tidings.domain.shapes import check_schema
-from tidings.resilience.bulkhead import Priority
+from tidings.resilience.priority import Priority
 
 REQUEST_SECONDS_MAX = 120.0
 

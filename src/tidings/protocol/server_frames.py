@@ -1,5 +1,6 @@
 """What the server says on the wire, beside events: typed values. See docs/protocol.md."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -72,6 +73,7 @@ class ErrorFrame(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="typ
     message: str
     ref: str | None = None
     retryable: bool | None = None
+    retry_after_ms: int | None = None
     got: str | None = None
     did_you_mean: str | None = None
 
@@ -155,7 +157,9 @@ def accepted(receipt: Receipt) -> Accepted:
 
 def refusal(error: TidingsError, ref: str | None = None) -> ErrorFrame:
     """Return what tells a client of an error."""
-    frame = ErrorFrame(error.code, error.message, ref, retryable=error.retryable)
+    after = error.retry_after_seconds
+    after_ms = None if after is None else math.ceil(after * 1000)
+    frame = ErrorFrame(error.code, error.message, ref, error.retryable, after_ms)
     if isinstance(error, frames.UnknownType):
         return replace(frame, got=error.got, did_you_mean=error.did_you_mean)
     return frame

@@ -2,15 +2,9 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
-
-class Priority(IntEnum):
-    """How urgent a piece of work is; the lowest number goes first."""
-
-    CANCEL = 0
-    INTERACTIVE = 1
-    BACKGROUND = 2
+from tidings.resilience.priority import Priority
 
 
 class Admission(StrEnum):
@@ -35,8 +29,8 @@ BULKHEAD_RULES = BulkheadRules()
 class Bulkhead:
     """Who is in, and who waits; each is known by a ticket of the caller's own.
 
-    What cancels is always let in. When the waiting room is full, a more urgent ticket takes the
-    place of the least urgent one that came last; that one has to go.
+    When the waiting room is full, a more urgent ticket takes the place of the least urgent one that
+    came last; that one has to go.
     """
 
     def __init__(self, rules: BulkheadRules = BULKHEAD_RULES) -> None:
@@ -57,7 +51,7 @@ class Bulkhead:
     def enter(self, ticket: Hashable, priority: Priority) -> tuple[Admission, Hashable | None]:
         """Return what becomes of a ticket, and which waiting one had to go for it."""
         free = len(self._inside) < self._rules.at_once_max and not self._waiting
-        if free or priority is Priority.CANCEL:
+        if free:
             self._inside.add(ticket)
             return Admission.ADMITTED, None
         if len(self._waiting) < self._rules.waiting_max:

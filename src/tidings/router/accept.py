@@ -1,7 +1,7 @@
 """The one door for commands: authorise, deduplicate, record, queue; then, and only then, accept."""
 
 import hashlib
-from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -26,6 +26,7 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
 from tidings.events import activity, log
 from tidings.router import threads
+from tidings.router.intake import ChosenAgent, Intake
 from tidings.runs import pauses, queue
 from tidings.runs.pauses import Settled
 from tidings.storage.warm.objects import Kind, fetch_owned
@@ -40,14 +41,14 @@ class Router:
         database: Database,
         clock: Clock,
         ids: IdSource,
-        agents: Mapping[str, object],
+        intake: Intake,
         default_agent: str,
         limits: queue.Limits,
     ) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._agents = agents
+        self._intake = intake
         self._default_agent = default_agent
         self._limits = limits
 
@@ -61,7 +62,10 @@ class Router:
                 the thread has an open run and its messages do not queue; `not_waiting` or
                 `arguments_changed`: the run does not wait for such an answer.
             LimitExceeded: too many open runs.
+            Unavailable: `overloaded`: the server has too much to do; never for what ends work or
+                lets it go on.
         """
+        self._intake.admit(context, command)
         check_command_id(command.id)
         digest = hashlib.sha256(msgspec.json.encode(canonical(command))).hexdigest()
         if isinstance(command, StopAgent):
@@ -71,20 +75,21 @@ class Router:
         if isinstance(command, AnswerInput | Approve):
             return await self._settle(context, command, digest)
         ask = ask_of(command)
-        agent = ask.agent or self._default_agent
-        self._agents[agent]  # raises, naming the known ones, when there is none
+        wanted = ask.agent or self._default_agent
+        choice = self._intake.choose(wanted)
         now = self._clock.now()
         asked = Run(
             run_id=self._ids.new("r"),
             context=context,
             thread_id=ask.thread_id or self._ids.new("t"),
-            agent=agent,
+            agent=choice.agent,
             request=RunRequest(ask.text, ask.files),
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
         over_all = await self._database.read(SERVER, queue.working)
-        created_id, moved_id, *event_ids = (self._ids.new("e") for _ in range(4))
+        created_id, moved_id, *event_ids = (self._ids.new("e") for _ in range(5))
+        notices = _notices(choice, wanted)
 
         async def work(tx: Transaction) -> Receipt:
             known = await _known_receipt(tx, context, command.id, digest)
@@ -92,7 +97,7 @@ class Router:
                 return known
             run = await self._placed(tx, asked, ask, created_id)
             place = await queue.add(tx, run, self._limits, over_all)
-            drafts = _first_events(run, event_ids, place)
+            drafts = _first_events(run, event_ids, [*_wait(place), *notices])
             head = await log.append(tx, context, thread_stream(run.thread_id), drafts, now)
             await activity.tell(tx, run, RunState.QUEUED, head, moved_id, now=now)
             offset = head - len(drafts) + 1
@@ -100,7 +105,9 @@ class Router:
             await _remember(tx, context, receipt, digest, now)
             return receipt
 
-        return await self._database.write(context, work)
+        receipt = await self._database.write(context, work)
+        self._intake.taken()
+        return receipt
 
     async def _placed(self, tx: Transaction, run: Run, ask: Ask, event_id: str) -> Run:
         """Find the thread or begin it; a question without files is about those asked of before."""
@@ -170,15 +177,31 @@ async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> None:
         await queue.request_cancel(tx, run.context, open_run, CancelReason.INTERRUPTED)
 
 
-def _first_events(run: Run, event_ids: list[str], place: int) -> list[Draft]:
-    """Return what the user hears at once: the message is here, and perhaps that it must wait."""
+def _first_events(run: Run, event_ids: list[str], notices: list[dict[str, Any]]) -> list[Draft]:
+    """Return what the user hears at once: the message is here, and what is to be known of it."""
     said = {"text": run.request.text, "files": run.request.files, "agent": run.agent}
-    wait = {"code": "queued", "message": "Other runs come first.", "place": place}
-    told = [(EventType.MESSAGE_RECEIVED, said)] + ([(EventType.NOTICE, wait)] if place else [])
+    told = [(EventType.MESSAGE_RECEIVED, said), *((EventType.NOTICE, n) for n in notices)]
     return [
         Draft(event_id, type_, payload, run_id=run.run_id, thread_id=run.thread_id)
         for event_id, (type_, payload) in zip(event_ids, told, strict=False)
     ]
+
+
+def _wait(place: int) -> list[dict[str, Any]]:
+    if not place:
+        return []
+    return [{"code": "queued", "message": "Other runs come first.", "place": place}]
+
+
+def _notices(choice: ChosenAgent, wanted: str) -> list[dict[str, Any]]:
+    """Return what the user is told of the choice of an agent."""
+    if choice.notice == "agent_stands_in":
+        message = f"{wanted} has failed often of late; {choice.agent} stands in for it."
+        return [{"code": choice.notice, "message": message, "instead_of": wanted}]
+    if choice.notice:
+        message = f"{wanted} has failed often of late, and nobody stands in: this may fail too."
+        return [{"code": choice.notice, "message": message}]
+    return []
 
 
 async def _known_receipt(

@@ -112,6 +112,7 @@ export interface ErrorFrame {
   readonly code: string;
   readonly message: string;
   readonly retryable?: boolean;
+  readonly retry_after_ms?: number;
   readonly got?: string;
   readonly did_you_mean?: string;
 }
