@@ -1,4 +1,4 @@
-"""Room at a tool server: bounded, in all and for a user; who has least is next, nobody waits long."""
+"""Room at a tool server: bounded, also for a user; who has least is next, nobody waits long."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tidings.domain.errors import TidingsError
 from tidings.domain.ports import Clock
 
-LATENCIES_KEPT = 100
+LATENCIES_MAX = 100
 ANSWERED = "ok"
 ABANDONED = "abandoned"
 """Outcomes of calls that did not fail; others are codes of errors."""
@@ -52,7 +52,7 @@ class CallTally:
 
     def __init__(self, clock: Clock) -> None:
         self.outcomes: Counter[str] = Counter()
-        self._seconds: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._seconds: deque[float] = deque(maxlen=LATENCIES_MAX)
         self._clock = clock
 
     @contextmanager
