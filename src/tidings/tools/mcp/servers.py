@@ -17,6 +17,7 @@ from tidings.tools.mcp.listing import Listed, Listing
 from tidings.tools.mcp.pins import Pins
 from tidings.tools.mcp.server import KeptServer, reason
 from tidings.tools.mcp.stdio import program
+from tidings.tools.mcp.tally import ToolServerHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class ToolServers:
         async with asyncio.TaskGroup() as tasks:
             for server in self._kept:
                 tasks.create_task(server.run(), name=f"tool server {server.name}")
+
+    def health(self) -> tuple[ToolServerHealth, ...]:
+        """Return how each of them is, in the order of the file."""
+        return tuple(server.health() for server in self._kept)
 
     async def findings(self) -> list[ServerFinding]:
         """Connect to each, and compare what it lists with what was accepted."""
