@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tidings.domain.errors import Failure, TidingsError, Unavailable
 from tidings.domain.facts import ToolResult
 from tidings.domain.ports import Clock
+from tidings.health.overview import ToolServerHealth
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import ToolServer
 from tidings.tools.mcp.connection import FAULTS, START_SECONDS, Open, ToolConnection, connection
@@ -57,6 +58,7 @@ class KeptServer:
         self._listing = Listing({}, {})
         self._listed_at = float("-inf")
         self._connection: ToolConnection | None = None
+        self._fault = ""
         self._tried = asyncio.Event()
         self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         self._refreshing = asyncio.Lock()
@@ -64,6 +66,14 @@ class KeptServer:
     async def begin(self) -> None:
         """Put the tools that were accepted before into the catalogue; nothing is connected yet."""
         self._take(await self._pins.accepted(self.name))
+
+    def health(self) -> ToolServerHealth:
+        """Return whether it is connected, and which of its tools may be called."""
+        held = tuple(
+            tool for tool in sorted(self._accepted) if self._listed and self._changed(tool)
+        )
+        tools = tuple(tool for tool in sorted(self._accepted) if tool not in held)
+        return ToolServerHealth(self.name, self._connection is not None, self._fault, tools, held)
 
     async def run(self) -> None:
         """Keep the server connected, for ever; a wait that doubles is between two attempts."""
@@ -74,7 +84,8 @@ class KeptServer:
             try:
                 await self._serve()
             except FAULTS as error:
-                _log.warning("the tool server %s is down: %s", self.name, reason(error))
+                self._fault = reason(error)
+                _log.warning("the tool server %s is down: %s", self.name, self._fault)
             self._tried.set()
             _leave_if_asked()
             if self._clock.monotonic() - begun >= STEADY_SECONDS:
@@ -147,6 +158,11 @@ class KeptServer:
                 ) from error
         if why := self._changed(tool):
             raise Failure("tool_changed", why)
+
+    @property
+    def _listed(self) -> bool:
+        """Whether it has ever told its tools."""
+        return self._listed_at > float("-inf")
 
     def _changed(self, tool: str) -> str:
         """Return why a tool is not the accepted one any more, or nothing."""
