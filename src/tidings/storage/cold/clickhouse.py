@@ -1,0 +1,260 @@
+"""Networked cold tier: ClickHouse over HTTP, by its own client on threads of our own.
+
+Tables replace rows of the same key, and questions read them `final`: what was sent again is counted
+once. Nothing that a user or a model has written is ever part of a statement.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+from clickhouse_connect import get_client
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+
+from tidings.domain.context import Scope, ServerScope
+from tidings.domain.errors import Failure, InvalidInput, Unavailable
+from tidings.storage.cold.pieces import Piece, pieces
+from tidings.storage.cold.port import (
+    EVENTS_ASKED_MAX,
+    Days,
+    Erasure,
+    LatencyLine,
+    PastEvent,
+    RunLine,
+    UsageLine,
+)
+from tidings.storage.cold.questions import (
+    ENDED,
+    PAGE,
+    SERVED,
+    STORY,
+    USED,
+    NamedQuery,
+    Value,
+    asked,
+)
+from tidings.storage.cold.records import CONTENT, EVENTS, TABLES, Batch, ColdTable
+
+REQUEST_SECONDS_MAX = 5
+CALL_SECONDS_MAX = 12.0
+CALLS_MAX = 2
+CALLS_WAITING_MAX = 16
+
+R = TypeVar("R")
+
+_KINDS: dict[object, str] = {
+    str: "String",
+    int: "Int64",
+    float: "Float64",
+    float | None: "Nullable(Float64)",
+}
+_SETTINGS = {
+    "max_execution_time": REQUEST_SECONDS_MAX,
+    "output_format_json_quote_64bit_integers": 0,
+}
+_INSERTING = {
+    # An answer means that it is written, also where the account's profile gathers inserts.
+    "async_insert": 0,
+    "wait_for_async_insert": 1,
+}
+_REFUSALS = {6, 26, 27, 33, 53, 70, 72, 117, 349, 469}
+"""Codes that say that these data cannot be taken: they do not parse, or are of another type."""
+
+
+class ClickHouseHistory:
+    """A database of a ClickHouse server; `url` is `http(s)://user:password@host:port/database`.
+
+    Raises:
+        InvalidInput: `bad_setting`: the address is none.
+    """
+
+    engine = "clickhouse"
+
+    def __init__(self, url: str) -> None:
+        self._address = _address(url)
+        self._threads = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix="cold")
+        self._opening = asyncio.Lock()
+        self._client: Client | None = None
+        self._calls = 0
+
+    async def insert(self, batch: Batch) -> None:
+        for table in TABLES:
+            for piece in pieces(batch.of(table), by_day=False):
+                await self._call(_insertion(table, piece))
+
+    async def events(
+        self, scope: Scope, thread_id: str, before: int, limit: int
+    ) -> list[PastEvent]:
+        most = min(limit, EVENTS_ASKED_MAX)
+        values: dict[str, Value] = {"thread": thread_id, "before": before, "most": most}
+        return await self._ask(PAGE, scope, values)
+
+    async def story(self, scope: Scope, object_id: str, after: int) -> list[PastEvent]:
+        values: dict[str, Value] = {"story": object_id, "after": after, "most": EVENTS_ASKED_MAX}
+        return await self._ask(STORY, scope, values)
+
+    async def usage(self, scope: Scope, days: Days) -> list[UsageLine]:
+        return await self._ask(USED, scope, _ranged(days))
+
+    async def runs(self, scope: Scope, days: Days) -> list[RunLine]:
+        return await self._ask(ENDED, scope, _ranged(days))
+
+    async def latencies(self, scope: ServerScope, days: Days) -> list[LatencyLine]:
+        return await self._ask(SERVED, scope, _ranged(days))
+
+    async def erase(self, erasures: list[Erasure]) -> None:
+        threads: dict[str, list[str]] = defaultdict(list)
+        for user_id, thread_id in erasures:
+            threads[user_id].append(thread_id)
+        for user_id, gone in threads.items():
+            for table in CONTENT:
+                sql = (
+                    f"delete from {table.name} where user_id = {{user:String}}"
+                    " and thread_id in {threads:Array(String)}"
+                )
+                await self._command(sql, {"user": user_id, "threads": gone})
+
+    async def forget(self, before: str) -> None:
+        sql = f"delete from {EVENTS.name} where day < {{before:Date}}"
+        await self._command(sql, {"before": before})
+
+    async def tidy(self) -> None:
+        """Leave it to the server, which merges by itself."""
+
+    async def check(self) -> str:
+        version = await self._call(lambda client: client.raw_query("select version()"))
+        return f"ClickHouse {version.decode().strip()}"
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+
+    async def _ask(
+        self, question: NamedQuery[R], scope: Scope, values: dict[str, Value]
+    ) -> list[R]:
+        ask = asked(question, scope, values, _source, _parameter)
+        body = await self._call(
+            lambda client: client.raw_query(ask.sql, ask.values, fmt="JSONCompactEachRow")
+        )
+        rows = msgspec.json.Decoder(question.row)
+        return rows.decode_lines(body)
+
+    async def _command(self, sql: str, values: dict[str, object]) -> None:
+        await self._call(lambda client: client.raw_query(sql, values))
+
+    async def _call(self, call: Callable[[Client], R]) -> R:
+        """Have something asked of the server, on a thread; what takes too long is left behind."""
+        if self._calls >= CALLS_WAITING_MAX:
+            raise _unavailable("too much is asked of it")
+        self._calls += 1
+        try:
+            async with asyncio.timeout(CALL_SECONDS_MAX):
+                client = await self._connected()
+                return await self._on_thread(lambda: call(client))
+        except TimeoutError as error:
+            raise _unavailable(f"no answer within {CALL_SECONDS_MAX:g} s") from error
+        except DatabaseError as error:
+            if error.code in _REFUSALS:
+                message = f"The history cannot take this: ClickHouse error {error.code}."
+                raise Failure("cold_refused", message) from error
+            raise _unavailable(f"ClickHouse error {error.name or error.code}") from error
+        except ClickHouseError as error:
+            raise _unavailable("ClickHouse cannot be reached") from error
+        finally:
+            self._calls -= 1
+
+    async def _connected(self) -> Client:
+        async with self._opening:
+            if self._client is None:
+                self._client = await self._on_thread(self._connect)
+            return self._client
+
+    def _connect(self) -> Client:
+        """Connect, and create the tables that are not there."""
+        address = self._address
+        client = get_client(
+            interface=address.scheme,
+            host=address.hostname or "",
+            port=address.port or 0,
+            username=unquote(address.username or "default"),
+            password=unquote(address.password or ""),
+            database=address.path.strip("/") or "default",
+            connect_timeout=REQUEST_SECONDS_MAX,
+            send_receive_timeout=REQUEST_SECONDS_MAX,
+            query_retries=0,
+            autogenerate_session_id=False,
+            show_clickhouse_errors="scrub",
+            client_name="tidings",
+            settings=_SETTINGS,
+        )
+        there = client.raw_query(
+            "select name from system.tables where database = currentDatabase()", fmt="TSV"
+        )
+        for table in TABLES:
+            if table.name not in there.decode().split():
+                client.command(creation(table))
+        return client
+
+    async def _on_thread(self, call: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def creation(table: ColdTable) -> str:
+    """Return the statement that creates a table; of the same key the newest row counts."""
+    columns = ", ".join(
+        f"{name} {'Date' if name == 'day' else _KINDS[kind]}"
+        for name, kind in table.columns.items()
+    )
+    return (
+        f"create table if not exists {table.name} ({columns})"
+        " engine = ReplacingMergeTree(exported_at) partition by toYYYYMM(day)"
+        f" order by ({', '.join(table.key)})"
+    )
+
+
+def _insertion(table: ColdTable, piece: Piece) -> Callable[[Client], object]:
+    settings = _INSERTING | {"insert_deduplication_token": f"{table.name}-{piece.name(table)}"}
+    return lambda client: client.raw_insert(
+        table.name,
+        list(table.columns),
+        insert_block=piece.lines(),
+        fmt="JSONEachRow",
+        settings=settings,
+    )
+
+
+def _address(url: str) -> SplitResult:
+    address = urlsplit(url)
+    try:
+        is_whole = address.scheme in {"http", "https"} and address.hostname and address.port
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise InvalidInput(
+            "bad_setting",
+            "TIDINGS_COLD_URL must be http(s)://user:password@host:port/database.",
+        )
+    return address
+
+
+def _ranged(days: Days) -> dict[str, Value]:
+    return {"first_day": days.first, "last_day": days.last}
+
+
+def _source(table: ColdTable) -> str:
+    return f"{table.name} final"
+
+
+def _parameter(name: str, value: Value) -> str:
+    kind = "Date" if name.endswith("_day") else "Int64" if isinstance(value, int) else "String"
+    return f"{{{name}:{kind}}}"
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable("cold_unavailable", f"The history cannot be read now: {why}.")

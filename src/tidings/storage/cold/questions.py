@@ -1,0 +1,96 @@
+"""Every question that the cold tier is asked: one text for both engines, and for whom it is asked.
+
+`{events}` stands for the events as an engine reads them without repeats, `{whose}` for the owner,
+`:name` for a parameter; nothing else is put in.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Generic, NamedTuple, TypeVar
+
+from tidings.domain.context import Scope, UserContext
+from tidings.domain.levels import BUCKET_BOUNDS
+from tidings.storage.cold.port import ROWS_MAX, LatencyLine, PastEvent, RunLine, UsageLine
+from tidings.storage.cold.records import TABLES, ColdTable
+
+Value = str | int
+R = TypeVar("R")
+
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_EDGES = (-1.0, *BUCKET_BOUNDS, 1e99)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedQuery(Generic[R]):
+    """A question, and what a row of its answer is."""
+
+    sql: str
+    row: type[R]
+
+
+class EngineQuery(NamedTuple):
+    """A question as an engine takes it, with the values of its parameters."""
+
+    sql: str
+    values: dict[str, Value]
+
+
+PAGE = NamedQuery(
+    "select first, last, frame from {events} where {whose} and thread_id = :thread"
+    " and first < :before order by last desc limit :most",
+    PastEvent,
+)
+STORY = NamedQuery(
+    "select first, last, frame from {events} where {whose}"
+    " and (thread_id = :story or run_id = :story) and last > :after order by last limit :most",
+    PastEvent,
+)
+USED = NamedQuery(
+    "select cast(day as varchar), user_id, model, sum(requests), sum(input_tokens),"
+    " sum(output_tokens), sum(cost_usd), sum(unpriced) from {usage}"
+    " where {whose} and day >= :first_day and day <= :last_day"
+    f" group by day, user_id, model order by day, user_id, model limit {ROWS_MAX}",
+    UsageLine,
+)
+ENDED = NamedQuery(
+    "select agent, outcome, count(*), sum(delivered), count(quality), avg(quality), ["
+    + ", ".join(
+        f"count(*) filter (where seconds > {above} and seconds <= {upto})"
+        for above, upto in pairwise(_EDGES)
+    )
+    + "] from {runs} where {whose} and day >= :first_day and day <= :last_day"
+    f" group by agent, outcome order by agent, outcome limit {ROWS_MAX}",
+    RunLine,
+)
+SERVED = NamedQuery(
+    "select what, bucket, sum(count) from {latencies}"
+    " where {whose} and day >= :first_day and day <= :last_day"
+    " group by what, bucket order by what, bucket",
+    LatencyLine,
+)
+
+
+def asked(
+    question: NamedQuery[R],
+    scope: Scope,
+    values: dict[str, Value],
+    source: Callable[[ColdTable], str],
+    parameter: Callable[[str, Value], str],
+) -> EngineQuery:
+    """Put an engine's words for tables and parameters in the place of ours.
+
+    This is the one place that says whose records are read: a user's by the user's id, all of them
+    only for the server.
+    """
+    if isinstance(scope, UserContext):
+        values = values | {"user": scope.user_id, "tenant": scope.tenant_id}
+        whose = "user_id = :user and tenant_id = :tenant"
+    else:
+        whose = "1 = 1"
+    names = {table.name: source(table) for table in TABLES}
+    sql = question.sql.format(whose=whose, **names)
+    used = {name: values[name] for name in _PARAMETER.findall(sql)}
+    sql = _PARAMETER.sub(lambda found: parameter(found[1], used[found[1]]), sql)
+    return EngineQuery(sql, used)
