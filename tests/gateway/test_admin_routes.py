@@ -57,7 +57,7 @@ def test_users_hear_what_they_notice_and_nothing_of_the_inside(tmp_path: Path) -
     async def troubled() -> Sections:
         return with_(
             tiers=(TierHealth("hot", TierState.DOWN, "valkey at 10.1.2.3 refused", None, ""),),
-            tool_servers=(ToolServerHealth("crm", False, "exit status 1", ("find",), ()),),
+            tool_servers=(ToolServerHealth("crm", "down", "exit status 1"),),
             parts=(PartHealth("feed", 1, 1.0),),
         )
 

@@ -52,12 +52,12 @@ def tier(name: str, state: TierState) -> TierHealth:
         (with_(agents=(AgentHealth("a", True, 9, 9, 1, ()),)), OK, []),
         (with_(tools=(ToolHealth("describe_data", 3, 1),)), OK, []),
         (
-            with_(tool_servers=(ToolServerHealth("crm", False, ADDRESS, ("find",), ()),)),
+            with_(tool_servers=(ToolServerHealth("crm", "down", ADDRESS),)),
             DEGRADED,
             ["tool_servers_down"],
         ),
         (
-            with_(tool_servers=(ToolServerHealth("crm", True, "", (), ("find",)),)),
+            with_(tool_servers=(ToolServerHealth("crm", "up", changed=("find",)),)),
             DEGRADED,
             ["tools_held"],
         ),

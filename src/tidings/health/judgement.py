@@ -87,11 +87,11 @@ def _of_agents(sections: Sections) -> Iterator[Concern]:
 
 
 def _of_tools(sections: Sections) -> Iterator[Concern]:
-    down = [server for server in sections.tool_servers if not server.connected]
+    down = [server for server in sections.tool_servers if server.state == "down"]
     if down:
-        told = ", ".join(f"{server.name}: {server.fault or 'not connected'}" for server in down)
+        told = ", ".join(f"{server.name}: {server.fault}" for server in down)
         yield _degraded("tool_servers_down", told, "Some tools are not there for the moment.")
-    held = [f"{server.name}.{tool}" for server in sections.tool_servers for tool in server.held]
+    held = [f"{server.name}.{tool}" for server in sections.tool_servers for tool in server.changed]
     if held:
         yield _degraded("tools_held", f"changed, not accepted: {', '.join(held)}", "")
 

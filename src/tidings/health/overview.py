@@ -1,6 +1,6 @@
 """How a server is, in values: each section says of one thing how it does. Their text is plain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidings.domain.tiers import TierHealth, TierState
 from tidings.health.probes import ProbeResult
@@ -36,13 +36,25 @@ class ToolHealth:
 
 @dataclass(frozen=True, slots=True)
 class ToolServerHealth:
-    """A tool server: whether it is connected, its last fault; its tools, and those held back."""
+    """How a tool server is.
+
+    `state` is `starting`, `up` or `down`, `fault` why, for the operator. `tools` were accepted; the
+    `changed` are not called. `outcomes` counts calls by `ok`, `abandoned` (the caller left or its
+    time was up) or the code of their error. Latencies in seconds, of the last calls that ended;
+    None without any.
+    """
 
     name: str
-    connected: bool
-    fault: str
-    tools: tuple[str, ...]
-    held: tuple[str, ...]
+    state: str
+    fault: str = ""
+    tools: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    restarts: int = 0
+    under_way: int = 0
+    waiting: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    median_seconds: float | None = None
+    slowest_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from tidings.tools.mcp.connection import FAULTS, START_SECONDS, Open, ToolConnec
 from tidings.tools.mcp.listing import Listed, Listing
 from tidings.tools.mcp.pins import Pins
 from tidings.tools.mcp.results import result_of
+from tidings.tools.mcp.room import FairRoom
 from tidings.tools.mcp.schemas import arguments_model
+from tidings.tools.mcp.tally import CallTally
 from tidings.tools.port import Tool, ToolContext
 
-CALLS_AT_ONCE_MAX = 8
 LISTING_SECONDS = 60.0
 LOOK_SECONDS = 60.0
 RESTART_SECONDS = (0.5, 60.0)
@@ -58,22 +59,16 @@ class KeptServer:
         self._listing = Listing({}, {})
         self._listed_at = float("-inf")
         self._connection: ToolConnection | None = None
-        self._fault = ""
         self._tried = asyncio.Event()
-        self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        self._room = FairRoom(name)
+        self._tally = CallTally(clock)
+        self._restarts = -1
+        self._fault = ""
         self._refreshing = asyncio.Lock()
 
     async def begin(self) -> None:
         """Put the tools that were accepted before into the catalogue; nothing is connected yet."""
         self._take(await self._pins.accepted(self.name))
-
-    def health(self) -> ToolServerHealth:
-        """Return whether it is connected, and which of its tools may be called."""
-        held = tuple(
-            tool for tool in sorted(self._accepted) if self._listed and self._changed(tool)
-        )
-        tools = tuple(tool for tool in sorted(self._accepted) if tool not in held)
-        return ToolServerHealth(self.name, self._connection is not None, self._fault, tools, held)
 
     async def run(self) -> None:
         """Keep the server connected, for ever; a wait that doubles is between two attempts."""
@@ -81,6 +76,7 @@ class KeptServer:
         wait = least
         while True:
             begun = self._clock.monotonic()
+            self._restarts += 1
             try:
                 await self._serve()
             except FAULTS as error:
@@ -97,14 +93,35 @@ class KeptServer:
         """Call a tool as it was accepted.
 
         Raises:
-            Unavailable: `tool_server_down`: try again later.
+            Unavailable: `tool_server_down`, `tool_server_busy`: try again later.
             Failure: `tool_changed`, or as `ToolConnection.call` and `result_of` do.
         """
-        async with self._room:
-            link = await self._up()
-            await self._check(link, tool)
-            answer = await link.call(tool, values.model_extra or {}, context.idempotency_key)
-        return result_of(f"{self.name}.{tool}", answer)
+        with self._tally.counted():
+            async with self._room.entered(context.user.user_id):
+                link = await self._up()
+                await self._check(link, tool)
+                answer = await link.call(tool, values.model_extra or {}, context.idempotency_key)
+            return result_of(f"{self.name}.{tool}", answer)
+
+    def health(self) -> ToolServerHealth:
+        """Return how the server is."""
+        state = "down" if self._tried.is_set() else "starting"
+        if self._connection is not None and not self._connection.ending.ended:
+            state = "up"
+        listed = sorted(self._listing.tools.keys() | self._accepted.keys())
+        return ToolServerHealth(
+            name=self.name,
+            state=state,
+            fault="" if state == "up" else self._fault,
+            tools=tuple(sorted(self._accepted)),
+            changed=tuple(t for t in listed if self._changed(t)) if state == "up" else (),
+            restarts=max(0, self._restarts),
+            under_way=self._room.inside,
+            waiting=self._room.waiting,
+            outcomes=dict(self._tally.outcomes),
+            median_seconds=self._tally.median_seconds,
+            slowest_seconds=self._tally.slowest_seconds,
+        )
 
     async def _serve(self) -> None:
         """Connect, learn the tools, and stay until the connection ends."""
@@ -158,11 +175,6 @@ class KeptServer:
                 ) from error
         if why := self._changed(tool):
             raise Failure("tool_changed", why)
-
-    @property
-    def _listed(self) -> bool:
-        """Whether it has ever told its tools."""
-        return self._listed_at > float("-inf")
 
     def _changed(self, tool: str) -> str:
         """Return why a tool is not the accepted one any more, or nothing."""

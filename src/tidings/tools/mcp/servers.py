@@ -79,7 +79,7 @@ class ToolServers:
                 tasks.create_task(server.run(), name=f"tool server {server.name}")
 
     def health(self) -> tuple[ToolServerHealth, ...]:
-        """Return how each is, as far as it is kept here."""
+        """Return how each of them is, in the order of the file."""
         return tuple(server.health() for server in self._kept)
 
     async def findings(self) -> list[ServerFinding]:
