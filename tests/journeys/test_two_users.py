@@ -267,6 +267,7 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
             ),
         ],
         ("get", "/api/runs/{run_id}"): [(f"/api/runs/{things.run}", None)],
+        ("get", "/api/runs/{run_id}/calls/{call_id}"): [(f"/api/runs/{things.run}/calls/c1", None)],
         ("post", "/api/runs/{run_id}/cancel"): [(f"/api/runs/{things.run}/cancel", None)],
         ("post", "/api/inbox/{item_id}/read"): [(f"/api/inbox/{things.item}/read", None)],
         ("delete", "/api/webhooks/{webhook_id}"): [(f"/api/webhooks/{things.webhook}", None)],
