@@ -214,9 +214,8 @@ def test_how_a_server_is_can_be_asked_at_any_time(tmp_path: Path) -> None:
         (health,) = at_work.servers.health()
         assert (health.name, health.state, health.fault) == ("test", "up", "")
         assert health.outcomes == {"ok": 1, "tool_error": 1}
-        assert (health.calls, health.failures, health.restarts) == (2, 1, 0)
-        assert (health.under_way, health.waiting, health.changed) == (0, 0, ())
-        assert health.tools > 5
+        assert (health.restarts, health.under_way, health.waiting, health.changed) == (0, 0, 0, ())
+        assert "echo" in health.tools
         assert health.slowest_seconds is not None
         assert 0 < (health.median_seconds or 0) <= health.slowest_seconds
         await at_work.refused("test.dies")
