@@ -48,7 +48,7 @@ client:  ## compile web/client and put it where the page has it
 
 cancel-storm: .venv/.ready  ## a hundred thousand cancelled units of work on PostgreSQL; a thousand lost replies to commits
 	$(BIN)/python -m tests.storage.cancels $(or $(CANCELS),100000)
-	TIDINGS_TEST_COMMANDS=1000 $(BIN)/pytest -q tests/storage/test_postgres.py -k f16
+	TIDINGS_TEST_COMMANDS=1000 $(BIN)/pytest -q tests/storage/test_postgres.py -k was_not_answered
 
 storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
 	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)

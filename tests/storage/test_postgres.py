@@ -77,7 +77,7 @@ class Cutting(Direction):
         return Direction.take(self, data)
 
 
-def test_f16_a_command_whose_commit_was_not_answered_has_its_effect_once(tmp_path: Path) -> None:
+def test_a_command_whose_commit_was_not_answered_has_its_effect_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with proxying(postgres().port) as proxy:
             proxy.up = cutting = Cutting(down=proxy.down)
@@ -131,7 +131,7 @@ async def counts(tx: Transaction) -> list[Row]:
     )
 
 
-def test_f08_a_storm_of_cancellations_brings_nobody_a_foreign_byte(tmp_path: Path) -> None:
+def test_a_storm_of_cancellations_brings_nobody_a_foreign_byte(tmp_path: Path) -> None:
     seen = asyncio.run(storm(postgres(), database_of(tmp_path), CANCELS))
     assert seen["done"] > 10
     assert seen["cancelled"] >= CANCELS
@@ -195,7 +195,7 @@ def test_who_waits_too_long_for_a_connection_is_told(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_f18_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
+def test_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
@@ -218,7 +218,7 @@ def test_f18_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_f15_units_go_on_after_a_restart_of_the_server(how: str) -> None:
+def test_units_go_on_after_a_restart_of_the_server(how: str) -> None:
     server = PostgresServer()
 
     async def scenario() -> None:
@@ -255,7 +255,7 @@ def test_connections_that_a_restart_has_cut_are_not_seen_by_those_who_come_after
         server.close()
 
 
-def test_f19_a_server_that_only_takes_reads_is_read_and_said_to_be_so(tmp_path: Path) -> None:
+def test_a_server_that_only_takes_reads_is_read_and_said_to_be_so(tmp_path: Path) -> None:
     url = database_of(tmp_path)
     postgres().sql(
         f"alter database {url.rpartition('/')[2]} set default_transaction_read_only = on"
