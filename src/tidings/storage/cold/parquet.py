@@ -143,6 +143,9 @@ class ParquetHistory:
             if self._child is None or self._child.returncode is not None:
                 self._child = await self._start()
             reply = await _exchange(self._child, request)
+        except OSError as error:
+            await self._dismiss()
+            raise _unavailable(error.strerror or "it cannot be started") from error
         except BaseException:
             await self._dismiss()
             raise
