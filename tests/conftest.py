@@ -1,11 +1,26 @@
-"""Servers that tests share: each is started once, and set right before every test that uses it."""
+"""What every test leaves as it was."""
 
 from collections.abc import Iterator
 
 import pytest
 
+import tests.world
+from tests import stores
 from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
+from tests.harness.temporal import TemporalServer, temporal_running
 from tests.harness.valkey import ValkeyServer, valkey_running
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--temporal", action="store_true", help="have the runs of `world` brought by Temporal"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _who_brings_runs(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--temporal"):
+        tests.world.BROUGHT_BY = request.getfixturevalue("temporal").address
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +38,13 @@ def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
 
 
 @pytest.fixture(scope="session")
+def temporal() -> Iterator[TemporalServer]:
+    """One Temporal for all tests; each takes a task queue of its own."""
+    with temporal_running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def clickhouse_process() -> Iterator[ClickHouseDouble]:
     """One ClickHouse engine for all tests."""
     with clickhouse_running() as server:
@@ -34,3 +56,9 @@ def clickhouse(clickhouse_process: ClickHouseDouble) -> ClickHouseDouble:
     """A ClickHouse that runs, with a database that nobody has used."""
     clickhouse_process.calm()
     return clickhouse_process
+
+
+@pytest.fixture(autouse=True)
+def _no_databases_left() -> Iterator[None]:
+    yield
+    stores.forget()

@@ -11,6 +11,7 @@ import msgspec
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
 from tests.fakes.watch import hasty_chains
+from tests.stores import store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -26,15 +27,20 @@ from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
 from tidings.runs.context import Engine
+from tidings.runs.dispatch import Dispatch
 from tidings.runs.port import Agent
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
+from tidings.scheduling.port import Scheduler, Unscheduled
+from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
+
+BROUGHT_BY = ""
+"""The address of the Temporal server that brings runs to workers; empty: they look themselves."""
 
 ANA = UserContext("acme", "ana", "s1")
 BOB = UserContext("acme", "bob", "s2")
@@ -56,6 +62,7 @@ class World:
         *,
         chains: Chains | None = None,
         shedding: SheddingRules | None = None,
+        scheduler: Scheduler | None = None,
     ) -> None:
         self.database = database
         self.ids = UlidSource()
@@ -79,7 +86,11 @@ class World:
             lambda: 0.1,
             plans or Plans(),
         )
-        self.worker = Worker(database, hints, self.engine, registry, self.ids, limits)
+        self.scheduler = scheduler or _scheduler(self.clock)
+        self.worker = Worker(
+            database, hints, self.engine, registry, self.ids, limits, self.scheduler
+        )
+        self.dispatch = Dispatch(database, hints, self.scheduler, self.clock, limits)
 
     async def begin(self) -> None:
         """Prepare the store, as the start of a server does."""
@@ -152,9 +163,12 @@ class World:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Have the worker and the feed run around the block."""
+        """Have the worker, who brings it runs, and the feed run around the block."""
+        parts = [self.worker.run, self.feed.run]
+        if self.scheduler.patience_seconds:
+            parts.append(self.dispatch.run)
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self.worker.run()), tasks.create_task(self.feed.run())]
+            running = [tasks.create_task(part()) for part in parts]
             try:
                 yield
             finally:
@@ -174,12 +188,13 @@ async def world(
     model: Model | None = None,
     plans: Plans | None = None,
     hints: LocalHints | None = None,
+    scheduler: Scheduler | None = None,
     chains: Chains | None = None,
     shedding: SheddingRules | None = None,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
-    inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
+    inner = store_in(path, hints.publish)
     try:
         built = World(
             wrap(inner),
@@ -192,10 +207,18 @@ async def world(
             plans,
             chains=chains,
             shedding=shedding,
+            scheduler=scheduler,
         )
         yield built
     finally:
         await inner.close()
+
+
+def _scheduler(clock: Clock) -> Scheduler:
+    if not BROUGHT_BY:
+        return Unscheduled()
+    queue_of_its_own = UlidSource().new("queue")
+    return TemporalScheduler(BROUGHT_BY, "default", queue_of_its_own, clock)
 
 
 def types(events: list[Event]) -> list[str]:

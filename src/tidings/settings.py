@@ -85,6 +85,18 @@ class Settings:
         default="",
         metadata={"meaning": "Hosts where tool servers may be though they are private, by commas."},
     )
+    temporal_address: str = field(
+        default="",
+        metadata={
+            "meaning": "A Temporal server that brings runs to workers; empty: they look themselves."
+        },
+    )
+    temporal_namespace: str = field(
+        default="default", metadata={"meaning": "The namespace to use there."}
+    )
+    temporal_queue: str = field(
+        default="tidings-runs", metadata={"meaning": "The task queue that runs are brought by."}
+    )
     token: str = field(
         default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
     )

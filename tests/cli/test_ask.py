@@ -54,6 +54,13 @@ def test_people_see_the_run_and_its_answer(ana: User) -> None:
     assert "You said: grüß dich ✓" in ran.out
 
 
+def test_people_are_told_that_a_text_was_cut_off_and_see_the_answer(ana: User) -> None:
+    ran = ask(ana, "cuts")
+    assert "The answer beg" in ran.out
+    assert "The text above was cut off: it is incomplete." in ran.out
+    assert ran.out.index("incomplete") < ran.out.index("This is the answer.")
+
+
 def test_replay_prints_what_was_received_byte_for_byte(ana: User) -> None:
     data_dir = ana.server.data_dir
     first = ask(ana, "completes", "--json", text='quotes " and ünïcode \u2028 and 😀')

@@ -14,6 +14,7 @@ from tidings.events import log
 from tidings.runs import queue
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.queue import Fenced, Limits
+from tidings.runs.written import Written
 from tidings.storage.warm.port import Transaction
 
 LIMITS = Limits(runs=8, runs_per_user=4)
@@ -52,7 +53,7 @@ class Workers:
                 return
             journal = Journal(self._database, clock, self._ids, run)
             terminal = self._draft(run, rng.choice(ENDS), {"status": "completed"})
-            await journal.end(terminal, "completed", None)
+            await journal.end(terminal, "completed", None, Written())
         except (Unavailable, Interrupted):
             return
 

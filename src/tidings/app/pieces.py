@@ -14,7 +14,7 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events.compaction import Compacted
-from tidings.events.lineage import Epochs
+from tidings.events.lineage import Epochs, Lineage
 from tidings.events.log import Appended
 from tidings.events.retention import Trimmed
 from tidings.health.metrics import Metrics
@@ -29,11 +29,15 @@ from tidings.notifications.deliverer import Deliverer
 from tidings.notifications.dispatcher import Dispatcher
 from tidings.notifications.service import Notifications
 from tidings.resilience.breaker import BreakerState
-from tidings.router.upkeep import Policy
-from tidings.runs.queue import RunEnded
+from tidings.router.upkeep import Policy, Upkeep
+from tidings.runs.context import Engine
+from tidings.runs.dispatch import Dispatch
+from tidings.runs.queue import Limits, RunEnded
+from tidings.scheduling.port import Scheduler
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
 from tidings.storage.hot.port import Hints
+from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import tool_servers
@@ -111,9 +115,27 @@ def count(hints: Hints, metrics: Metrics) -> None:
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
 
 
-def policy(settings: Settings) -> Policy:
-    """Return when old events are joined and let go of."""
-    return Policy(settings.compact_after_seconds, settings.keep_seconds)
+def upkeep_of(ground: Ground, lineage: Lineage, library: Library) -> Upkeep:
+    """Wire what joins and lets go of what is old."""
+    settings, database, clock = ground.settings, ground.database, ground.clock
+    duty = Duty(database, clock, "upkeep", ground.ids.new("w"))
+    policy = Policy(settings.compact_after_seconds, settings.keep_seconds)
+    return Upkeep(database, duty, lineage, library, clock, policy)
+
+
+def dispatching(ground: Ground, scheduler: Scheduler, limits: Limits) -> dict[str, Part]:
+    """Wire what sends runs to the scheduler, where there is one."""
+    if not scheduler.patience_seconds:
+        return {}
+    dispatch = Dispatch(ground.database, ground.hints, scheduler, ground.clock, limits)
+    return {"dispatch": dispatch.run}
+
+
+def engine_of(ground: Ground, catalogue: Catalogue, plans: Plans, model: Model | None) -> Engine:
+    """Wire what agents work with; `model` stands in for the one that the settings name."""
+    chains, chance = chains_of(ground), random.Random().random  # noqa: S311 - spreads retries
+    model = model or chosen_model(ground, chains)
+    return Engine(model, chains, catalogue, ground.clock, chance, plans)
 
 
 def chains_of(ground: Ground) -> Chains:

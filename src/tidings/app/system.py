@@ -1,21 +1,19 @@
 """The whole system, wired: read `build` to see it."""
 
-import random
-
 from tidings.agents.registry import AgentRegistry
 from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.prices import PriceList
 from tidings.app.application import App, Kept
 from tidings.app.pieces import (
     Ground,
-    chains_of,
-    chosen_model,
     chosen_plans,
     count,
+    dispatching,
+    engine_of,
     library_of,
     notifying,
-    policy,
     served_tools,
+    upkeep_of,
 )
 from tidings.app.tiers import open_tiers
 from tidings.app.watching import watching
@@ -42,13 +40,10 @@ from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
-from tidings.router.upkeep import Upkeep
-from tidings.runs.context import Engine
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
-from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -84,18 +79,17 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     watched = watching(ground, agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     plans = chosen_plans(settings)
-    chains, chance = chains_of(ground), random.Random().random  # noqa: S311 - spreads retries
-    engine = Engine(model or chosen_model(ground, chains), chains, catalogue, clock, chance, plans)
-    worker = Worker(database, hot.hints, engine, agents, ids, limits)
+    engine = engine_of(ground, catalogue, plans, model)
+    worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
     lineage = Lineage(database, clock, ids, folder)
-    duty = Duty(database, clock, "upkeep", ids.new("w"))
-    upkeep = Upkeep(database, duty, lineage, library, clock, policy(settings))
+    upkeep = upkeep_of(ground, lineage, library)
     notifications, telling = notifying(ground)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions)
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
     always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
+    always |= dispatching(ground, tiers.scheduler, limits)
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)

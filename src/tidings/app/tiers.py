@@ -13,6 +13,7 @@ from tidings.domain.ports import Clock
 from tidings.domain.tiers import Tier
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
+from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.settings import Settings
 from tidings.storage import backups
 from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
@@ -44,10 +45,11 @@ class Hot:
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """Where data are kept: the truth, and what may be lost."""
+    """Where data are kept: the truth, and what may be lost; and who brings runs to workers."""
 
     warm: Store
     hot: Hot
+    scheduler: Scheduler
 
 
 def open_tiers(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Tiers:
@@ -58,7 +60,7 @@ def open_tiers(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -
         InvalidInput: `bad_setting`: a setting names no server that could be used.
     """
     hot = _hot(settings, clock, key, metrics)
-    return Tiers(_warm(settings, hot.hints), hot)
+    return Tiers(_warm(settings, hot.hints), hot, _scheduler(settings, clock))
 
 
 def _warm(settings: Settings, hints: Hints) -> Store:
@@ -75,6 +77,15 @@ def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:
     server = Valkey(settings.hot_url, key, clock, random.Random(), metrics.note)  # noqa: S311
     parts = {"hot tier": server.run}
     return Hot(server, server.hints, server.once, server.rates, server.precedence, parts)
+
+
+def _scheduler(settings: Settings, clock: Clock) -> Scheduler:
+    if not settings.temporal_address:
+        return Unscheduled()
+    from tidings.scheduling.temporal import TemporalScheduler  # noqa: PLC0415 - a second to import
+
+    address, namespace = settings.temporal_address, settings.temporal_namespace
+    return TemporalScheduler(address, namespace, settings.temporal_queue, clock)
 
 
 def back_up(settings: Settings, target: Path) -> BackedUp:

@@ -24,7 +24,7 @@ class Show:
         self._agents: list[str] = []
         self._tools: dict[str, str] = {}
         self._message = ""
-        self._shown = False
+        self._last = ""
 
     def event(self, event: Event) -> None:
         """Print an event."""
@@ -98,7 +98,7 @@ class Show:
     def _answer_delta(self, _: Event, payload: dict[str, Any]) -> None:
         if payload["message_id"] != self._message:
             self._end_of_answer()
-            self._message, self._shown = payload["message_id"], True
+            self._message = self._last = payload["message_id"]
             self._console.rule("the answer, as it is written", style="dim")
         self._console.print(Text(_plain(payload["text"])), end="", soft_wrap=True)
 
@@ -109,16 +109,26 @@ class Show:
         counts = f"{summary['tools']} tool calls, {summary['duration_ms'] / 1000:.1f} s"
         quality = payload.get("quality") or {}
         score = f", quality {quality['score']:.2f}" if "score" in quality else ""
-        if not self._shown:
+        cut = payload.get("incomplete", [])
+        self._incomplete(cut)
+        if not self._last or self._last in cut:
             self._console.print(Text(_plain(payload["answer"])), soft_wrap=True)
         self._line(mark, (f"{event.agent} {payload['status']} ", "bold"), f"({counts}{score})")
 
     def _agent_failed(self, event: Event, payload: dict[str, Any]) -> None:
+        self._incomplete(payload.get("incomplete", []))
         self._line(("✘ ", "red"), (f"{event.agent} failed: ", "bold red"), payload["message"])
 
     def _agent_cancelled(self, event: Event, payload: dict[str, Any]) -> None:
+        self._incomplete(payload.get("incomplete", []))
         why = payload.get("message") or payload.get("reason", "")
         self._line(("■ ", "red"), (f"{event.agent} was stopped ", "bold red"), f"({why})")
+
+    def _incomplete(self, messages: list[str]) -> None:
+        """Say that text which was shown was cut off."""
+        if messages:
+            which = "The text above" if self._last in messages else "A text further up"
+            self._line(("▲ ", "yellow"), (f"{which} was cut off: it is incomplete.", "yellow"))
 
     def _end_of_answer(self) -> None:
         if self._message:

@@ -172,7 +172,8 @@ class RunSummary(msgspec.Struct, frozen=True):
 class AgentCompleted(msgspec.Struct, frozen=True):
     """The run's end, with an answer in Markdown; `degraded`: a fallback stood in.
 
-    `output` is the answer as a JSON value, where the agent gives one.
+    `output` is the answer as a JSON value, where the agent gives one. `incomplete`: messages whose
+    text was shown and cut off; the answer is not one of them.
     """
 
     status: Literal["completed", "degraded"]
@@ -183,10 +184,11 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     summary: RunSummary
     proof: Proof
     output: Any = None
+    incomplete: list[str] = []
 
 
 class AgentFailed(msgspec.Struct, frozen=True):
-    """The run's end, without an answer, or with what there was of one."""
+    """The run's end, without an answer, or with what there was of one, which is `incomplete`."""
 
     code: str
     message: str
@@ -195,6 +197,7 @@ class AgentFailed(msgspec.Struct, frozen=True):
     summary: RunSummary
     proof: Proof
     partial_answer: str | None = None
+    incomplete: list[str] = []
 
 
 class AgentCancelled(msgspec.Struct, frozen=True):
@@ -209,6 +212,7 @@ class AgentCancelled(msgspec.Struct, frozen=True):
     proof: Proof
     step: StoppedAt | None = None
     partial_answer: str | None = None
+    incomplete: list[str] = []
     limit: str | None = None
     message: str | None = None
 

@@ -145,7 +145,7 @@ class RunContext:
         message = f"{message_id}.{self.run.attempt}"
         payload = {"message_id": message, "text": text}
         self._journal.tell_piece(self._draft(EventType.ANSWER_DELTA, payload))
-        self._work.showing.add(message)
+        self._work.written.now.add(message)
         self._work.dirty.set()
 
     async def model(

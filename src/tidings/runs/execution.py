@@ -103,7 +103,7 @@ class Execution:
             run_id=self.run.run_id,
             thread_id=self.run.thread_id,
         )
-        await self._journal.end(terminal, ending.status, ending.report_id)
+        await self._journal.end(terminal, ending.status, ending.report_id, self._work.written)
 
     def _early_ending(self) -> Ending | None:
         """Return the end of a run that its agent shall not go on with."""

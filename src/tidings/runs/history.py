@@ -1,4 +1,4 @@
-"""What was said before: earlier in a thread, and so far in an answer."""
+"""What was said before in a thread."""
 
 import msgspec
 
@@ -9,7 +9,6 @@ from tidings.storage.warm.port import Transaction
 RUNS_TOLD_MAX = 10
 TURN_CHARACTERS_MAX = 4_000
 HISTORY_CHARACTERS_MAX = 16_000
-PARTIAL_CHARACTERS_MAX = 100_000
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -41,20 +40,6 @@ async def earlier(tx: Transaction, run: Run) -> tuple[Turn, ...]:
             break
         turns.append(Turn(run_id, text, answer, status in {"completed", "degraded"}))
     return tuple(reversed(turns))
-
-
-async def partial_answer(tx: Transaction, run_id: str) -> str | None:
-    """Return what a run has shown of its newest answer; None: nothing."""
-    rows = await tx.execute(
-        "select frame from events where run_id = ? and type = ? and length(frame) > 0"
-        ' order by "offset"',
-        run_id,
-        EventType.ANSWER_DELTA,
-    )
-    pieces = [msgspec.json.decode(frame, type=Event).payload for (frame,) in rows]
-    newest = pieces[-1]["message_id"] if pieces else None
-    text = "".join(piece["text"] for piece in pieces if piece["message_id"] == newest)
-    return text[:PARTIAL_CHARACTERS_MAX] or None
 
 
 async def _answer(tx: Transaction, run_id: str) -> str:

@@ -22,6 +22,7 @@ from tidings.runs.history import Turn
 from tidings.runs.outcomes import ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
+from tidings.runs.written import Written, incomplete, partial_answer
 from tidings.storage.warm.port import Database, Transaction
 
 T = TypeVar("T")
@@ -201,7 +202,9 @@ class Journal:
         if self._pending:
             await self._commit(f"~{self._ids.new('f')}", "told", None)
 
-    async def end(self, terminal: Draft, status: str, report_id: str | None) -> None:
+    async def end(
+        self, terminal: Draft, status: str, report_id: str | None, written: Written
+    ) -> None:
         """End the run, with its one terminal event.
 
         Raises:
@@ -215,9 +218,11 @@ class Journal:
             await self._append(tx, drafts, now)
             await self._append(tx, await loose_ends(tx, self.run, self._ids), now)
             payload = terminal.payload | {"proof": await log.proof_of(tx, self.run.run_id)}
-            if terminal.type is not EventType.AGENT_COMPLETED:
-                partial = await history.partial_answer(tx, self.run.run_id)
-                payload |= {"partial_answer": partial} if partial else {}
+            answered = terminal.type is EventType.AGENT_COMPLETED
+            cut = await incomplete(tx, self.run, written, answered=answered)
+            payload |= {"incomplete": cut} if cut else {}
+            partial = None if answered else await partial_answer(tx, self.run.run_id)
+            payload |= {"partial_answer": partial} if partial else {}
             proven = msgspec.structs.replace(terminal, payload=payload)
             head = await self._append(tx, [proven], now)
             await activity.tell(tx, self.run, RunState.ENDED, head, moved_id, now=now)

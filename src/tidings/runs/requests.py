@@ -1,8 +1,6 @@
 """The model requests of a run: within its time and budget, recorded with what they showed."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 
@@ -47,25 +45,13 @@ class Requests:
             answer = self._journal.recorded(key, ModelAnswer)
         else:
             await self._reserve(key, request_tokens(request))
-            with self._watched() as shown:
+            with self._work.written.watched() as shown:
                 answer = await self._respond(model, request, on_text)
             answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
             await self._journal.finish(key, "model", answer)
-        self._work.showed(answer.shown, whole=answer.reply is not None)
+        self._work.written.ended(answer.shown, well=answer.reply is not None)
         self._count(answer.usage if answer.reply is None else answer.reply.usage)
         return answer
-
-    @contextmanager
-    def _watched(self) -> Iterator[set[str]]:
-        """Yield the messages that are shown within the block; if it is left early they are cut."""
-        shown = self._work.showing = set()
-        try:
-            yield shown
-        except BaseException:
-            self._work.showed(shown, whole=False)
-            raise
-        finally:
-            self._work.showing = set()
 
     async def _respond(self, model: Model, request: ModelRequest, on_text: OnText) -> ModelAnswer:
         seconds = min(self._seconds(), request.seconds_max)

@@ -1,7 +1,7 @@
 """What the agents of one run share."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -10,6 +10,7 @@ from tidings.domain.budgets import Budget, BudgetSpent, Spent, exceeded
 from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.payloads import StoppedAt
 from tidings.runs.history import Turn
+from tidings.runs.written import Written
 
 CALLS_AT_ONCE_MAX = 8
 
@@ -34,8 +35,7 @@ class Work(msgspec.Struct):
     `tainted`: it has seen content that somebody else may have written. `last`: the step that was
     begun last. `over`: a budget had no room for a step, so the run must end. `fallbacks`: models
     that failed, and who answered in their place. `calls_open`: the calls under way; none is when it
-    is `quiet`, and there is `room` for some at once. `showing`: the messages that have got text
-    since the model request began; `whole` and `cut`: those whose text came to its end, or did not.
+    is `quiet`, and there is `room` for some at once. `written`: the text that was shown.
     """
 
     calls: int = 0
@@ -54,9 +54,7 @@ class Work(msgspec.Struct):
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    showing: set[str] = msgspec.field(default_factory=set)
-    whole: set[str] = msgspec.field(default_factory=set)
-    cut: set[str] = msgspec.field(default_factory=set)
+    written: Written = msgspec.field(default_factory=Written)
     calls_open: dict[str, At] = msgspec.field(default_factory=dict)
     quiet: asyncio.Event = msgspec.field(default_factory=_set)
     room: asyncio.Semaphore = msgspec.field(
@@ -83,12 +81,6 @@ class Work(msgspec.Struct):
         taken = self.input_tokens + self.output_tokens
         price = (self.cost_usd or 0.0) / taken if taken else 0.0
         return Spent(tokens, tokens * price, steps=1)
-
-    def showed(self, messages: Iterable[str], *, whole: bool) -> None:
-        """Take note of what became of messages that a model request wrote."""
-        for message in messages:
-            (self.whole if whole else self.cut).add(message)
-            (self.cut if whole else self.whole).discard(message)
 
     def enter(self, agent: str, step: str, now: float) -> None:
         """Take note that a step begins."""

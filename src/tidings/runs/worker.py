@@ -8,18 +8,21 @@ from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run
-from tidings.runs import pauses, queue
+from tidings.runs import dispatch, pauses, queue
 from tidings.runs.context import Engine
 from tidings.runs.execution import Execution, failed, wait_at_most
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.port import Agents
 from tidings.runs.queue import CancelRequested, Limits, RunQueued
+from tidings.scheduling.port import Errand, NotNow, Scheduler
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
 
-RENEW_SECONDS = 1.0
-POLL_SECONDS = 1.0
+RENEW_SECONDS = 0.5
+POLL_SECONDS = 0.5
 RETRY_SECONDS = 0.5
+FULL_SECONDS = 1.0
+"""After so long a run that was brought to a full worker is brought again, perhaps elsewhere."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,16 +38,20 @@ class Worker:
         agents: Agents,
         ids: IdSource,
         limits: Limits,
+        scheduler: Scheduler,
     ) -> None:
         self._database = database
         self._engine = engine
         self._agents = agents
         self._ids = ids
         self._limits = limits
+        self._scheduler = scheduler
         self._owner = ids.new("w")
         self._executions: dict[str, Execution] = {}
+        self._taking = 0
+        self._strangers: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
-        hints.hear(RunQueued, lambda _: self._changed.set())
+        hints.hear(RunQueued, lambda _: self._look())
         hints.hear(CancelRequested, self._stop)
 
     @property
@@ -56,31 +63,76 @@ class Worker:
         """Claim and work, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
+            tasks.create_task(self._scheduler.bring(self._limits.runs, partial(self.take, tasks)))
             while True:
                 self._changed.clear()
                 for run in await self._claim():
-                    journal = Journal(self._database, self.clock, self._ids, run)
-                    execution = Execution(self._engine, journal)
-                    self._executions[run.run_id] = execution
-                    tasks.create_task(self._execute(execution))
+                    self._begin(tasks, run)
                 await wait_at_most(self._changed, POLL_SECONDS)
+
+    async def take(self, tasks: asyncio.TaskGroup, errand: Errand) -> None:
+        """Take a run that a scheduler has brought; return when it is over here, one way or another.
+
+        Whoever waits for that may give up: the run goes on, held by its lease.
+
+        Raises:
+            NotNow: there is no room, no store, or another worker may still have it.
+        """
+        if self._free == 0:
+            raise NotNow(FULL_SECONDS)
+        now = self.clock.now()
+        until = now + self._limits.lease_seconds
+        claim = partial(
+            dispatch.claim_brought,
+            errand=errand,
+            owner=self._owner,
+            now=now,
+            lease_until=until,
+        )
+        self._taking += 1
+        try:
+            run = await self._database.write(SERVER, claim)
+        except Unavailable as error:
+            raise NotNow(RETRY_SECONDS) from error
+        finally:
+            self._taking -= 1
+        if run is not None:
+            await asyncio.wait({self._begin(tasks, run)})
+
+    @property
+    def _free(self) -> int:
+        return max(0, self._limits.runs - len(self._executions) - self._taking)
+
+    def _begin(self, tasks: asyncio.TaskGroup, run: Run) -> asyncio.Task[None]:
+        execution = Execution(self._engine, Journal(self._database, self.clock, self._ids, run))
+        self._executions[run.run_id] = execution
+        return tasks.create_task(self._execute(execution))
 
     async def _claim(self) -> list[Run]:
         """Take what there is to do; the overdue need no free place, for they only need an end."""
-        free = max(0, self._limits.runs - len(self._executions))
         now = self.clock.now()
         until = now + self._limits.lease_seconds
+        patience = self._scheduler.patience_seconds
 
         async def work(tx: Transaction) -> list[Run]:
             overdue = await queue.claim_overdue(tx, self._owner, now, until)
+            if patience:
+                return overdue + await dispatch.claim_unbrought(
+                    tx, self._owner, now, until, free=self._free, patience=patience
+                )
             return overdue + await queue.claim(
-                tx, self._owner, now, until, free=free, limits=self._limits
+                tx, self._owner, now, until, free=self._free, limits=self._limits
             )
 
         try:
             return await self._database.write(SERVER, work)
         except Unavailable:
             return []  # the next poll tries again
+
+    def _look(self) -> None:
+        """Look for runs now, unless somebody brings them."""
+        if not self._scheduler.patience_seconds:
+            self._changed.set()
 
     async def _execute(self, execution: Execution) -> None:
         run = execution.run
@@ -92,7 +144,7 @@ class Worker:
         finally:
             if self._executions.get(run.run_id) is execution:  # after a wait another may go on
                 del self._executions[run.run_id]
-            self._changed.set()
+            self._look()
 
     async def _drive(self, execution: Execution) -> None:
         """Drive one run to its end; whatever happens in it, the other runs go on."""
@@ -131,11 +183,21 @@ class Worker:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             await self._expire()
-            for run in await self._renewed():
-                if run.run_id not in self._executions:
-                    await self._give_back(run)  # claimed, but the answer was lost
-                elif run.cancel_reason is not None:
+            runs = await self._renewed()
+            for run in runs:
+                if run.run_id in self._executions and run.cancel_reason is not None:
                     self._stop(CancelRequested(run.run_id, run.cancel_reason))
+            await self._give_back_strangers(runs)
+
+    async def _give_back_strangers(self, runs: list[Run]) -> None:
+        """Give back what is held and not worked on: it was claimed, but the answer was lost.
+
+        Or it is on its way: only what is a stranger twice was lost.
+        """
+        strangers = {run.run_id: run for run in runs if run.run_id not in self._executions}
+        for run_id in self._strangers & strangers.keys():
+            await self._give_back(strangers[run_id])
+        self._strangers = frozenset(strangers)
 
     async def _expire(self) -> None:
         """End the waits whose time is up: the runs go on without an answer."""

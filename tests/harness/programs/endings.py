@@ -2,6 +2,8 @@
 
 import asyncio
 
+from tests.fakes.models import says
+from tests.harness.programs.cut_off import Speaker
 from tidings.app import App
 from tidings.cli.serve import serve
 from tidings.domain.errors import Failure
@@ -21,6 +23,15 @@ async def fails(ctx: RunContext) -> Outcome:
     raise Failure("no_luck", "It could not be done.")
 
 
+async def cuts(ctx: RunContext) -> Outcome:
+    try:
+        gone = Speaker("The answer beg", gone=True)
+        await ctx.model(says("go"), on_text=lambda t: ctx.delta("first", t), models=(gone,))
+    except Failure:
+        return Outcome("This is the answer.", status="degraded")
+    raise AssertionError
+
+
 async def breaks(ctx: RunContext) -> Outcome:
     raise ZeroDivisionError
 
@@ -32,7 +43,7 @@ async def waits(ctx: RunContext) -> Outcome:
 
 
 def register(app: App) -> None:
-    for agent in (completes, degrades, fails, breaks, waits):
+    for agent in (completes, degrades, fails, cuts, breaks, waits):
         app.agents.register(agent.__name__, "A test's.", agent)
 
 

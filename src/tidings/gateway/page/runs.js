@@ -14,6 +14,7 @@ export class RunView {
     this.agents = new Map();
     this.tools = new Map();
     this.message = null;
+    this.earlier = new Map();
     this.text = "";
     this.painting = 0;
     this.status = node("strong", "Waiting");
@@ -112,9 +113,12 @@ export class RunView {
     where.append(node("p", payload.message ?? payload.code, "notice"));
   }
 
-  // An attempt after a crash writes its own message: the newest counts.
+  // An attempt after a crash writes its own message: the newest counts, the others are kept.
   answer_delta(payload) {
-    if (payload.message_id !== this.message) this.text = "";
+    if (payload.message_id !== this.message) {
+      if (this.text) this.earlier.set(this.message, this.text);
+      this.text = "";
+    }
     this.message = payload.message_id;
     this.text += payload.text;
     this.painting ||= requestAnimationFrame(() => this.paint());
@@ -122,7 +126,10 @@ export class RunView {
 
   agent_completed(payload) {
     this.finish(payload.status === "degraded" ? "Done, with limits" : "Done");
+    const shown = this.text;
     this.text = payload.answer ?? this.text;
+    if (payload.incomplete?.includes(this.message)) this.earlier.set(this.message, shown);
+    this.cutOff(payload.incomplete);
     this.paint();
     if (payload.report_id) {
       const open = node("button", "Open the report");
@@ -137,12 +144,31 @@ export class RunView {
 
   agent_failed(payload) {
     this.finish("Failed");
+    this.partial(payload);
     this.end.append(node("span", payload.message ?? payload.code, "bad"));
   }
 
   agent_cancelled(payload) {
     this.finish("Stopped");
+    this.partial(payload);
     if (payload.message) this.end.append(node("span", payload.message, "notice"));
+  }
+
+  // What there was of an answer, marked as such; also after a reload.
+  partial(payload) {
+    this.text = payload.partial_answer ?? this.text;
+    this.paint();
+    this.cutOff(payload.incomplete);
+    if (this.text) this.answer.prepend(node("p", "Cut off: this answer is incomplete.", "notice cut"));
+  }
+
+  // Text that was shown before another took its place.
+  cutOff(messages = []) {
+    for (const text of messages.map((id) => this.earlier.get(id)).filter(Boolean)) {
+      const box = node("details", "", "cut");
+      box.append(node("summary", "A text that was cut off: incomplete", "notice"), markdown(text));
+      this.end.after(box);
+    }
   }
 
   finish(word) {

@@ -1,0 +1,172 @@
+"""Runs that a scheduler brings to workers: which are sent to it, and which nobody has brought.
+
+Who may go on is decided here, as it is where workers look for themselves: one run at a time in a
+thread, so many of a user. The scheduler says only which worker, and who is next.
+"""
+
+import asyncio
+
+from tidings.domain.context import SERVER
+from tidings.domain.errors import Unavailable
+from tidings.domain.ports import Clock
+from tidings.domain.runs import Run
+from tidings.runs import queue
+from tidings.runs.execution import wait_at_most
+from tidings.runs.queue import Limits, RunEnded, RunQueued
+from tidings.scheduling.port import Errand, NotNow, Scheduler
+from tidings.storage.hot.port import Hints
+from tidings.storage.warm.port import Database, Transaction
+
+POLL_SECONDS = 1.0
+SENT_AT_ONCE_MAX = 100
+SPARE_SECONDS = 60.0
+"""How long after a run's deadline the scheduler may still bring it, to have it ended."""
+
+
+class Dispatch:
+    """Sends runs to the scheduler as soon as they may go on. Any process may, and several do."""
+
+    def __init__(
+        self, database: Database, hints: Hints, scheduler: Scheduler, clock: Clock, limits: Limits
+    ) -> None:
+        self._database = database
+        self._scheduler = scheduler
+        self._clock = clock
+        self._limits = limits
+        self._changed = asyncio.Event()
+        hints.listen(RunQueued, lambda _: self._changed.set())
+        hints.listen(RunEnded, lambda _: self._changed.set())
+
+    async def run(self) -> None:
+        """Look and send, for ever."""
+        while True:
+            self._changed.clear()
+            if await self.turn() < SENT_AT_ONCE_MAX:
+                await wait_at_most(self._changed, POLL_SECONDS)
+
+    async def turn(self) -> int:
+        """Send what may go on; return how many those were.
+
+        They are marked before they are sent: whatever happens in between, the workers find a run
+        that was not brought by themselves.
+        """
+        now = self._clock.now()
+        try:
+            ready = await self._database.write(SERVER, lambda tx: mark(tx, now, self._limits))
+        except Unavailable:
+            return 0  # the next turn tries again
+        async with asyncio.TaskGroup() as tasks:
+            for errand in ready:
+                tasks.create_task(self._send(errand))
+        return len(ready)
+
+    async def _send(self, errand: Errand) -> None:
+        try:
+            await self._scheduler.send(errand)
+        except Unavailable:
+            await self._leave_to_workers(errand)
+
+    async def _leave_to_workers(self, errand: Errand) -> None:
+        try:
+            await self._database.write(SERVER, lambda tx: unmark(tx, errand))
+        except Unavailable:
+            return  # they find it a little later
+
+
+async def mark(tx: Transaction, now: float, limits: Limits) -> list[Errand]:
+    """Mark the runs that may go on as sent, oldest first, SENT_AT_ONCE_MAX at most."""
+    rows = await tx.execute(
+        "with held as (select user_id, thread_id from runs where state = 'running'"
+        "  or (state = 'queued' and dispatched_fence = fence)),"
+        " free as (select run_id, user_id, thread_id, created_at,"
+        "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
+        "  from runs where state = 'queued'"
+        "  and (dispatched_fence is null or dispatched_fence < fence)"
+        "  and thread_id not in (select thread_id from held)"
+        "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
+        " ready as (select run_id, created_at,"
+        "  row_number() over (partition by user_id order by created_at, run_id)"
+        "  + (select count(*) from held where held.user_id = free.user_id) as place"
+        "  from free where turn = 1)"
+        " update runs set dispatched_fence = fence, dispatched_at = ?"
+        " where state = 'queued' and (dispatched_fence is null or dispatched_fence < fence)"
+        "  and run_id in"
+        "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
+        " returning run_id, fence, user_id, attempt, deadline_at",
+        now,
+        limits.runs_per_user,
+        SENT_AT_ONCE_MAX,
+    )
+    return [
+        Errand(run_id, fence, user_id, attempt > 0, max(0.0, deadline - now) + SPARE_SECONDS)
+        for run_id, fence, user_id, attempt, deadline in rows
+    ]
+
+
+async def unmark(tx: Transaction, errand: Errand) -> None:
+    """Take note that the scheduler has not got it: the workers need not wait for it."""
+    await tx.execute(
+        "update runs set dispatched_at = 0 where run_id = ? and dispatched_fence = ?",
+        errand.run_id,
+        errand.fence,
+    )
+
+
+async def claim_brought(
+    tx: Transaction, errand: Errand, owner: str, now: float, lease_until: float
+) -> Run | None:
+    """Take a run that was brought; None when there is nothing to do with it any more.
+
+    Raises:
+        NotNow: whoever had it before may still be at it, until its lease ends.
+    """
+    rows = await tx.execute(
+        "update runs set state = 'running', owner = ?, lease_until = ?,"
+        "  fence = fence + 1, attempt = attempt + 1"
+        " where run_id = ? and (fence = ? or ? = 1)"
+        "  and (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
+        " returning run_id",
+        owner,
+        lease_until,
+        errand.run_id,
+        errand.fence,
+        int(errand.again),
+        now,
+        owner,
+    )
+    if rows:
+        return await queue.one(tx, errand.run_id)
+    if errand.again:
+        held = await tx.execute(
+            "select lease_until from runs where run_id = ? and state = 'running' and owner <> ?",
+            errand.run_id,
+            owner,
+        )
+        if held:
+            raise NotNow(max(0.0, held[0][0] - now))
+    return None
+
+
+async def claim_unbrought(
+    tx: Transaction, owner: str, now: float, lease_until: float, *, free: int, patience: float
+) -> list[Run]:
+    """Take up to `free` runs that were sent and not brought in time, or whose worker is gone."""
+    rows = await tx.execute(
+        "update runs set state = 'running', owner = ?, lease_until = ?,"
+        "  fence = fence + 1, attempt = attempt + 1"
+        " where run_id in (select run_id from runs where"
+        "   (state = 'queued' and dispatched_fence = fence and dispatched_at < ?)"
+        "   or (state = 'running' and lease_until < ? and owner <> ?)"
+        "   order by created_at, run_id limit ?)"
+        "  and ((state = 'queued' and dispatched_fence = fence)"
+        "   or (state = 'running' and lease_until < ?))"
+        " returning run_id",
+        owner,
+        lease_until,
+        now - patience,
+        now,
+        owner,
+        free,
+        now,
+    )
+    return [await queue.one(tx, run_id) for (run_id,) in rows]

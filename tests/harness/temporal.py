@@ -1,0 +1,73 @@
+"""A real Temporal server on a real port: started, killed and started again as a test likes."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.harness.server import free_port
+
+READY_SECONDS = 20
+SETTINGS = {
+    "history.transferProcessorMaxPollRPS": "2000",  # else runs that follow each other wait 50 ms
+    "history.timerProcessorMaxTimeShift": '"1ms"',  # else every timer is a second late
+    "matching.enableFairness": "true",  # else the fairness key is ignored
+    "matching.numTaskqueueReadPartitions": "1",  # fairness holds within a partition
+    "matching.numTaskqueueWritePartitions": "1",
+}
+
+
+class TemporalServer:
+    """The server as a child process; what it has is in a file, so that it may die and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self._file = folder / "temporal.db"  # must not be there before: it makes its own schema
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        binary = Path(sys.executable).with_name("temporal")
+        command = [str(binary), "server", "start-dev", "--headless", "--ip", "127.0.0.1"]
+        command += ["--port", str(self.port), "--log-level", "never"]
+        command += ["--db-filename", str(self._file)]
+        command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=1"]
+        for key, value in SETTINGS.items():
+            command += ["--dynamic-config-value", f"{key}={value}"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        give_up = time.monotonic() + READY_SECONDS
+        while not self._listens():
+            assert self._process.poll() is None, "Temporal did not start"
+            assert time.monotonic() < give_up, "Temporal does not answer"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(READY_SECONDS)
+            self._process = None
+
+    def _listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+
+@contextmanager
+def temporal_running() -> Iterator[TemporalServer]:
+    """Have a Temporal server run around the block."""
+    folder = Path(tempfile.mkdtemp(prefix="temporal-"))
+    server = TemporalServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)

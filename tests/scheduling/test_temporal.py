@@ -1,0 +1,154 @@
+"""Temporal as the scheduler, over a real server: brings what was sent, once, in a fair order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.harness.temporal import TemporalServer, temporal_running
+from tidings.domain.errors import Unavailable
+from tidings.domain.tiers import TierState
+from tidings.scheduling.port import Errand, NotNow, Take
+from tidings.scheduling.temporal import TemporalScheduler
+from tidings.system import SystemClock, UlidSource
+
+
+@pytest.fixture
+def mortal() -> Iterator[TemporalServer]:
+    """A Temporal of the test's own, to be killed."""
+    with temporal_running() as server:
+        yield server
+
+
+def scheduler_at(server: TemporalServer) -> TemporalScheduler:
+    return TemporalScheduler(server.address, "default", UlidSource().new("q"), SystemClock())
+
+
+def errand(run: str, user: str = "ana", *, begun: bool = False) -> Errand:
+    return Errand(run, 0, user, begun=begun, seconds=60.0)
+
+
+class Taker:
+    """Takes what is brought and remembers it."""
+
+    def __init__(self, enough: int = 1, seconds: float = 0.0) -> None:
+        self.taken: list[str] = []
+        self.again: list[bool] = []
+        self.has_something = asyncio.Event()
+        self.done = asyncio.Event()
+        self._enough = enough
+        self._seconds = seconds
+
+    async def take(self, brought: Errand) -> None:
+        self.taken.append(brought.run_id)
+        self.again.append(brought.again)
+        self.has_something.set()
+        await asyncio.sleep(self._seconds)
+        if len(self.taken) == self._enough:
+            self.done.set()
+
+
+async def brought(
+    scheduler: TemporalScheduler, take: Take, until: Callable[[], Awaitable[object]], slots: int = 1
+) -> None:
+    """Have things brought to `take` until something has come about."""
+    async with asyncio.TaskGroup() as tasks:
+        bringing = tasks.create_task(scheduler.bring(slots, take))
+        async with asyncio.timeout(30):
+            await until()
+        bringing.cancel()
+
+
+def test_what_is_sent_is_brought_once_however_often_it_is_sent(temporal: TemporalServer) -> None:
+    async def scenario() -> list[str]:
+        scheduler, taker = scheduler_at(temporal), Taker(enough=2)
+        for run in ("r1", "r1", "r1", "r2"):
+            await scheduler.send(errand(run))
+        await brought(scheduler, taker.take, taker.done.wait)
+        return taker.taken
+
+    assert asyncio.run(scenario()) == ["r1", "r2"]
+
+
+def test_what_cannot_be_taken_now_is_brought_again(temporal: TemporalServer) -> None:
+    async def scenario() -> list[bool]:
+        scheduler, taker = scheduler_at(temporal), Taker(enough=2)
+
+        async def reluctant(brought: Errand) -> None:
+            await taker.take(brought)
+            if not brought.again:
+                raise NotNow(0.1)
+
+        await scheduler.send(errand("r1"))
+        await brought(scheduler, reluctant, taker.done.wait)
+        return taker.again
+
+    assert asyncio.run(scenario()) == [False, True]
+
+
+def test_what_a_stopping_process_has_is_brought_to_another(temporal: TemporalServer) -> None:
+    async def scenario() -> list[bool]:
+        scheduler, first, second = scheduler_at(temporal), Taker(seconds=60), Taker()
+
+        await scheduler.send(errand("r1"))
+        await brought(scheduler, first.take, first.has_something.wait)
+        await brought(scheduler, second.take, second.done.wait)
+        return second.again
+
+    assert asyncio.run(scenario()) == [True]
+
+
+def test_users_take_turns_and_what_was_begun_goes_first(temporal: TemporalServer) -> None:
+    async def scenario() -> list[str]:
+        scheduler = scheduler_at(temporal)
+        taker = Taker(enough=45, seconds=0.005)
+        for number in range(40):
+            await scheduler.send(errand(f"ana{number}", "ana"))
+        for number in range(4):
+            await scheduler.send(errand(f"bob{number}", "bob"))
+        await scheduler.send(errand("begun", "cleo", begun=True))
+        await brought(scheduler, taker.take, taker.done.wait)
+        return taker.taken
+
+    order = asyncio.run(scenario())
+    places = [place for place, run in enumerate(order) if run.startswith("bob")]
+    assert order.index("begun") < 5
+    assert max(places) < 25  # without turns they would be the last of all
+
+
+def test_while_it_is_away_sending_says_so_and_then_everything_goes_on(
+    mortal: TemporalServer,
+) -> None:
+    async def scenario() -> list[str]:
+        scheduler, taker = scheduler_at(mortal), Taker(enough=2)
+        await scheduler.send(errand("before"))
+        mortal.kill()
+        with pytest.raises(Unavailable) as refused:
+            await scheduler.send(errand("meanwhile"))
+        assert refused.value.code == "scheduler_unavailable"
+        assert (await scheduler.health()).state is TierState.DEGRADED
+
+        async def both() -> None:
+            mortal.start()
+            while True:
+                with suppress(Unavailable):
+                    await scheduler.send(errand("after"))
+                    break
+            await taker.done.wait()
+
+        await brought(scheduler, taker.take, both)
+        assert (await scheduler.health()).state is TierState.OK
+        return sorted(taker.taken)
+
+    assert asyncio.run(scenario()) == ["after", "before"]
+
+
+def test_one_that_nobody_listens_for_is_a_refusal_and_not_a_wait() -> None:
+    async def scenario() -> None:
+        nowhere = TemporalScheduler("127.0.0.1:9", "default", "q", SystemClock())
+        with pytest.raises(Unavailable):
+            await nowhere.send(errand("r1"))
+        assert (await nowhere.health()).state is TierState.DEGRADED
+
+    asyncio.run(scenario())
