@@ -25,6 +25,7 @@ from tidings.events.positions import Positions
 from tidings.gateway.presence import Presence
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -122,7 +123,8 @@ async def served(
         presence = Presence(
             identity, positions, tick_seconds=TICK_SECONDS, drain_seconds=DRAIN_SECONDS
         )
-        backend = Backend(identity, w.router, w.feed, positions, metrics, clock, pace)
+        levels = DeliveryLevels(metrics.history, clock)
+        backend = Backend(identity, w.router, w.feed, positions, metrics, clock, pace, levels)
         sockets = around(Sockets(backend, presence, w.ids, origins=frozenset()))
         app = Starlette(routes=[WebSocketRoute("/ws", sockets)])
         with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:

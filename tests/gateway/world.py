@@ -29,6 +29,7 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
+from tidings.history.service import History
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
@@ -38,6 +39,7 @@ from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
+from tidings.storage.cold.parquet import ParquetHistory
 from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
@@ -142,6 +144,7 @@ def running(folder: Path) -> Iterator[World]:
         reads=Reads(database, clock, ids),
         permissions=Permissions(database, Catalogue(())),
         spending=Spending(database, clock, Plans()),
+        history=History(database, ParquetHistory(folder / "cold"), clock),
         notifications=Notifications(database, Egress(AllowedHosts()), clock, ids),
         files=files,
         reports=reports,

@@ -19,6 +19,7 @@ from tidings.gateway.outlet import EXTENSION, OUTLET
 from tidings.gateway.presence import Presence
 from tidings.gateway.socket import Backend, Socket
 from tidings.gateway.sockets import Sockets
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -166,7 +167,10 @@ class SteppedServer:
         intake, _ = intake_of(database, self.clock, named_agents("agent"), LIMITS)
         self.router = Router(database, self.clock, ids, intake, "agent", LIMITS)
         self.presence = Presence(identity, positions)
-        backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
+        levels = DeliveryLevels(METRICS.history, self.clock)
+        backend = Backend(
+            identity, self.router, self.feed, positions, METRICS, self.clock, PACE, levels
+        )
         self.reads = Reads(database, self.clock, ids)
         self._sockets = Sockets(backend, self.presence, ids, origins=frozenset())
         self._tasks: set[asyncio.Task[None]] = set()

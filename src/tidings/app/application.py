@@ -13,17 +13,18 @@ from tidings.analysis.library import Library
 from tidings.analysis.sandbox.pool import Sandbox
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
-from tidings.events import log
 from tidings.events.lineage import Lineage
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness
+from tidings.history.service import History
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
 from tidings.runs import queue
+from tidings.storage.cold.port import ColdStore
 from tidings.storage.warm.port import Store
 from tidings.tools.catalogue import Catalogue
 
@@ -36,6 +37,8 @@ class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
     database: Store
+    cold: ColdStore
+    history: History
     sandbox: Sandbox
     passwords: Passwords
     lineage: Lineage
@@ -90,7 +93,12 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.history.story(object_id)
+
+    @property
+    def history(self) -> History:
+        """What is asked of the cold tier."""
+        return self._kept.history
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":
@@ -107,6 +115,7 @@ class App:
         if isinstance(kept.model, Closing):
             await kept.model.close()
         await kept.sandbox.close()
+        await kept.cold.close()
         kept.passwords.close()
         await kept.lineage.end()
         await kept.database.close()

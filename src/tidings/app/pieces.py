@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
+from tidings.app.tiers import Cold
 from tidings.domain.budgets import Plans, plans_of
 from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
@@ -17,8 +18,11 @@ from tidings.events.compaction import Compacted
 from tidings.events.lineage import Epochs, Lineage
 from tidings.events.log import Appended
 from tidings.events.retention import Trimmed
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
+from tidings.history.exporter import Exporter
+from tidings.history.service import History
 from tidings.models.chain import Chain, ChainRules
 from tidings.models.chains import Chains
 from tidings.models.patience import TimeLimits
@@ -112,7 +116,18 @@ def count(hints: Hints, metrics: Metrics) -> None:
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
     hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Trimmed, lambda note: metrics.history.lost_events.inc(note.lost))
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
+
+
+def history_of(ground: Ground, cold: Cold) -> tuple[History, Exporter, DeliveryLevels]:
+    """Wire what brings ended runs to the cold tier, and what asks it."""
+    database, clock, metrics = ground.database, ground.clock, ground.metrics.history
+    server = ground.ids.new("w")
+    duty = Duty(database, clock, "history", server)
+    levels = DeliveryLevels(metrics, clock)
+    exporter = Exporter(database, cold.store, duty, levels, server, clock, metrics, cold.policy)
+    return History(database, cold.store, clock), exporter, levels
 
 
 def upkeep_of(ground: Ground, lineage: Lineage, library: Library) -> Upkeep:

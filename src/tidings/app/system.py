@@ -10,6 +10,7 @@ from tidings.app.pieces import (
     count,
     dispatching,
     engine_of,
+    history_of,
     library_of,
     notifying,
     served_tools,
@@ -84,16 +85,17 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     lineage = Lineage(database, clock, ids, folder)
     upkeep = upkeep_of(ground, lineage, library)
     notifications, telling = notifying(ground)
+    history, exporter, levels = history_of(ground, tiers.cold)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions)
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
-    always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
+    always |= {"upkeep": upkeep.run, "exporter": exporter.run} | telling | hot.parts | watched.parts
     always |= dispatching(ground, tiers.scheduler, limits)
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
-    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, levels)
     services = Services(
         identity=identity,
         router=router,
@@ -101,6 +103,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         permissions=Permissions(database, catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,
+        history=history,
         files=library,
         reports=reports,
         readiness=Readiness((database_probe(database), disk_probe(folder), parts.probe()), clock),
@@ -113,7 +116,18 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(tiers.warm, sandbox, passwords, lineage, library, served, clock, engine.model)
+    kept = Kept(
+        tiers.warm,
+        tiers.cold.store,
+        history,
+        sandbox,
+        passwords,
+        lineage,
+        library,
+        served,
+        clock,
+        engine.model,
+    )
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 

@@ -1,5 +1,6 @@
 """What is asked of the history: earlier events of a thread, usage by day, service levels."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from tidings.storage.warm.port import Database, Transaction
 
 DAYS_MAX = 400
 PAGE_EVENTS_MAX = 1_000
+
+_log = logging.getLogger(__name__)
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -93,19 +96,27 @@ class History:
     async def story(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first, whoever's it is: for the operator.
 
-        What is neither in the log nor in the cold tier is left out.
+        While the cold tier is away, what the log has.
         """
-        frames: dict[int, bytes] = {}
-        after = 0
-        while page := await self._store.story(SERVER, object_id, after):
-            frames |= {found.last: found.frame.encode() for found in page}
-            after = page[-1].last
-            if len(page) < EVENTS_ASKED_MAX:
-                break
+        frames = await self._old_story(object_id)
         stored = await self._database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
         for frame in stored:
             frames[_offset.decode(frame).offset] = frame
         return [frame for _, frame in sorted(frames.items())]
+
+    async def _old_story(self, object_id: str) -> dict[int, bytes]:
+        """Return what the cold tier has of a run or a thread, by offset."""
+        frames: dict[int, bytes] = {}
+        after = 0
+        try:
+            while page := await self._store.story(SERVER, object_id, after):
+                frames |= {found.last: found.frame.encode() for found in page}
+                after = page[-1].last
+                if len(page) < EVENTS_ASKED_MAX:
+                    break
+        except Unavailable as error:
+            _log.warning("only what the log has: %s", error)
+        return frames
 
     async def _complete_to(self) -> str:
         waiting = await self._database.read(SERVER, ended.backlog)
