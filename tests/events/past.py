@@ -69,7 +69,9 @@ class Past:
         await self.database.write(
             SERVER,
             lambda tx: tx.execute(
-                "update runs set state = 'ended', ended_at = ?, exported_at = ? where run_id = ?",
+                "update runs set state = 'ended', status = 'completed',"
+                " ended_at = ?, exported_at = ?"
+                " where run_id = ?",
                 at,
                 at if exported else None,
                 run_id,

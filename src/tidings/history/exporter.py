@@ -150,13 +150,17 @@ class Exporter:
         return 0.0 if waiting.oldest is None else max(0.0, self._clock.now() - waiting.oldest)
 
     def _is_time(self, waiting: Backlog) -> bool:
-        has_waited = waiting.runs > 0 and self._lag(waiting) >= self._policy.wait_seconds
-        return has_waited or waiting.runs >= self._policy.runs
+        if waiting.oldest is not None and self._has_waited(waiting.oldest):
+            return True
+        return waiting.runs >= self._policy.runs
+
+    def _has_waited(self, since: float) -> bool:
+        return self._clock.now() - since >= self._policy.wait_seconds
 
     async def _bring_latencies(self) -> None:
         """Bring what this process has counted; the oldest minute comes first."""
         counts, now = self._levels.finished(), self._clock.now()
-        if counts and now - next(iter(counts)).minute * 60 >= self._policy.wait_seconds:
+        if counts and self._has_waited((next(iter(counts)).minute + 1) * 60):
             records = tuple(_latency(self._server, c, n, now) for c, n in counts.items())
             await self._store.insert(Batch(latencies=records))
             self._levels.forget(counts)
