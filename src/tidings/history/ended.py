@@ -21,19 +21,19 @@ class EndedRun(NamedTuple):
     attempts: int
 
 
-class Backlog(NamedTuple):
+class Unexported(NamedTuple):
     """How many ended runs are not exported, and when the oldest of them ended."""
 
     runs: int = 0
     oldest: float | None = None
 
 
-async def backlog(tx: Transaction) -> Backlog:
+async def backlog(tx: Transaction) -> Unexported:
     """Return what waits."""
     ((runs, oldest),) = await tx.execute(
         "select count(*), min(ended_at) from runs where state = 'ended' and exported_at is null"
     )
-    return Backlog(runs, oldest)
+    return Unexported(runs, oldest)
 
 
 async def due(tx: Transaction, ended_before: float, limit: int) -> list[EndedRun]:

@@ -19,7 +19,7 @@ from tidings.events.log import rfc3339
 from tidings.health.history import HistoryMetrics
 from tidings.health.levels import Cell, DeliveryLevels
 from tidings.history import ended
-from tidings.history.ended import Backlog, EndedRun
+from tidings.history.ended import EndedRun, Unexported
 from tidings.history.gathering import gather
 from tidings.storage.cold.port import ColdStore, Erasure
 from tidings.storage.cold.records import Batch, KeptEvent, KeptLatency
@@ -146,10 +146,10 @@ class Exporter:
         await self._erase()
         await self._keep_tidy()
 
-    def _lag(self, waiting: Backlog) -> float:
+    def _lag(self, waiting: Unexported) -> float:
         return 0.0 if waiting.oldest is None else max(0.0, self._clock.now() - waiting.oldest)
 
-    def _is_time(self, waiting: Backlog) -> bool:
+    def _is_time(self, waiting: Unexported) -> bool:
         if waiting.oldest is not None and self._has_waited(waiting.oldest):
             return True
         return waiting.runs >= self._policy.runs
