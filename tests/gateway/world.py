@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from tests.fakes.intake import intake_of, named_agents
+from tests.fakes.sections import well
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
 from tests.stores import store_in
@@ -29,6 +30,7 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
+from tidings.health.watch import Health, Look
 from tidings.history.service import History
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -129,7 +131,7 @@ class World:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[World]:
+def running(folder: Path, look: Look = well) -> Iterator[World]:
     database = store_in(folder)
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
@@ -149,6 +151,7 @@ def running(folder: Path) -> Iterator[World]:
         files=files,
         reports=reports,
         readiness=readiness,
+        health=Health(look, clock),
         sockets=greet_and_close,
         presence=Presence(identity, positions),
         feed=Feed(database, LocalHints()),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from tidings.agents.registry import AgentRegistry
-from tidings.analysis.library import Library
-from tidings.analysis.sandbox.pool import Sandbox
+from tidings.app.pieces import Abilities, Chronicle
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.events.lineage import Lineage
@@ -24,7 +23,6 @@ from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
 from tidings.runs import queue
-from tidings.storage.cold.port import ColdStore
 from tidings.storage.warm.port import Store
 from tidings.tools.catalogue import Catalogue
 
@@ -37,13 +35,10 @@ class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
     database: Store
-    cold: ColdStore
-    history: History
-    sandbox: Sandbox
+    past: Chronicle
     passwords: Passwords
     lineage: Lineage
-    library: Library
-    tool_servers: "tuple[ToolServers, ...]"
+    able: Abilities
     clock: Clock
     model: Model
 
@@ -77,8 +72,8 @@ class App:
             await kept.database.check()
         await kept.lineage.begin()
         await kept.database.write(SERVER, queue.release_all)
-        await kept.library.sweep(kept.clock.now())
-        for servers in kept.tool_servers:
+        await kept.able.library.sweep(kept.clock.now())
+        for servers in kept.able.servers:
             await servers.begin()
 
     @asynccontextmanager
@@ -93,29 +88,29 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.history.story(object_id)
+        return await self._kept.past.history.story(object_id)
 
     @property
     def history(self) -> History:
         """What is asked of the cold tier."""
-        return self._kept.history
+        return self._kept.past.history
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":
         """The tool servers of the operator's file; none without one."""
-        return self._kept.tool_servers
+        return self._kept.able.servers
 
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
-        return await self._kept.sandbox.capabilities()
+        return await self._kept.able.sandbox.capabilities()
 
     async def close(self) -> None:
         """Let go of processes, threads and files."""
         kept = self._kept
         if isinstance(kept.model, Closing):
             await kept.model.close()
-        await kept.sandbox.close()
-        await kept.cold.close()
+        await kept.able.sandbox.close()
+        await kept.past.store.close()
         kept.passwords.close()
         await kept.lineage.end()
         await kept.database.close()

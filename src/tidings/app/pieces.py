@@ -6,7 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidings.agents.registry import AgentRegistry
+from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.library import Library, LibraryLimits
+from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.app.tiers import Cold
 from tidings.domain.budgets import Plans, plans_of
@@ -32,6 +35,7 @@ from tidings.models.providers import named_models
 from tidings.notifications.deliverer import Deliverer
 from tidings.notifications.dispatcher import Dispatcher
 from tidings.notifications.service import Notifications
+from tidings.reports.service import Reports
 from tidings.resilience.breaker import BreakerState
 from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs.context import Engine
@@ -40,11 +44,13 @@ from tidings.runs.queue import Limits, RunEnded
 from tidings.scheduling.port import Scheduler
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
+from tidings.storage.cold.port import ColdStore
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import tool_servers
+from tidings.tools.usage import usage_tools
 
 if TYPE_CHECKING:
     from tidings.tools.mcp.servers import ToolServers
@@ -71,6 +77,29 @@ def notifying(ground: Ground) -> tuple[Notifications, dict[str, Part]]:
     deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
     parts: dict[str, Part] = {"dispatcher": dispatcher.run, "deliverer": deliverer.run}
     return Notifications(database, egress, clock, ids), parts
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What agents can do, and the agents: files, what reads them, tools, reports."""
+
+    library: Library
+    sandbox: Sandbox
+    catalogue: Catalogue
+    servers: "tuple[ToolServers, ...]"
+    reports: Reports
+    agents: AgentRegistry
+
+
+def abilities_of(ground: Ground) -> Abilities:
+    """Wire the tools, and the agent that comes with the server."""
+    library, sandbox = library_of(ground)
+    catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
+    servers = served_tools(ground, catalogue)
+    reports = Reports(ground.database, ground.clock)
+    agents = AgentRegistry()
+    agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
+    return Abilities(library, sandbox, catalogue, servers, reports, agents)
 
 
 def library_of(ground: Ground) -> tuple[Library, Sandbox]:
@@ -120,14 +149,24 @@ def count(hints: Hints, metrics: Metrics) -> None:
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
 
 
-def history_of(ground: Ground, cold: Cold) -> tuple[History, Exporter, DeliveryLevels]:
+@dataclass(frozen=True, slots=True)
+class Chronicle:
+    """The history: what keeps it, what is asked of it, who feeds it, and latencies to feed it."""
+
+    store: ColdStore
+    history: History
+    exporter: Exporter
+    levels: DeliveryLevels
+
+
+def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
     """Wire what brings ended runs to the cold tier, and what asks it."""
     database, clock, metrics = ground.database, ground.clock, ground.metrics.history
     server = ground.ids.new("w")
     duty = Duty(database, clock, "history", server)
     levels = DeliveryLevels(metrics, clock)
     exporter = Exporter(database, cold.store, duty, levels, server, clock, metrics, cold.policy)
-    return History(database, cold.store, clock), exporter, levels
+    return Chronicle(cold.store, History(database, cold.store, clock), exporter, levels)
 
 
 def upkeep_of(ground: Ground, lineage: Lineage, library: Library) -> Upkeep:

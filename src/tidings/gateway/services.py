@@ -13,6 +13,7 @@ from tidings.events.positions import Positions
 from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
+from tidings.health.watch import Health
 from tidings.history.service import History
 from tidings.identity.service import Identity
 from tidings.notifications.service import Notifications
@@ -73,6 +74,7 @@ class Services:
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness
+    health: Health
     sockets: ASGIApp
     presence: Presence
     feed: Feed
