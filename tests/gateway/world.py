@@ -32,6 +32,7 @@ from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
 from tidings.health.watch import Health, Look
 from tidings.history.service import History
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
@@ -42,7 +43,7 @@ from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
 from tidings.storage.cold.parquet import ParquetHistory
-from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalPrecedence, LocalRates
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -153,7 +154,9 @@ def running(folder: Path, look: Look = well) -> Iterator[World]:
         readiness=readiness,
         health=Health(look, clock),
         sockets=greet_and_close,
-        presence=Presence(identity, positions),
+        presence=Presence(
+            identity, positions, Elsewhere(LocalHints(), LocalPrecedence(), LocalRates(clock))
+        ),
         feed=Feed(database, LocalHints()),
         positions=positions,
         metrics=Metrics(),
