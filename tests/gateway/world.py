@@ -31,6 +31,7 @@ from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
 from tidings.health.watch import Health, Look
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
@@ -40,7 +41,7 @@ from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalPrecedence, LocalRates
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -150,7 +151,9 @@ def running(folder: Path, look: Look = well) -> Iterator[World]:
         readiness=readiness,
         health=Health(look, clock),
         sockets=greet_and_close,
-        presence=Presence(identity, positions),
+        presence=Presence(
+            identity, positions, Elsewhere(LocalHints(), LocalPrecedence(), LocalRates(clock))
+        ),
         feed=Feed(database, LocalHints()),
         positions=positions,
         metrics=Metrics(),

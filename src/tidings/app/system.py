@@ -28,6 +28,7 @@ from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.health.watch import Health
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -77,7 +78,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     notifications, telling = notifying(ground)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
-    presence = Presence(identity, positions)
+    presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
     always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
     always |= dispatching(ground, tiers.scheduler, limits)
