@@ -1,4 +1,4 @@
-"""The commands: serve, user, token, ask, tools, replay, migrate, backup, restore, doctor, demo."""
+"""The commands of `tidings`: each builds the application, or calls a server that runs."""
 
 import asyncio
 import sys
@@ -15,6 +15,8 @@ from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.backups import backed_up, restored
+from tidings.cli.health import show_health
+from tidings.cli.history import show_levels, show_usage
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
@@ -22,6 +24,7 @@ from tidings.cli.show import Show
 from tidings.cli.tools import tool_lines
 from tidings.domain.errors import InvalidInput, NotFound
 from tidings.domain.events import Event
+from tidings.history.service import DAYS_MAX
 from tidings.protocol.client import Apply
 from tidings.settings import Settings, load
 
@@ -32,6 +35,7 @@ users = typer.Typer(no_args_is_help=True, help="Who may sign in.")
 cli.add_typer(users, name="user")
 
 DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
+Days = Annotated[int, typer.Option(min=1, max=DAYS_MAX, help="How many days, with today.")]
 Name = Annotated[str, typer.Argument(help="The user's name.")]
 
 
@@ -134,6 +138,22 @@ def ask_(
 
 
 @cli.command()
+def health(
+    server: Annotated[str | None, typer.Option(help="The server's address.")] = None,
+    user: Annotated[str | None, typer.Option(help="Look as this administrator.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Say how the running server is; exits 0 well, 3 degraded, 1 down or not reached.
+
+    Signs in by TIDINGS_TOKEN, or as an administrator of the data directory.
+    """
+    settings = _settings(data_dir)
+    access = settings.token or _with_app(settings, lambda app: _admin_token(app, user))
+    target = Server(server or read_address(settings.data_dir), access)
+    raise SystemExit(asyncio.run(show_health(target, Console())))
+
+
+@cli.command()
 def tools(
     accept: Annotated[
         str | None, typer.Option(help="Accept the tools of this server as they are now.")
@@ -168,6 +188,23 @@ def migrate_(data_dir: DataDir = None) -> None:
     """Bring the database's schema up to date; TIDINGS_DATABASE_URL is its owner's."""
     count = asyncio.run(migrate(_settings(data_dir)))
     typer.echo(f"applied {count} scripts; the schema is up to date")
+
+
+@cli.command()
+def usage(days: Days = 30, data_dir: DataDir = None) -> None:
+    """Show what everybody's runs have taken, by day, user and model."""
+
+    async def show(app: App) -> None:
+        names = {user.user_id: user.name for user in await app.identity.list_users()}
+        await show_usage(app.history, names, days, Console())
+
+    _with_app(_settings(data_dir), show)
+
+
+@cli.command()
+def levels(days: Days = 7, data_dir: DataDir = None) -> None:
+    """Show how fast events were delivered, and how runs ended."""
+    _with_app(_settings(data_dir), lambda app: show_levels(app.history, days, Console()))
 
 
 @cli.command()
@@ -238,6 +275,17 @@ async def _token_of(app: App, name: str | None) -> str:
             else "There is no user yet; make one with `tidings user add NAME`.",
         )
     return await app.identity.issue_token(name or active[0])
+
+
+async def _admin_token(app: App, name: str | None) -> str:
+    """Return the token of an administrator of this machine: the named one, else the first."""
+    users = await app.identity.list_users()
+    admins = [user.name for user in users if user.admin and not user.disabled]
+    if name is None and not admins:
+        raise InvalidInput(
+            "user_unclear", "There is no administrator yet; `tidings user promote NAME` makes one."
+        )
+    return await app.identity.issue_token(name or admins[0])
 
 
 def _as_json(applied: Apply) -> None:
