@@ -31,6 +31,7 @@ from tidings.settings import load
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import UlidSource
 
+ROLES = {"gateway": "gateway", "worker": "worker"}
 USERS = 100
 TEXT = "x" * 60
 PIECES_A_TRANSACTION = 100
@@ -176,7 +177,7 @@ async def lag(seconds: float) -> dict[str, Any]:
 async def main(what: str, folder: Path, port: int) -> None:
     """Serve `what`, on this data directory and port, 0 for any."""
     with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
-        settings = load({"data_dir": folder})
+        settings = load({"data_dir": folder, "role": ROLES.get(what, "all")})
         app = build(settings, model=ZeroModel(float(os.environ[MODEL_SECONDS])))
         app.agents.register("one_tool", "One model request, one call, one answer.", one_tool)
         app.agents.register("steady", "Thinks aloud, many times a second.", steady)
@@ -201,6 +202,8 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
     if what == "limit":
         push = Push()
         return {"tokens": [""]}, {"produce": push.produce}, push
+    if what == "worker":
+        return {"tokens": []}, {}, app.http
     database = app._kept.database  # noqa: SLF001 - the composition root's own
     if not await database.read(SERVER, lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")
