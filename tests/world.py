@@ -11,7 +11,7 @@ import msgspec
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
 from tests.fakes.watch import hasty_chains
-from tests.stores import store_in
+from tests.stores import ENGINE, store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -34,6 +34,7 @@ from tidings.runs.worker import Worker
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
+from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -52,7 +53,7 @@ class World:
     def __init__(
         self,
         database: Database,
-        hints: LocalHints,
+        hints: Hints,
         agents: dict[str, Agent],
         tools: Iterable[Tool] = (),
         clock: Clock | None = None,
@@ -187,14 +188,15 @@ async def world(
     limits: Limits | None = None,
     model: Model | None = None,
     plans: Plans | None = None,
-    hints: LocalHints | None = None,
+    hints: Hints | None = None,
     scheduler: Scheduler | None = None,
     chains: Chains | None = None,
     shedding: SheddingRules | None = None,
+    engine: str = ENGINE,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
-    inner = store_in(path, hints.publish)
+    inner = store_in(path, hints.publish, engine)
     try:
         built = World(
             wrap(inner),

@@ -299,6 +299,7 @@ ABOUT_ONESELF = {
     ("post", "/api/threads"): None,
     ("get", "/api/permissions"): "tools",
     ("get", "/api/usage"): "spent",
+    ("get", "/api/status"): None,
     ("put", "/api/permissions"): None,
     ("put", "/api/positions"): None,
     ("get", "/api/inbox"): "items",

@@ -25,6 +25,17 @@ async def spent(tx: Transaction, context: UserContext, day: str) -> Spent:
     return Spent(*rows[0]) if rows else Spent()
 
 
+async def over_all(tx: Transaction, day: str) -> tuple[int, Spent]:
+    """Return how many users' runs have taken something on a day, and what together."""
+    ((users, *amounts),) = await tx.execute(
+        "select count(*), coalesce(sum(tokens), 0), coalesce(sum(cost_usd), 0),"
+        " coalesce(sum(model_requests + tool_calls), 0), coalesce(sum(tool_calls), 0)"
+        " from usage_days where day = ?",
+        day,
+    )
+    return users, Spent(*amounts)
+
+
 async def reserved(tx: Transaction, context: UserContext, day: str, but: str = "") -> Spent:
     """Return what requests under way may still take, without those of one run."""
     ((tokens, usd, steps),) = await tx.execute(
@@ -46,6 +57,7 @@ async def reserve(
         BudgetSpent: the user's day has no room for it.
     """
     day = day_of(now)
+    await _count(tx, run, day, (0, 0.0, 0, 0))  # who looks at the day's row has it to themselves
     await _check_day(tx, run, budget, day, wanted)
     await tx.execute("delete from reservations where run_id = ? and step = ?", run.run_id, step)
     await tx.execute(
@@ -74,8 +86,8 @@ async def count_call(tx: Transaction, run: Run, budget: Budget, now: float) -> N
         BudgetSpent: the user's day has no room for it.
     """
     day = day_of(now)
-    await _check_day(tx, run, budget, day, Spent(steps=1, tool_calls=1))
     await _count(tx, run, day, (0, 0.0, 0, 1))
+    await _check_day(tx, run, budget, day, Spent())
 
 
 async def _check_day(tx: Transaction, run: Run, budget: Budget, day: str, wanted: Spent) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tidings.domain.errors import Failure, TidingsError, Unavailable
 from tidings.domain.facts import ToolResult
 from tidings.domain.ports import Clock
+from tidings.health.overview import ToolServerHealth
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import ToolServer
 from tidings.tools.mcp.connection import FAULTS, START_SECONDS, Open, ToolConnection, connection
@@ -17,7 +18,7 @@ from tidings.tools.mcp.pins import Pins
 from tidings.tools.mcp.results import result_of
 from tidings.tools.mcp.room import FairRoom
 from tidings.tools.mcp.schemas import arguments_model
-from tidings.tools.mcp.tally import CallTally, ToolServerHealth
+from tidings.tools.mcp.tally import CallTally
 from tidings.tools.port import Tool, ToolContext
 
 LISTING_SECONDS = 60.0
@@ -112,7 +113,7 @@ class KeptServer:
             name=self.name,
             state=state,
             fault="" if state == "up" else self._fault,
-            tools=len(self._accepted),
+            tools=tuple(sorted(self._accepted)),
             changed=tuple(t for t in listed if self._changed(t)) if state == "up" else (),
             restarts=max(0, self._restarts),
             under_way=self._room.inside,
@@ -229,6 +230,7 @@ class KeptServer:
             arguments=arguments_model(name, listed.schema),
             call=call,
             effect=self._settings.effect(listed.name),
+            foreign=True,
             deadline_seconds=self._settings.call_seconds,
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tidings.domain.errors import InvalidInput, Unavailable
 from tidings.domain.ports import Clock
 from tidings.egress.http import Egress
+from tidings.health.overview import ToolServerHealth
 from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import Environment, ToolServer
@@ -17,7 +18,6 @@ from tidings.tools.mcp.listing import Listed, Listing
 from tidings.tools.mcp.pins import Pins
 from tidings.tools.mcp.server import KeptServer, reason
 from tidings.tools.mcp.stdio import program
-from tidings.tools.mcp.tally import ToolServerHealth
 
 
 @dataclass(frozen=True, slots=True)

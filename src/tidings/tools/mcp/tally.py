@@ -4,7 +4,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
-from typing import NamedTuple
 
 from tidings.domain.errors import TidingsError
 from tidings.domain.ports import Clock
@@ -13,38 +12,6 @@ LATENCIES_MAX = 100
 ANSWERED = "ok"
 ABANDONED = "abandoned"
 """Outcomes of calls that did not fail; others are codes of errors."""
-
-
-class ToolServerHealth(NamedTuple):
-    """How a tool server is.
-
-    `state` is `starting`, `up` or `down`, `fault` why, for the operator. `tools` were accepted, the
-    `changed` among them are not called. `outcomes` counts calls by `ok`, `abandoned` (the caller
-    left or its time was up) or the code of their error. Latencies in seconds, of the last calls
-    that ended; None without any.
-    """
-
-    name: str
-    state: str
-    fault: str
-    tools: int
-    changed: tuple[str, ...]
-    restarts: int
-    under_way: int
-    waiting: int
-    outcomes: dict[str, int]
-    median_seconds: float | None
-    slowest_seconds: float | None
-
-    @property
-    def calls(self) -> int:
-        """How many calls there were."""
-        return sum(self.outcomes.values())
-
-    @property
-    def failures(self) -> int:
-        """How many of them failed."""
-        return self.calls - self.outcomes.get(ANSWERED, 0) - self.outcomes.get(ABANDONED, 0)
 
 
 class CallTally:
