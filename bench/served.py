@@ -24,6 +24,7 @@ from bench.tables import percentile
 from tidings.app import App, build
 from tidings.cli.serve import HttpServer
 from tidings.domain.context import SERVER, UserContext
+from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
@@ -31,11 +32,11 @@ from tidings.settings import load
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import UlidSource
 
-ROLES = {"gateway": "gateway", "worker": "worker"}
 USERS = 100
 TEXT = "x" * 60
 PIECES_A_TRANSACTION = 100
 LAG_PAUSE_SECONDS = 0.005
+BUSY_PAUSE_SECONDS = 0.05
 Command = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -79,8 +80,17 @@ class Producers:
         return {"appended": events * len(self._owned)}
 
     async def _write(self, thread_id: str, context: UserContext, drafts: list[Draft]) -> None:
+        """Append until it is durable; a store that is busy is asked again, as runs do."""
         stream, now = thread_stream(thread_id), time.time()
-        await self._database.write(context, lambda tx: log.append(tx, context, stream, drafts, now))
+        while True:
+            try:
+                await self._database.write(
+                    context, lambda tx: log.append(tx, context, stream, drafts, now)
+                )
+            except Unavailable:
+                await asyncio.sleep(BUSY_PAUSE_SECONDS)
+            else:
+                return
 
     async def acknowledged(self) -> dict[str, Any]:
         """Return how many events the stored positions cover, once they cover all of them."""
@@ -177,7 +187,7 @@ async def lag(seconds: float) -> dict[str, Any]:
 async def main(what: str, folder: Path, port: int) -> None:
     """Serve `what`, on this data directory and port, 0 for any."""
     with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
-        settings = load({"data_dir": folder, "role": ROLES.get(what, "all")})
+        settings = load({"data_dir": folder})
         app = build(settings, model=ZeroModel(float(os.environ[MODEL_SECONDS])))
         app.agents.register("one_tool", "One model request, one call, one answer.", one_tool)
         app.agents.register("steady", "Thinks aloud, many times a second.", steady)

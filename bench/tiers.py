@@ -43,8 +43,8 @@ class TierSet:
     servers: tuple[Started, ...]
 
     @contextmanager
-    def started(self) -> Iterator[Variables]:
-        """Have them run around the block, empty.
+    def started(self, **more: str) -> Iterator[Variables]:
+        """Have them run around the block, empty; give the settings that name them, and more.
 
         Raises:
             Missing: one of them is not to be had, or the product does not know it.
@@ -57,6 +57,7 @@ class TierSet:
                     settings |= stack.enter_context(start())
                 except (ImportError, OSError, AssertionError) as error:
                     raise Missing(str(error).strip()[-300:]) from error
+            settings |= more
             if unknown := settings.keys() - known:
                 raise Missing(f"there is no setting {', '.join(sorted(unknown))}")
             yield settings
@@ -96,6 +97,8 @@ SETS = (
     TierSet("PostgreSQL, Valkey", (_postgres, _valkey)),
     TierSet("PostgreSQL, Valkey, Temporal", (_postgres, _valkey, _temporal)),
 )
+GROWN = 2
+"""From here on, sets on which several servers work."""
 
 
 class ServerSide(Running):
@@ -110,21 +113,24 @@ Figures = dict[str, float]
 
 
 async def report() -> str:
-    """Measure the sets in turn, ROUNDS times; return the medians."""
+    """Measure the sets in turn, ROUNDS times, and the growth once; return the medians."""
     found: dict[str, list[Figures]] = {}
-    grown: dict[str, list[Figures]] = {}
     missing: dict[str, str] = {}
     for _ in range(ROUNDS):
         for tier_set in SETS:
             try:
                 with tier_set.started() as settings:
                     found.setdefault(tier_set.name, []).append(await _figures(settings))
-                if len(tier_set.servers) > 1:
-                    for workers in WORKERS:
-                        name = f"{tier_set.name}: {workers} at work"
-                        grown.setdefault(name, []).append(await _growth(tier_set, workers))
             except Missing as error:
                 missing[tier_set.name] = str(error)
+    grown: dict[str, list[Figures]] = {}
+    for tier_set in SETS[GROWN:]:
+        try:
+            for workers in WORKERS:
+                name = f"{tier_set.name}: {workers} at work"
+                grown[name] = [await _growth(tier_set, workers)]
+        except Missing as error:
+            missing[f"{tier_set.name}, with workers,"] = str(error)
     text = _table("One server on each set of tiers", found)
     text += "\n" + _table("A gateway, and workers beside it", grown) if grown else ""
     return text + "".join(f"\n{name} is not measured: {why}.\n" for name, why in missing.items())
@@ -142,15 +148,21 @@ async def _growth(tier_set: TierSet, workers: int) -> Figures:
     """Return the runs a second of so many workers and one gateway, by how long the model takes."""
     figures: Figures = {}
     for seconds in MODEL_TAKES_SECONDS:
-        with tier_set.started() as settings, tempfile.TemporaryDirectory(dir=".") as folder:
-            more = {"TIDINGS_RUNS": str(RUNS_A_WORKER), MODEL_SECONDS: str(seconds)}
-            begin = partial(served, folder=folder, settings=settings | more, core=None)
-            async with begin("gateway") as gateway, AsyncExitStack() as stack:
+        with (
+            tier_set.started(TIDINGS_ROLE="worker", TIDINGS_RUNS=str(RUNS_A_WORKER)) as settings,
+            tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder,
+        ):
+            settings |= {MODEL_SECONDS: str(seconds)}
+            begin = partial(served, folder=folder, core=None)
+            as_gateway = settings | {"TIDINGS_ROLE": "gateway"}
+            async with AsyncExitStack() as stack:
+                gateway = await stack.enter_async_context(begin("product", settings=as_gateway))
                 for _ in range(workers):
-                    await stack.enter_async_context(begin("worker"))
+                    await stack.enter_async_context(begin("worker", settings=settings))
                 ran = await _run(gateway, GROWTH_AT_ONCE)
         figures[f"runs/s, model takes {seconds} s"] = ran.runs_per_second
         figures[f"run p50 ms, {seconds} s"] = ran.run_ms
+        figures[f"failed, {seconds} s"] = ran.failed
     return figures
 
 
@@ -174,6 +186,7 @@ async def _figures(settings: Variables) -> Figures:
             figures[f"runs/s, {at_once} at once"] = ran.runs_per_second
             figures[f"CPU ms a run, {at_once}"] = ran.cpu_ms
             figures[f"run p50 ms, {at_once}"] = ran.run_ms
+            figures[f"failed, {at_once}"] = ran.failed
         return figures
 
 
