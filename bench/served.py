@@ -209,11 +209,11 @@ async def main(what: str, folder: Path, port: int) -> None:
 
 async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Command], ASGIApp]:
     """Return what to tell the load, the commands it may give, and the application to serve."""
+    if what == "worker":
+        return {"tokens": []}, {}, app.http
     if what == "limit":
         push = Push()
         return {"tokens": [""]}, {"produce": push.produce}, push
-    if what == "worker":
-        return {"tokens": []}, {}, app.http
     database = app._kept.database  # noqa: SLF001 - the composition root's own
     if not await database.read(SERVER, lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")
