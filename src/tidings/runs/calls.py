@@ -1,10 +1,10 @@
 """The tool calls of a reply: decided in order, made side by side, recorded, told."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tidings.domain.budgets import Budget, BudgetSpent, Spent
-from tidings.domain.errors import Failure
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import all_facts
 from tidings.domain.permissions import reason_to_ask
@@ -14,7 +14,7 @@ from tidings.runs.outcomes import ToolOutcome, arguments_shown, shown
 from tidings.runs.pauses import Pause, PauseKind
 from tidings.runs.repetition import Repetition
 from tidings.runs.rulings import Call, Ruling, Rulings, ToolRequest
-from tidings.runs.tries import CALLING, Tries
+from tidings.runs.tries import Tries, check_not_in_a_call
 from tidings.runs.work import At, Work
 from tidings.tools.catalogue import Catalogue
 
@@ -49,13 +49,9 @@ class Calls:
         """Take the ids of so many calls: by their places among the calls of the run.
 
         Raises:
-            Failure: `call_within_call`: a tool of the run is asking.
+            Failure: `step_within_call`: a tool of the run is asking.
         """
-        if CALLING.get():
-            raise Failure(
-                "call_within_call",
-                "A tool cannot call tools of its run; let the agent do so.",
-            )
+        check_not_in_a_call()
         first = self._work.calls + 1
         self._work.calls += count
         return tuple(f"c{number}" for number in range(first, first + count))
@@ -108,6 +104,7 @@ class Calls:
     async def _asked(self, ruling: Ruling) -> Ruling:
         """Return what a person has said; while nobody has, let the run wait."""
         call = ruling.call
+        await asyncio.sleep(0)  # those that a framework makes beside it begin now
         await self._work.quiet.wait()
         self._tell_begin(call)
         asked = {

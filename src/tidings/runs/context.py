@@ -1,5 +1,6 @@
 """What an agent works with: everything it does here is recorded, told and resumable."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -9,7 +10,7 @@ import msgspec
 
 from tidings.domain.budgets import Plans
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Failure, TidingsError
+from tidings.domain.errors import DeadlineExceeded, Failure, TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.ports import Clock
@@ -26,7 +27,7 @@ from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
 from tidings.runs.requests import Requests
 from tidings.runs.rulings import ToolRequest
-from tidings.runs.tries import Tries
+from tidings.runs.tries import Tries, check_not_in_a_call
 from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
@@ -179,7 +180,7 @@ class RunContext:
             failed.usage, failed.shown = answer.usage, answer.partial
             raise failed
         await self._tell_fallbacks(answer.reply)
-        if not answer.reply.calls:
+        if not answer.reply.calls and request.messages:
             self._calls.answered(request.messages[-1].text, answer.reply.text)
         return answer.reply
 
@@ -232,6 +233,7 @@ class RunContext:
             Failure: `input_expired`: nobody answered within `wait_seconds`.
             ValueError: the schema uses other words.
         """
+        check_not_in_a_call()
         check_schema(schema or {})
         self._work.questions += 1
         self._enter("ask")
@@ -252,6 +254,7 @@ class RunContext:
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
         """Do something once and remember its result; `name` is unique within the agent."""
+        check_not_in_a_call()
         key = f"{self._scope}step.{name}"
         if self._journal.is_done(key):
             return self._journal.recorded(key, type_)
@@ -260,11 +263,16 @@ class RunContext:
         return result
 
     @asynccontextmanager
-    async def sub(self, agent: str, task: str) -> AsyncIterator["SubContext"]:
+    async def sub(
+        self, agent: str, task: str, *, seconds: float | None = None
+    ) -> AsyncIterator["SubContext"]:
         """Let another agent work: `subagent_started` ... `subagent_completed` around the block.
+
+        Whoever leads goes on when it fails: with something else in its place, and a notice.
 
         Raises:
             Failure: `agents_too_deep`: it would be the fourth, one within the other.
+            DeadlineExceeded: `agent_timeout`: it was not done in `seconds`, and is stopped.
         """
         if self._scope.count("/") >= AGENTS_DEEP_MAX:
             raise Failure(
@@ -275,7 +283,8 @@ class RunContext:
         sub = SubContext(self._engine, self._journal, self._work, agent, f"{key}/")
         sub.start(task, parent=self.agent)
         try:
-            yield sub
+            async with _in_time(seconds):
+                yield sub
         except TidingsError as error:
             sub.end(error.message, ok=False)
             raise
@@ -301,6 +310,7 @@ class RunContext:
         self._work.enter(self.agent, step, self._engine.clock.monotonic())
 
     def _next_step(self, kind: str) -> str:
+        check_not_in_a_call()
         self._steps += 1
         self._enter(kind)
         return f"{self._scope}{self._steps}.{kind}"
@@ -339,6 +349,18 @@ class RunContext:
                 model=reply.model,
                 instead_of=fallback.model,
             )
+
+
+@asynccontextmanager
+async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise  # of the agent's own
+        raise DeadlineExceeded("agent_timeout", "It did not finish in its time.") from error
 
 
 class SubContext(RunContext):
