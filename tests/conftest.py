@@ -1,10 +1,11 @@
-"""Servers that tests share: each is started once, and set right before every test that uses it."""
+"""What every test leaves as it was."""
 
 from collections.abc import Iterator
 
 import pytest
 
 import tests.world
+from tests import stores
 from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
 from tests.harness.temporal import TemporalServer, temporal_running
 from tests.harness.valkey import ValkeyServer, valkey_running
@@ -55,3 +56,9 @@ def clickhouse(clickhouse_process: ClickHouseDouble) -> ClickHouseDouble:
     """A ClickHouse that runs, with a database that nobody has used."""
     clickhouse_process.calm()
     return clickhouse_process
+
+
+@pytest.fixture(autouse=True)
+def _no_databases_left() -> Iterator[None]:
+    yield
+    stores.forget()

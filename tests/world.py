@@ -11,6 +11,7 @@ import msgspec
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
 from tests.fakes.watch import hasty_chains
+from tests.stores import store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -34,7 +35,6 @@ from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
@@ -194,7 +194,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
-    inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
+    inner = store_in(path, hints.publish)
     try:
         built = World(
             wrap(inner),

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from tests.fakes.ports import CountingIds
+from tests.stores import store_in
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.events import Draft, Event, EventType, thread_stream, user_stream
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.storage.hot.memory import LocalHints
-from tidings.storage.warm.port import Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.port import Store, Transaction
 
 ANA = UserContext("default", "ana", "s1")
 THREAD = "t1"
@@ -27,7 +27,7 @@ LONG_AGO = 1_000_000.0
 class Past:
     """Appends events of runs, and ends runs, at times of the test's choosing."""
 
-    def __init__(self, database: SqliteDatabase, hints: LocalHints) -> None:
+    def __init__(self, database: Store, hints: LocalHints) -> None:
         self.database = database
         self.hints = hints
         self.feed = Feed(database, hints)
@@ -110,7 +110,7 @@ class Past:
 @asynccontextmanager
 async def past(folder: Path) -> AsyncIterator[Past]:
     hints = LocalHints()
-    database = SqliteDatabase.open(folder / "tidings.db", hints.publish)
+    database = store_in(folder, hints.publish)
     try:
         opened = Past(database, hints)
         await opened.begin()

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.fakes.ports import CountingIds
+from tests.stores import store_in
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.cursors import cursor_of
 from tidings.domain.errors import Conflict, InvalidInput, NotFound
@@ -16,8 +17,7 @@ from tidings.domain.events import Draft, Event, EventType
 from tidings.events import log
 from tidings.events.feed import Feed
 from tidings.storage.hot.memory import LocalHints
-from tidings.storage.warm.port import Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.port import Database, Transaction
 
 ANA = UserContext("acme", "ana", "s1")
 BOB = UserContext("acme", "bob", "s2")
@@ -27,7 +27,7 @@ STREAM = "thread:t1"
 class Store:
     """A real store with one stream of Ana's."""
 
-    def __init__(self, database: SqliteDatabase, hints: LocalHints, ids: CountingIds) -> None:
+    def __init__(self, database: Database, hints: LocalHints, ids: CountingIds) -> None:
         self.database = database
         self.feed = Feed(database, hints)
         self.ids = ids
@@ -58,7 +58,7 @@ class Store:
 def run(path: Path, scenario: Callable[[Store], Awaitable[Any]], seed: str = "") -> None:
     async def whole() -> None:
         hints = LocalHints()
-        database = SqliteDatabase.open(path / "t.db", hints.publish)
+        database = store_in(path, hints.publish)
         store = Store(database, hints, CountingIds(seed))
 
         async def begin(tx: Transaction) -> None:

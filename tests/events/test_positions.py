@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.ports import FaultyDatabase, ManualClock
+from tests.stores import store_in
 from tests.world import ANA
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.events.positions import Positions
 from tidings.storage.warm.port import Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
 
 
 def test_what_could_not_be_stored_is_stored_the_next_time(tmp_path: Path) -> None:
     async def scenario() -> None:
-        inner = SqliteDatabase.open(tmp_path / "t.db", lambda note: None)
+        inner = store_in(tmp_path)
         database = FaultyDatabase(inner, lambda number: number == 1, after=False)
         positions = Positions(database, ManualClock())
 

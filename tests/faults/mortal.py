@@ -105,6 +105,7 @@ class Witness:
         self.appending = False
         self.execute = inner.execute
         self.execute_many = inner.execute_many
+        self.lock = inner.lock
 
     def announce(self, note: object) -> None:
         self.appending |= isinstance(note, Appended)

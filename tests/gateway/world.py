@@ -16,6 +16,7 @@ import uvicorn
 from tests.fakes.intake import intake_of, named_agents
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
+from tests.stores import store_in
 from tidings.domain.budgets import Plans
 from tidings.domain.context import SERVER
 from tidings.egress.addresses import AllowedHosts
@@ -38,7 +39,7 @@ from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
 from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
-from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 
@@ -127,7 +128,7 @@ class World:
 
 @contextmanager
 def running(folder: Path) -> Iterator[World]:
-    database = SqliteDatabase.open(folder / "tidings.db", lambda note: None)
+    database = store_in(folder)
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
     identity = Identity(database, Tokens(KEY), passwords, tickets, LocalRates(clock), clock, ids)
@@ -173,7 +174,7 @@ def running(folder: Path) -> Iterator[World]:
         passwords.close()
 
 
-async def _populate(world: World, database: SqliteDatabase) -> None:
+async def _populate(world: World, database: Database) -> None:
     await database.write(SERVER, lambda tx: open_store(tx, "s_00000e1", 0.0))
     for name in ("ada", "bob", "chief"):
         user = await world.identity.add_user(name, PASSWORD, admin=name == "chief")

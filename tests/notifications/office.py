@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes.time import ManualClock
+from tests.stores import store_in
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, Event, EventType, thread_stream, user_stream
 from tidings.egress.addresses import AllowedHosts
@@ -25,7 +26,6 @@ from tidings.notifications.service import Notifications
 from tidings.router import threads
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import UlidSource
 
 ANA = UserContext("acme", "ana", "s1")
@@ -135,7 +135,7 @@ async def office(
 ) -> AsyncIterator[Office]:
     """Open the store in `path`; opening it again is a restart. Webhooks may call `hosts`."""
     hints = LocalHints()
-    inner = SqliteDatabase.open(path / "tidings.db", hints.publish)
+    inner = store_in(path, hints.publish)
     try:
         egress = Egress(AllowedHosts(hosts), resolve, TLS)
         opened = Office(wrap(inner), hints, egress, clock or ManualClock())

@@ -13,12 +13,13 @@ import pytest
 
 from tests.fakes.ports import ManualClock
 from tests.reports.samples import BRIEF, CHART, DRAFT, FACTS, RESULTS
+from tests.stores import store_in
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound
 from tidings.domain.facts import Fact, Unit
 from tidings.reports import Report, Reports, compose, to_html, to_json, to_markdown
 from tidings.reports.charts import clean_svg, draw, harmless
-from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.port import Store
 
 T = TypeVar("T")
 
@@ -167,9 +168,9 @@ def test_a_drawing_keeps_shapes_and_loses_everything_else() -> None:
     assert clean_svg("not a drawing") is None
 
 
-def with_store(path: Path, scenario: Callable[[SqliteDatabase], Awaitable[T]]) -> T:
+def with_store(path: Path, scenario: Callable[[Store], Awaitable[T]]) -> T:
     async def whole() -> T:
-        database = SqliteDatabase.open(path / "tidings.db", lambda note: None)
+        database = store_in(path)
         try:
             await Reports(database, ManualClock()).save(ALICE, REPORT)
             return await scenario(database)
@@ -180,7 +181,7 @@ def with_store(path: Path, scenario: Callable[[SqliteDatabase], Awaitable[T]]) -
 
 
 def test_a_report_comes_back_as_it_was_kept_and_the_first_one_counts(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase) -> Report:
+    async def scenario(database: Store) -> Report:
         reports = Reports(database, ManualClock())
         await reports.save(ALICE, msgspec.structs.replace(REPORT, title="another"))
         return await reports.get(ALICE, "rep_1")
@@ -189,7 +190,7 @@ def test_a_report_comes_back_as_it_was_kept_and_the_first_one_counts(tmp_path: P
 
 
 def test_a_foreign_report_and_an_unknown_one_are_the_same_answer(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase) -> set[str]:
+    async def scenario(database: Store) -> set[str]:
         answers = set()
         for context, report_id in ((BOB, "rep_1"), (ALICE, "rep_2")):
             with pytest.raises(NotFound) as refused:
@@ -201,7 +202,7 @@ def test_a_foreign_report_and_an_unknown_one_are_the_same_answer(tmp_path: Path)
 
 
 def test_a_report_is_served_in_every_format(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase) -> None:
+    async def scenario(database: Store) -> None:
         reports = Reports(database, ManualClock())
         page = await reports.document(ALICE, "rep_1", "html")
         text = await reports.document(ALICE, "rep_1", "md")

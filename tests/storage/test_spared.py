@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.fakes.time import ManualClock
+from tests.stores import store_in
 from tests.world import ANA, BOB
 from tidings.domain.context import SERVER, Scope
 from tidings.domain.errors import Conflict, Unavailable
@@ -16,7 +17,6 @@ from tidings.events import log
 from tidings.resilience.breaker import BreakerState
 from tidings.storage.warm.port import Database, Transaction, Work
 from tidings.storage.warm.spared import SLOW_SECONDS, STORE_RULES, SparedDatabase
-from tidings.storage.warm.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 ENOUGH = STORE_RULES.calls_min
@@ -53,7 +53,7 @@ def run(
     path: Path, scenario: Callable[[SparedDatabase, ShakyDatabase, ManualClock], Awaitable[Any]]
 ) -> None:
     async def whole() -> None:
-        store = SqliteDatabase.open(path / "tidings.db", lambda note: None)
+        store = store_in(path)
         await store.write(SERVER, lambda tx: log.open_store(tx, "s_000k3f9ab", 0.0))
         clock = ManualClock()
         shaky = ShakyDatabase(store, clock)

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from tests.analysis.workbench import SMALL
 from tests.fakes.ports import CountingIds, ManualClock
+from tests.stores import store_in
 from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox
 from tidings.domain.context import UserContext
 from tidings.domain.facts import Fact, ToolResult, all_facts
-from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import ToolContext
 from tidings.tools.usage import usage_tools
@@ -36,7 +36,7 @@ def run(
     """Run the scenario with a library of its own, on the real database and sandbox."""
 
     async def whole() -> T:
-        database = SqliteDatabase.open(root / "tidings.db", lambda note: None)
+        database = store_in(root)
         sandbox = Sandbox(root / "sandbox", SMALL)
         library = Library(
             root / "files",

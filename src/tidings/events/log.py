@@ -237,6 +237,12 @@ async def _make_room(
     tx: Transaction, context: UserContext, stream: str, drafts: list[Draft]
 ) -> list[Row]:
     """Move the head of the user's stream, unless a draft is in the log; return epoch and head."""
+    if not drafts:
+        return await tx.execute(
+            "select epoch, head from streams where stream = ? and user_id = ?",
+            stream,
+            context.user_id,
+        )
     return await tx.execute(
         _MAKE_ROOM.format(marks=", ".join("?" * len(drafts))),
         len(drafts),

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.stores import store_in
 from tidings.domain.context import UserContext
 from tidings.domain.errors import TidingsError
 from tidings.domain.facts import ToolResult
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress, Resolve, system_resolve
 from tidings.settings import variables
-from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import ToolServer
@@ -73,7 +73,7 @@ async def bench(
     resolve: Resolve = system_resolve,
 ) -> AsyncIterator[Bench]:
     """Keep tool servers around the block, on the store in `path`."""
-    database = SqliteDatabase.open(path / "tidings.db", lambda _: None)
+    database = store_in(path)
     catalogue = Catalogue(tools)
     made = ToolServers(
         servers,

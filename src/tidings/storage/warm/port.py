@@ -18,6 +18,14 @@ class Transaction(Protocol):
         """Run one statement, `?` for each value, and return its rows."""
         ...
 
+    async def lock(self, sql: str, *values: Any) -> list[Row]:
+        """Return the rows of a plain select; until this transaction ends no other changes them.
+
+        What was changed while it waited for that is what it returns. The order in which units take
+        rows is in docs/decisions/0051.
+        """
+        ...
+
     async def execute_many(self, sql: str, rows: list[Row]) -> None:
         """Run one statement for each row of values."""
         ...

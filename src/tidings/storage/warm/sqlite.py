@@ -14,12 +14,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tidings.domain.context import SERVER, Scope
 from tidings.domain.errors import Unavailable
+from tidings.storage.warm.migrations import scripts, too_new
 from tidings.storage.warm.port import Row, Work
 
 T = TypeVar("T")
@@ -169,6 +169,9 @@ class SqliteTransaction:
     async def execute(self, sql: str, *values: Any) -> list[Row]:
         return self._connection.execute(sql, values).fetchall()
 
+    async def lock(self, sql: str, *values: Any) -> list[Row]:
+        return await self.execute(sql, *values)  # there is one writer
+
     async def execute_many(self, sql: str, rows: list[Row]) -> None:
         self._connection.executemany(sql, rows)
 
@@ -298,16 +301,16 @@ def alone(path: Path) -> Iterator[None]:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Apply, under the file's write lock, the numbered migrations that it has not seen."""
-    scripts = _scripts()
+    known = scripts()
     connection.execute("begin immediate")
     (version,) = connection.execute("pragma user_version").fetchone()
-    if version > len(scripts):
+    if version > len(known):
         connection.rollback()
-        raise _too_new()
-    for _, script in scripts[version:]:
+        raise too_new()
+    for _, script in known[version:]:
         for statement in _statements(script):
             connection.execute(statement)
-    connection.execute(f"pragma user_version = {len(scripts)}")
+    connection.execute(f"pragma user_version = {len(known)}")
     connection.execute("commit")
 
 
@@ -318,17 +321,8 @@ def refuse_newer(connection: sqlite3.Connection) -> None:
         Unavailable: `store_too_new`.
     """
     (version,) = connection.execute("pragma user_version").fetchone()
-    if version > len(_scripts()):
-        raise _too_new()
-
-
-def _too_new() -> Unavailable:
-    return Unavailable("store_too_new", "These data were written by a newer version of Tidings.")
-
-
-def _scripts() -> list[tuple[str, str]]:
-    folder = resources.files("tidings.storage.warm") / "migrations"
-    return sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
+    if version > len(scripts()):
+        raise too_new()
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Warm tier on PostgreSQL 15 or newer: the same SQL, by many servers at once."""

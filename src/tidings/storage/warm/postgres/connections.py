@@ -1,0 +1,120 @@
+"""A bounded set of connections. One that is not known to be clean is closed, never used again."""
+
+import asyncio
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from tidings.domain.errors import Unavailable
+from tidings.storage.warm.postgres.faults import as_unavailable
+
+CONNECTIONS_MAX = 16
+WAIT_SECONDS = 1.0
+CONNECT_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
+STATEMENTS_CACHED = 512
+STATEMENT_SECONDS = 5
+LOCK_SECONDS = 4
+IDLE_SECONDS = 10
+UNACKNOWLEDGED_SECONDS = 10
+LOOK_FOR_CLIENT_SECONDS = 2
+
+Connection: TypeAlias = Any
+"""The driver's own, which has no types."""
+
+_SETTINGS = {
+    "application_name": "tidings",
+    "jit": "off",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    "tcp_user_timeout": f"{UNACKNOWLEDGED_SECONDS}s",
+    "client_connection_check_interval": f"{LOOK_FOR_CLIENT_SECONDS}s",
+}
+"""Bounds that the server keeps, also for a client that is gone."""
+
+
+class Connections:
+    """Connections to one database, at most so many; the newest idle one is used first."""
+
+    def __init__(self, url: str, most: int = CONNECTIONS_MAX) -> None:
+        self._url = url
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def take(self) -> Connection:
+        """Return an idle connection, or a new one.
+
+        Raises:
+            Unavailable: `storage_busy`: none was free in WAIT_SECONDS; `storage_unavailable`.
+        """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Unavailable("storage_busy", "The store is busy; try again.") from None
+        try:
+            return self._newest() or await self._opened()
+        except BaseException:
+            self._free.release()
+            raise
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a clean connection for the next who asks; one that is closed is forgotten."""
+        if self._closed:
+            connection.terminate()
+        elif not connection.is_closed():
+            self._idle.append(connection)
+        self._free.release()
+
+    async def close(self) -> None:
+        """Close what is idle, in order; what is in use is closed when it is given back."""
+        self._closed = True
+        while self._idle:
+            await close(self._idle.pop())
+
+    def _newest(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    async def _opened(self) -> Connection:
+        if self._closed:
+            raise Unavailable("storage_unavailable", "The store is closing; try again shortly.")
+        return await connect(self._url)
+
+
+async def connect(url: str, **settings: str) -> Connection:
+    """Open a connection; `settings` go before those that every connection has.
+
+    Raises:
+        Unavailable: `storage_unavailable`, `storage_busy`.
+    """
+    with as_unavailable():
+        async with asyncio.timeout(CONNECT_SECONDS):
+            connection = await asyncpg.connect(
+                url,
+                statement_cache_size=STATEMENTS_CACHED,
+                max_cached_statement_lifetime=0,
+                server_settings=_SETTINGS | settings,
+            )
+            await connection.set_type_codec(
+                "numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text"
+            )
+    return connection
+
+
+async def close(connection: Connection) -> None:
+    """Say goodbye; whoever does not answer is left."""
+    try:
+        await connection.close(timeout=CLOSE_SECONDS)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+
+
+def _number(text: str) -> Any:
+    """Read a sum of integers as what it is."""
+    return float(text) if "." in text else int(text)

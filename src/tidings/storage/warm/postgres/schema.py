@@ -1,0 +1,84 @@
+"""The schema of the database, brought up to date by its owner."""
+
+from tidings.storage.warm.migrations import scripts, too_new
+from tidings.storage.warm.postgres import security
+from tidings.storage.warm.postgres.connections import Connection, close, connect
+from tidings.storage.warm.postgres.dialect import typed
+from tidings.storage.warm.postgres.faults import as_unavailable
+from tidings.storage.warm.postgres.security import ROLES
+from tidings.storage.warm.postgres.verification import unprotected
+
+GRANT_OPTIONS_MAJOR = 16
+MIGRATION_LOCK_SECONDS = 10
+_LOCK = 8_420_846_420
+"""The advisory lock that lets one migration at a time go on."""
+
+
+async def migrate(url: str) -> int:
+    """Apply, as the owner, the scripts that the database has not seen, and wall its tables off.
+
+    Returns how many were applied; all of it is one transaction.
+
+    Raises:
+        Unavailable: `store_too_new`, `store_unprotected`, `storage_busy`, `storage_unavailable`.
+    """
+    settings = {"statement_timeout": "0", "lock_timeout": f"{MIGRATION_LOCK_SECONDS}s"}
+    connection = await connect(url, **settings, idle_in_transaction_session_timeout="0")
+    try:
+        with as_unavailable():
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+                return await _migrate(connection)
+    finally:
+        await close(connection)
+
+
+async def _migrate(connection: Connection) -> int:
+    await _make_roles(connection)
+    await connection.execute("create table if not exists tidings_schema (version bigint not null)")
+    for table in await _tables(connection):
+        await connection.execute(security.open_to_owner(table))
+    version = await connection.fetchval("select max(version) from tidings_schema") or 0
+    known = scripts()
+    if version > len(known):
+        raise too_new()
+    for _, script in known[version:]:
+        await connection.execute(typed(script))
+    await connection.execute("delete from tidings_schema")
+    await connection.execute("insert into tidings_schema values ($1)", len(known))
+    for table, columns in (await _tables(connection)).items():
+        if not security.is_known(table, columns):
+            raise unprotected(f"it is not decided whose the rows of {table} are")
+        await connection.execute(security.protect(table))
+    return len(known) - version
+
+
+async def _make_roles(connection: Connection) -> None:
+    """Make the two roles that take units of work, and let the owner take them; no more than that.
+
+    An owner who inherited from them would see every row without taking either.
+    """
+    major = connection.get_server_version().major
+    modern = major >= GRANT_OPTIONS_MAJOR
+    privilege, options = ("SET", " with inherit false, set true") if modern else ("MEMBER", "")
+    for role in ROLES:
+        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
+            await connection.execute(f"create role {role} nologin")
+        if not await connection.fetchval("select pg_has_role($1, $2)", role, privilege):
+            await connection.execute(f"grant {role} to current_user{options}")
+        await connection.execute(f"grant usage on schema {await _schema(connection)} to {role}")
+
+
+async def _schema(connection: Connection) -> str:
+    return str(await connection.fetchval("select quote_ident(current_schema())"))
+
+
+async def _tables(connection: Connection) -> dict[str, list[str]]:
+    """Return every table with its columns."""
+    rows = await connection.fetch(
+        "select c.relname, array(select attname::text from pg_attribute"
+        "  where attrelid = c.oid and attnum > 0 and not attisdropped)"
+        " from pg_class c where c.relnamespace = current_schema()::regnamespace"
+        " and c.relkind in ('r', 'p') order by c.relname"
+    )
+    return dict(rows)

