@@ -12,6 +12,7 @@ from tidings.storage.backups import KEY_FILE
 PREFIX = "TIDINGS_"
 ALL, GATEWAY, WORKER = ROLES = ("all", "gateway", "worker")
 SECRETS = frozenset({"token", "hot_url"})
+SECRETS = frozenset({"token", "database_url", "hot_url"})
 """Settings whose values are never shown."""
 
 
@@ -33,6 +34,12 @@ class Settings:
     scratch_dir: str = field(
         default="",
         metadata={"meaning": "A local folder for child processes; empty: in the data dir."},
+    database_url: str = field(
+        default="",
+        metadata={"meaning": "The PostgreSQL that keeps the truth; empty is a file in `data_dir`."},
+    )
+    database_connections: int = field(
+        default=16, metadata={"meaning": "How many connections to it a server may have."}
     )
     hot_url: str = field(
         default="",
@@ -210,7 +217,7 @@ _KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def _checked(settings: Settings) -> Settings:
-    positive = ("runs", "runs_per_user", "run_seconds", "upload_bytes")
+    positive = ("runs", "runs_per_user", "run_seconds", "upload_bytes", "database_connections")
     for name in (*positive, "model_first_byte_seconds", "model_gap_seconds"):
         if not getattr(settings, name) > 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")
