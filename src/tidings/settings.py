@@ -11,7 +11,6 @@ from tidings.storage.backups import KEY_FILE
 
 PREFIX = "TIDINGS_"
 ALL, GATEWAY, WORKER = ROLES = ("all", "gateway", "worker")
-SECRETS = frozenset({"token", "hot_url"})
 SECRETS = frozenset({"token", "database_url", "hot_url"})
 """Settings whose values are never shown."""
 
@@ -34,6 +33,7 @@ class Settings:
     scratch_dir: str = field(
         default="",
         metadata={"meaning": "A local folder for child processes; empty: in the data dir."},
+    )
     database_url: str = field(
         default="",
         metadata={"meaning": "The PostgreSQL that keeps the truth; empty is a file in `data_dir`."},
@@ -226,12 +226,16 @@ def _checked(settings: Settings) -> Settings:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must not be below 0.")
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
+    _check_role(settings)
+    if settings.log_level not in {"debug", "info", "warning", "error"}:
+        raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL is not a level.")
+    return settings
+
+
+def _check_role(settings: Settings) -> None:
     if settings.role not in ROLES:
         raise InvalidInput("bad_setting", f"{PREFIX}ROLE must be one of {', '.join(ROLES)}.")
     if settings.role != ALL and settings.alone:
         raise InvalidInput(
             "bad_setting", f"{PREFIX}ROLE needs a store that can be shared: {PREFIX}DATABASE_URL."
         )
-    if settings.log_level not in {"debug", "info", "warning", "error"}:
-        raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL is not a level.")
-    return settings

@@ -14,7 +14,7 @@ from tidings.analysis.sandbox.pool import Sandbox
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.events import log
-from tidings.events.lineage import Lineage
+from tidings.events.lineage import Continuity
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
+    alone: bool
     database: Store
     sandbox: Sandbox
     passwords: Passwords
-    lineage: Lineage
+    lineage: Continuity
     library: Library
     tool_servers: "tuple[ToolServers, ...]"
     clock: Clock
@@ -64,7 +65,7 @@ class App:
         return self.services.readiness
 
     async def begin(self) -> None:
-        """Take over what an earlier process left: nobody else works on this store.
+        """Look at the store; where nobody else works on it, take over what was left in it.
 
         Raises:
             Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
@@ -73,8 +74,9 @@ class App:
         if not kept.lineage.was_closed():
             await kept.database.check()
         await kept.lineage.begin()
-        await kept.database.write(SERVER, queue.release_all)
-        await kept.library.sweep(kept.clock.now())
+        if kept.alone:
+            await kept.database.write(SERVER, queue.release_all)
+            await kept.library.sweep(kept.clock.now())
         for servers in kept.tool_servers:
             await servers.begin()
 
