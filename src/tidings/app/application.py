@@ -11,10 +11,10 @@ from starlette.types import ASGIApp
 from tidings.agents.registry import AgentRegistry
 from tidings.analysis.library import Library
 from tidings.analysis.sandbox.pool import Sandbox
+from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.events import log
-from tidings.events.lineage import Continuity
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
@@ -24,7 +24,6 @@ from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
 from tidings.runs import queue
-from tidings.storage.warm.port import Store
 from tidings.tools.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -35,11 +34,9 @@ if TYPE_CHECKING:
 class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
-    alone: bool
-    database: Store
+    tiers: Tiers
     sandbox: Sandbox
     passwords: Passwords
-    lineage: Continuity
     library: Library
     tool_servers: "tuple[ToolServers, ...]"
     clock: Clock
@@ -71,11 +68,11 @@ class App:
             Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
         """
         kept = self._kept
-        if not kept.lineage.was_closed():
-            await kept.database.check()
-        await kept.lineage.begin()
-        if kept.alone:
-            await kept.database.write(SERVER, queue.release_all)
+        if not kept.tiers.lineage.was_closed():
+            await kept.tiers.warm.check()
+        await kept.tiers.lineage.begin()
+        if kept.tiers.alone:
+            await kept.tiers.warm.write(SERVER, queue.release_all)
             await kept.library.sweep(kept.clock.now())
         for servers in kept.tool_servers:
             await servers.begin()
@@ -92,7 +89,7 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.tiers.warm.read(SERVER, lambda tx: log.stored_events(tx, object_id))
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":
@@ -110,5 +107,5 @@ class App:
             await kept.model.close()
         await kept.sandbox.close()
         kept.passwords.close()
-        await kept.lineage.end()
-        await kept.database.close()
+        await kept.tiers.lineage.end()
+        await kept.tiers.warm.close()

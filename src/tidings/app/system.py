@@ -112,17 +112,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(
-        settings.alone,
-        tiers.warm,
-        sandbox,
-        passwords,
-        tiers.lineage,
-        library,
-        served,
-        clock,
-        engine.model,
-    )
+    kept = Kept(tiers, sandbox, passwords, library, served, clock, engine.model)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
     return App(agents, catalogue, identity, presence, services, http, parts, kept)
 

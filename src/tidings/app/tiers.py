@@ -48,8 +48,12 @@ class Hot:
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """Where data are kept: the truth, and what may be lost; and who brings runs to workers."""
+    """Where data are kept: the truth, and what may be lost; and who brings runs to workers.
 
+    `alone`: nobody but this process works on them.
+    """
+
+    alone: bool
     warm: Store
     lineage: Continuity
     hot: Hot
@@ -67,7 +71,7 @@ def open_tiers(
     """
     hot = _hot(settings, clock, key, metrics)
     store, lineage = _warm(settings, hot.hints, clock, ids)
-    return Tiers(store, lineage, hot, _scheduler(settings, clock))
+    return Tiers(settings.alone, store, lineage, hot, _scheduler(settings, clock))
 
 
 def _warm(
