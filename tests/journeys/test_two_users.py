@@ -139,7 +139,7 @@ async def put_into_inbox(server: ServerProcess, owner: str, event: dict[str, Any
     )  # fmt: skip
     item, told = new_ids().new("i"), new_ids().new("e")
     try:
-        await app._kept.database.write(
+        await app._kept.tiers.warm.write(
             context, lambda tx: inbox.add(tx, context, ended, item, told, 0.0)
         )
     finally:
@@ -267,6 +267,7 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
             ),
         ],
         ("get", "/api/runs/{run_id}"): [(f"/api/runs/{things.run}", None)],
+        ("get", "/api/runs/{run_id}/calls/{call_id}"): [(f"/api/runs/{things.run}/calls/c1", None)],
         ("post", "/api/runs/{run_id}/cancel"): [(f"/api/runs/{things.run}/cancel", None)],
         ("post", "/api/inbox/{item_id}/read"): [(f"/api/inbox/{things.item}/read", None)],
         ("delete", "/api/webhooks/{webhook_id}"): [(f"/api/webhooks/{things.webhook}", None)],
@@ -298,6 +299,7 @@ ABOUT_ONESELF = {
     ("post", "/api/threads"): None,
     ("get", "/api/permissions"): "tools",
     ("get", "/api/usage"): "spent",
+    ("get", "/api/status"): None,
     ("put", "/api/permissions"): None,
     ("put", "/api/positions"): None,
     ("get", "/api/inbox"): "items",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.programs.tool_server import TAGS
 from tests.tools.mcp.bench import PROGRAM, Bench, bench, notes, program
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import ToolResult
@@ -112,7 +113,9 @@ def test_what_a_hostile_tool_does_is_a_typed_outcome_and_the_server_is_there_aga
     tmp_path: Path, name: str, code: str, survives: bool
 ) -> None:
     async def scenario(at_work: Bench) -> None:
-        assert (await at_work.refused(f"test.{name}")).code == code
+        refusal = await at_work.refused(f"test.{name}")
+        assert refusal.code == code
+        assert TAGS not in refusal.message
         assert (await at_work.up("test.echo", text="again")).content.startswith("again")
 
     served(tmp_path, scenario)
@@ -158,7 +161,9 @@ def test_tools_that_are_not_fit_are_not_offered(tmp_path: Path) -> None:
 
     async def scenario(at_work: Bench) -> None:
         names = {tool.name for tool in at_work.catalogue}
-        assert {"test.twice", "test.no name at all", "test.long", "test.odd"} & names == set()
+        assert {"twice", "no name at all", "long", "odd", "hidden"} & {
+            n[5:] for n in names
+        } == set()
 
     served(tmp_path, scenario)
 
@@ -198,6 +203,28 @@ def test_calls_to_a_server_that_is_down_fail_at_once_and_it_is_begun_again(tmp_p
         await at_work.up("test.structure")
         assert pids(tmp_path)[0] == first
         assert len(pids(tmp_path)) == 2
+
+    served(tmp_path, scenario)
+
+
+def test_how_a_server_is_can_be_asked_at_any_time(tmp_path: Path) -> None:
+    async def scenario(at_work: Bench) -> None:
+        await at_work.call("test.echo", text="hello")
+        await at_work.refused("test.fails")
+        (health,) = at_work.servers.health()
+        assert (health.name, health.state, health.fault) == ("test", "up", "")
+        assert health.outcomes == {"ok": 1, "tool_error": 1}
+        assert (health.restarts, health.under_way, health.waiting, health.changed) == (0, 0, 0, ())
+        assert "echo" in health.tools
+        assert health.slowest_seconds is not None
+        assert 0 < (health.median_seconds or 0) <= health.slowest_seconds
+        await at_work.refused("test.dies")
+        (down,) = at_work.servers.health()
+        assert down.state == "down"
+        await at_work.up("test.structure")
+        (again,) = at_work.servers.health()
+        assert (again.state, again.restarts) == ("up", 1)
+        assert again.outcomes["tool_server_lost"] == 1
 
     served(tmp_path, scenario)
 
