@@ -17,7 +17,7 @@ from tests.invariants import check
 from tidings.domain.commands import Receipt, StartAgent, StartPayload
 
 FAILOVER_SECONDS_MAX = 5.0
-PAYMENTS = 60
+PAYMENTS = 40
 
 Brought = dict[str, str]
 
@@ -27,7 +27,11 @@ def brought(request: pytest.FixtureRequest) -> Brought:
     """How workers get their runs: they look, or Temporal brings them."""
     if request.param == "looking":
         return {}
-    server: TemporalServer = request.getfixturevalue("temporal")
+    return by(request.getfixturevalue("temporal"))
+
+
+def by(server: TemporalServer) -> Brought:
+    """Have runs brought by a server, on a task queue of the test's own."""
     return {"TIDINGS_TEMPORAL_ADDRESS": server.address, "TIDINGS_TEMPORAL_QUEUE": new_queue()}
 
 
@@ -66,9 +70,7 @@ def test_the_gateway_and_the_worker_die_and_the_client_goes_on_within_seconds(
         asyncio.run(scenario(nodes))
 
 
-def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(
-    tmp_path: Path, brought: Brought
-) -> None:
+def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
     async def scenario(nodes: Fleet) -> None:
         ana, token = await nodes.user("ana")
         async with device(nodes.gateways[0].url, ana, token, "d1") as client:
@@ -87,12 +89,12 @@ def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(
         nodes.check_payments()
         assert halted.is_running()
 
-    with fleet(tmp_path, brought, gateways=1) as nodes:
+    with fleet(tmp_path, {}, gateways=1) as nodes:
         asyncio.run(scenario(nodes))
 
 
 def test_every_node_is_replaced_under_load_and_nothing_is_lost_or_doubled(
-    tmp_path: Path, brought: Brought
+    tmp_path: Path, temporal: TemporalServer
 ) -> None:
     async def scenario(nodes: Fleet) -> None:
         ana, token = await nodes.user("ana")
@@ -118,7 +120,7 @@ def test_every_node_is_replaced_under_load_and_nothing_is_lost_or_doubled(
             check(await nodes.stored(), histories, at_head=True, ended=True, proven=True)
         nodes.check_payments()
 
-    with fleet(tmp_path, brought) as nodes:
+    with fleet(tmp_path, by(temporal)) as nodes:
         asyncio.run(scenario(nodes))
 
 
