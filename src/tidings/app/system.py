@@ -55,10 +55,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         Unavailable: the store cannot be opened.
         InvalidInput: the settings name a model that cannot be used.
     """
-    folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
-    key, metrics = load_or_create_key(settings.key_path), Metrics()
-    tiers, passwords = open_tiers(settings, clock, ids, key, metrics), Passwords()
+    key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
+    tiers = open_tiers(settings, clock, ids, key, metrics)
     hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
     count(hot.hints, metrics)
     ground = Ground(settings, clock, ids, hot.hints, database, metrics)
@@ -86,7 +85,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
-    readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
+    readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter)
     look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
     services = Services(
