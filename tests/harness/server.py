@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,19 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.harness.ports import free_port
+from tests.harness.tiers import settings_of, variables_of
 from tidings.app import build
 from tidings.client.http import Api
 from tidings.domain.events import TERMINAL
-from tidings.settings import load
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TIDINGS_")} | {
-    "PYTHONPATH": str(ROOT)
-}
+ENVIRONMENT = {
+    key: value
+    for key, value in os.environ.items()
+    if not key.startswith("TIDINGS_") or key.startswith("TIDINGS_TEST_")
+} | {"PYTHONPATH": str(ROOT)}
 """What a child process is given: nothing that would change what it does."""
 CRITICAL = (
     "agent_started",
@@ -51,7 +53,7 @@ class ServerProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        settings = {"TIDINGS_DATA_DIR": str(self.data_dir), "TIDINGS_PORT": str(self.port)}
+        settings = variables_of(self.data_dir) | {"TIDINGS_PORT": str(self.port)}
         self._process = subprocess.Popen(
             [sys.executable, *self._command],
             stdout=subprocess.PIPE,
@@ -179,7 +181,7 @@ def serving(data_dir: Path, program: Path | None = None) -> Iterator[ServerProce
 
 async def add_users(server: ServerProcess, *names: str) -> list[User]:
     """Make accounts and sign them in, as the operator of the machine does."""
-    app = build(load({"data_dir": server.data_dir}))
+    app = build(settings_of(server.data_dir))
     try:
         users = []
         for name in names:
@@ -220,9 +222,3 @@ def _is_nested(events: list[dict[str, Any]]) -> bool:
         elif event["type"] == "subagent_completed" and open_agents.pop() != event["agent"]:
             return False
     return not open_agents
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

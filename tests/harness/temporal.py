@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.harness.server import free_port
+from tests.harness.ports import free_port
 
 READY_SECONDS = 20
 SETTINGS = {
