@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test check fix serve bench bench-runs bench-delivery soak client storm fuzz clean
+.PHONY: demo test check fix serve bench bench-runs bench-delivery bench-tiers soak client storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -36,6 +36,9 @@ bench-runs: .venv/.ready  ## one-tool runs beside other agent servers, each inst
 
 bench-delivery: .venv/.ready  ## delivery alone: rates against the push, latency, idle, returning
 	$(BIN)/python -m bench delivery returning
+
+bench-tiers: .venv/.ready  ## one server on each set of tiers, as real servers: some 4 minutes
+	$(BIN)/python -m bench tiers
 
 soak: .venv/.ready  ## a million critical events through cuts, stalls and kills: some 10 minutes
 	@EVENTS=$(EVENTS) SEED=$(SEED) $(BIN)/python -m tests.soak

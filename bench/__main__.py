@@ -6,7 +6,7 @@ import sys
 
 import uvloop
 
-from bench import delivery, returning, runs, start
+from bench import delivery, returning, runs, start, tiers
 from bench.processes import LOAD_CORE
 
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "returning": returning.report,
     "runs": runs.report,
     "start": start.report,
+    "tiers": tiers.report,
 }
 
 

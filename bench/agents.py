@@ -14,13 +14,18 @@ STEADY_THOUGHTS, STEADY_SECONDS = 3_000, 0.01
 
 
 class ZeroModel:
-    """Calls the tool once, then answers in twenty pieces."""
+    """Calls the tool once, then answers in twenty pieces; takes no time, unless it is told to."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
 
     @property
     def name(self) -> str:
         return "bench:zero"
 
     async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
+        if self._seconds:
+            await asyncio.sleep(self._seconds)
         if request.messages[-1].role == "user":
             call = ToolCall(CALL_ID, TOOL, ARGUMENTS)
             return ModelReply(self.name, "", (call,), Usage(10, 5, 0.0))

@@ -62,7 +62,7 @@ async def product(connections: int, each: int) -> Rate:
     async with served("product") as server:
         streams = (await server.tell("open", connections=connections))["streams"]
         async with readers(server, connections, streams) as found:
-            rate = await _measure(server, found, each)
+            rate = await measure(server, found, each, SECONDS)
             kept = await server.tell("acknowledged")
             assert kept["acknowledged"] == rate.events, kept
             return rate
@@ -71,12 +71,13 @@ async def product(connections: int, each: int) -> Rate:
 async def limit(connections: int, each: int) -> Rate:
     """Push prepared messages of `each` events."""
     async with served("limit") as server, readers(server, connections) as found:
-        return await _measure(server, found, each)
+        return await measure(server, found, each, SECONDS)
 
 
-async def _measure(server: Served, found: list[Reader], each: int) -> Rate:
+async def measure(server: Served, found: list[Reader], each: int, seconds: float) -> Rate:
+    """Have events produced, and count until each has arrived."""
     cpu = server.cpu_seconds()
-    done = await server.tell("produce", seconds=SECONDS, each=each)
+    done = await server.tell("produce", seconds=seconds, each=each)
     await _until(lambda: sum(reader.events for reader in found) >= done["appended"])
     taken = time.monotonic() - done["begun"]
     return Rate(done["appended"], taken, server.cpu_seconds() - cpu)

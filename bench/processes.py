@@ -5,11 +5,18 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from tidings.settings import PREFIX
+
+MODEL_SECONDS = "BENCH_MODEL_SECONDS"
+"""The variable that says how long the model takes for a request."""
+SETTINGS = {"TIDINGS_RUNS": "64", "TIDINGS_RUNS_PER_USER": "64", MODEL_SECONDS: "0"}
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 SERVER_CORE, LOAD_CORE = 0, 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -50,16 +57,26 @@ class Served(Running):
 
 
 @asynccontextmanager
-async def served(what: str, folder: str | None = None, port: int = 0) -> AsyncIterator[Served]:
-    """Run `bench.served` around the block, on a data directory of its own unless one is given."""
+async def served(
+    what: str,
+    folder: str | None = None,
+    port: int = 0,
+    settings: Mapping[str, str] = NOTHING_MORE,
+    core: int | None = SERVER_CORE,
+) -> AsyncIterator[Served]:
+    """Run `bench.served` around the block, on a data directory of its own unless one is given.
+
+    `settings` are variables besides SETTINGS; without a `core` it has all of them.
+    """
     with ExitStack() as stack:
         temporary = tempfile.TemporaryDirectory(dir=".", prefix=".bench-")
         command = ("-m", "bench.served", what, folder or stack.enter_context(temporary), str(port))
         process = await asyncio.create_subprocess_exec(
-            *on_core(SERVER_CORE, sys.executable, *command),
+            *on_core(core, sys.executable, *command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=2**24,
+            env=_outside() | SETTINGS | dict(settings),
         )
         try:
             yield Served(process, await _line(process))
@@ -69,14 +86,29 @@ async def served(what: str, folder: str | None = None, port: int = 0) -> AsyncIt
             await process.wait()
 
 
-def on_core(core: int, *command: str) -> tuple[str, ...]:
-    """Return the command, bound to a core where the machine has more than one."""
-    return ("taskset", "-c", str(core), *command) if os.cpu_count() != 1 else command
+def _outside() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+def on_core(core: int | None, *command: str) -> tuple[str, ...]:
+    """Return the command, bound to a core where the machine has more than one; None is all."""
+    cores = f"0-{(os.cpu_count() or 1) - 1}" if core is None else str(core)
+    return ("taskset", "-c", cores, *command) if os.cpu_count() != 1 else command
 
 
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below this one."""
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return [below for child in children for below in (child, *descendants(child))]
 
 
 def memory_mib(pid: int) -> float:

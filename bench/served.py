@@ -6,6 +6,7 @@ another, so that what differs is the application.
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import time
@@ -18,6 +19,7 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.agents import ZeroModel, echo, one_tool, steady
+from bench.processes import MODEL_SECONDS
 from bench.tables import percentile
 from tidings.app import App, build
 from tidings.cli.serve import HttpServer
@@ -25,7 +27,7 @@ from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
-from tidings.settings import Settings
+from tidings.settings import load
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import UlidSource
 
@@ -174,8 +176,8 @@ async def lag(seconds: float) -> dict[str, Any]:
 async def main(what: str, folder: Path, port: int) -> None:
     """Serve `what`, on this data directory and port, 0 for any."""
     with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
-        settings = Settings(data_dir=folder, runs=64, runs_per_user=64)
-        app = build(settings, model=ZeroModel())
+        settings = load({"data_dir": folder})
+        app = build(settings, model=ZeroModel(float(os.environ[MODEL_SECONDS])))
         app.agents.register("one_tool", "One model request, one call, one answer.", one_tool)
         app.agents.register("steady", "Thinks aloud, many times a second.", steady)
         app.tools.add(echo)

@@ -13,7 +13,7 @@ ANA = UserContext("default", "ana", "s1")
 def test_a_start_removes_what_uploads_cut_off_by_a_crash_have_left(tmp_path: Path) -> None:
     async def scenario() -> None:
         app = build(load({"data_dir": tmp_path}, {}))
-        await app._kept.library._reserve(ANA, "f_dead", "log.csv")
+        await app._kept.able.library._reserve(ANA, "f_dead", "log.csv")
         left = tmp_path / "files" / "ana" / "f_dead"
         left.mkdir(parents=True)
         (left / "upload").write_bytes(b"half a li")
@@ -22,7 +22,7 @@ def test_a_start_removes_what_uploads_cut_off_by_a_crash_have_left(tmp_path: Pat
         again = build(load({"data_dir": tmp_path}, {}))
         await again.begin()
         assert not left.exists()
-        assert await again._kept.library.sweep(float("inf")) == 0
+        assert await again._kept.able.library.sweep(float("inf")) == 0
         await again.close()
 
     asyncio.run(scenario())

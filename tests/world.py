@@ -34,6 +34,7 @@ from tidings.runs.worker import Worker
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
+from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -52,7 +53,7 @@ class World:
     def __init__(
         self,
         database: Database,
-        hints: LocalHints,
+        hints: Hints,
         agents: dict[str, Agent],
         tools: Iterable[Tool] = (),
         clock: Clock | None = None,
@@ -187,7 +188,7 @@ async def world(
     limits: Limits | None = None,
     model: Model | None = None,
     plans: Plans | None = None,
-    hints: LocalHints | None = None,
+    hints: Hints | None = None,
     scheduler: Scheduler | None = None,
     chains: Chains | None = None,
     shedding: SheddingRules | None = None,

@@ -49,5 +49,36 @@ def test_a_model_calls_a_served_tool_and_reads_what_it_says(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
+@tool(name="board.post", effect=Effect.KEYED)
+async def post(ctx: ToolContext, purpose: str, purpose_of_call: str = "") -> ToolResult:
+    """Post what the purpose of the meeting is."""
+    return ToolResult("board.post has answered.", content=f"{purpose}/{purpose_of_call}")
+
+
+def test_a_tool_with_a_purpose_of_its_own_keeps_it(tmp_path: Path) -> None:
+    """Ours has another name for it, and goes to the user as that of any call."""
+    wanted = {"purpose": "lunch", "purpose_of_call": "own", "purpose_of_this_call": "Tell them"}
+    first = ModelReply("test:parts", calls=(ToolCall("t1", "board__post", wanted),))
+    model = PartModel(AnalysisTask=[first, ModelReply("test:parts", "Done.")])
+
+    async def agent(ctx: RunContext) -> Outcome:
+        task = Assignment("Look.", "Go on.", specs([post]), lambda _: _nothing(), 0.0)
+        await work(ctx, Voice(), Notebook(), task)
+        return Outcome("Posted.")
+
+    async def scenario() -> None:
+        async with world(tmp_path, {"it": agent}, [post], model=model) as built:
+            await built.begin()
+            async with built.working():
+                events = await built.events_until_end(await built.ask("Post it"))
+        (executing,) = payloads(events, "tool_executing")
+        assert executing["purpose"] == "Tell them"
+        assert executing["arguments"] == {"purpose": "lunch", "purpose_of_call": "own"}
+        (done,) = payloads(events, "tool_completed")
+        assert done["result"]["content"] == "lunch/own"
+
+    asyncio.run(scenario())
+
+
 def _nothing() -> AnalysisTask:
     return AnalysisTask("Weather?", None, None, ())  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ async def live(folder: Path, host: str, began: float, number: int, place: str) -
     """Be one process: do what is not done yet, from the webhook to the record of its delivery."""
 
     def wrap(inner: Database) -> Database:
-        return DeadlyDatabase(inner, number, place)
+        return DeadlyDatabase(inner, folder, number, place, asyncio.Lock())
 
     async with office(folder, host, clock=ManualClock(began), wrap=wrap) as it:
         if not await it.notifications.webhooks(ANA):

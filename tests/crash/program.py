@@ -1,9 +1,9 @@
 """A run that asks and then has a side effect, cut off at a chosen point, taken up by a new process.
 
 `python -m tests.crash.program FOLDER kill` tries every point and leaves what it saw in FOLDER, one
-folder each. With `stop` the process is not killed but halted, as by a paused machine, and goes on
-when another has ended its run. Processes are forked from one that has everything imported, so that
-many can die.
+folder each. With `stop` the process is not killed but halted, as by a paused machine, and with
+`stall` only its event loop is, while its threads go on; it goes on when another has ended its run.
+Processes are forked from one that has everything imported, so that many can die.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,21 +21,31 @@ from tidings.domain.commands import AnswerInput, AnswerPayload
 from tidings.domain.context import Scope
 from tidings.domain.events import TERMINAL, thread_stream
 from tidings.domain.facts import ToolResult
+from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
+from tidings.runs.rulings import ToolRequest
 from tidings.storage.warm.port import Database, T, Work
 from tidings.tools.port import Tool, ToolContext, tool
 
 POINTS_MAX = 40
-PLACES = ("before the commit", "after the commit", "before the effect", "after the effect")
-EFFECTS, SEEN, STORY = "effects", "seen", "story"
+PLACES = (
+    "before the commit",
+    "after the commit",
+    *(f"{when} {what}" for what in ("pay", "stamp", "look") for when in ("before", "after")),
+)
+EFFECTS, SEEN, STORY, STALLED, GO_ON = "effects", "seen", "story", "stalled", "go on"
 
 
-HOW = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-
-
-def die() -> None:
-    os.kill(os.getpid(), HOW[(sys.argv[2:] or ["kill"])[0]])
+def die(folder: Path) -> None:
+    """Be cut off here; what is stalled or stopped goes on when another has ended the run."""
+    match (sys.argv[2:] or ["kill"])[0]:
+        case "stall":
+            (folder / STALLED).touch()
+            while not (folder / GO_ON).exists():
+                time.sleep(0.005)
+        case how:
+            os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)
 
 
 class DeadlyDatabase:
@@ -44,10 +55,11 @@ class DeadlyDatabase:
     """
 
     def __init__(
-        self, inner: Database, number: int, place: str, turn: asyncio.Lock | None = None
+        self, inner: Database, folder: Path, number: int, place: str, turn: asyncio.Lock
     ) -> None:
-        self._turn = turn or asyncio.Lock()
+        self._turn = turn
         self._inner = inner
+        self._folder = folder
         self._number = number
         self._place = place
         self._writes = 0
@@ -57,31 +69,48 @@ class DeadlyDatabase:
             self._writes += 1
             chosen = self._writes == self._number
             if chosen and self._place == "before the commit":
-                die()
+                die(self._folder)
             result = await self._inner.write(scope, work)
             if chosen and self._place == "after the commit":
-                die()
+                die(self._folder)
             return result
 
     async def read(self, scope: Scope, work: Work[T]) -> T:
         return await self._inner.read(scope, work)
 
 
-def paying(folder: Path, place: str, turn: asyncio.Lock) -> Tool:
-    """Return a tool whose target counts: a line per payment, on the disk before it returns."""
+def counting(folder: Path, place: str, turn: asyncio.Lock) -> list[Tool]:
+    """Return tools whose target counts: a line per effect, on the disk before they return."""
 
-    @tool(name="pay")
+    async def take_effect(what: str, ctx: ToolContext) -> ToolResult:
+        async with turn:
+            if place == f"before {what}":
+                die(folder)
+            append(folder / EFFECTS, f"{what} {ctx.idempotency_key}".encode())
+            if place == f"after {what}":
+                die(folder)
+        return ToolResult("It is done.")
+
+    @tool(effect=Effect.WRITE, trusted=True)
     async def pay(ctx: ToolContext) -> ToolResult:
         """Pay, which nobody wants to do twice."""
-        async with turn:
-            if place == "before the effect":
-                die()
-            append(folder / EFFECTS, ctx.idempotency_key.encode())
-            if place == "after the effect":
-                die()
-        return ToolResult("It is paid.")
+        return await take_effect("pay", ctx)
 
-    return pay
+    @tool(effect=Effect.KEYED, trusted=True)
+    async def stamp(ctx: ToolContext) -> ToolResult:
+        """Stamp, once for each key."""
+        return await take_effect("stamp", ctx)
+
+    @tool(effect=Effect.READ, trusted=True)
+    async def look(ctx: ToolContext) -> ToolResult:
+        """Look, as often as one likes."""
+        return await take_effect("look", ctx)
+
+    return [pay, stamp, look]
+
+
+REPLY = ("look", "pay", "stamp", "pay")
+"""The calls of one reply."""
 
 
 async def payer(ctx: RunContext) -> Outcome:
@@ -89,10 +118,11 @@ async def payer(ctx: RunContext) -> Outcome:
     await ctx.think("First I ask.", 0.1)
     assert await ctx.ask("Shall I pay?", {"type": "boolean"})
     async with ctx.sub("cashier", "Pay.") as cashier:
-        paid = await cashier.tool("pay", {}, purpose="to have it paid")
+        wanted = [ToolRequest(name, {}, "to have it done") for name in REPLY]
+        ended = await cashier.tools(wanted)
         await cashier.complete("It was tried.")
     await ctx.model(says("done"), on_text=lambda piece: ctx.delta("answer", piece))
-    return Outcome("paid" if paid.error is None else paid.error.code)
+    return Outcome(" ".join(end.error.code if end.error else "ok" for end in ended))
 
 
 async def live(folder: Path, number: int, place: str, seen: Path) -> None:
@@ -100,9 +130,9 @@ async def live(folder: Path, number: int, place: str, seen: Path) -> None:
     turn = asyncio.Lock()
 
     def wrap(inner: Database) -> Database:
-        return DeadlyDatabase(inner, number, place, turn)
+        return DeadlyDatabase(inner, folder, number, place, turn)
 
-    tools = [paying(folder, place, turn)]
+    tools = counting(folder, place, turn)
     async with world(folder, {"payer": payer}, tools, wrap=wrap, model=ScriptedModel()) as w:
         await w.begin()
         async with w.working():
@@ -156,25 +186,36 @@ def in_a_process(act: Callable[[], None]) -> int:
 
 
 def try_point(folder: Path, number: int, place: str) -> bool:
-    """Return whether the process was killed there; a second one then ended its run."""
+    """Return whether the process was cut off there; a second one then ended its run."""
     folder.mkdir(parents=True)
     first = process(lambda: asyncio.run(live(folder, number, place, folder / SEEN)))
-    _, status = os.waitpid(first, os.WUNTRACED)
-    if os.WIFEXITED(status):
+    status = cut_off(first, folder)
+    if status is not None and os.WIFEXITED(status):
         return False
     second = in_a_process(lambda: asyncio.run(live(folder, 0, "", folder / STORY)))
     assert second == 0, f"the run was not taken up: {folder}"
-    if os.WIFSTOPPED(status):
-        os.kill(first, signal.SIGCONT)
-        assert os.waitpid(first, 0)[1] == 0, f"what was halted did not let go: {folder}"
-    else:
+    if status is not None and os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    (folder / GO_ON).touch()
+    os.kill(first, signal.SIGCONT)
+    assert os.waitpid(first, 0)[1] == 0, f"what was halted did not let go: {folder}"
     return True
+
+
+def cut_off(child: int, folder: Path) -> int | None:
+    """Wait until a process has ended, is halted (its status), or stalls (None)."""
+    while not (folder / STALLED).exists():
+        done, status = os.waitpid(child, os.WUNTRACED | os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.005)
+    return None
 
 
 def main(root: Path) -> None:
     for place in PLACES:
-        last = 1 if "effect" in place else POINTS_MAX
+        last = POINTS_MAX if place.endswith("commit") else 1
         for number in range(1, last + 1):
             if not try_point(root / place / f"{number:02d}", number, place):
                 break

@@ -1,14 +1,15 @@
-"""kill -9 and SIGSTOP around every commit of a run whose tool must not be repeated, and in it."""
+"""kill -9, SIGSTOP and stalls around every commit of a run that pays, and inside its calls."""
 
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.program import EFFECTS, PLACES, SEEN, STORY
+from tests.crash.program import EFFECTS, PLACES, REPLY, SEEN, STORY
 from tests.harness.server import ENVIRONMENT, ROOT
 from tidings.domain.events import TERMINAL
 
@@ -18,13 +19,12 @@ ONCE = (
     "input_required",
     "request_settled",
     "subagent_started",
-    "tool_executing",
     "subagent_completed",
 )
 SECONDS_MAX = 110
 
 
-@pytest.fixture(scope="module", params=["kill", "stop"])
+@pytest.fixture(scope="module", params=["kill", "stop", "stall"])
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     subprocess.run(
@@ -46,30 +46,41 @@ def test_wherever_the_process_dies_the_story_is_whole_and_nothing_is_done_twice(
     root: Path, place: str
 ) -> None:
     points = [folder for folder in sorted((root / place).iterdir()) if (folder / STORY).exists()]
-    assert len(points) >= (1 if "effect" in place else POINTS_MIN)
-    outcomes = [check_point(folder) for folder in points]
-    if "effect" in place:
-        assert outcomes == ["outcome_unknown"]
-    else:
-        assert {"paid", "outcome_unknown"} == set(outcomes)
+    assert len(points) >= (POINTS_MIN if place.endswith("commit") else 1)
+    unknown = sum(check_point(folder) for folder in points)
+    if place.endswith("pay"):
+        assert unknown
+    elif place.endswith("commit"):
+        assert 0 < unknown < len(points) * REPLY.count("pay")
 
 
-def check_point(folder: Path) -> str:
-    """Check one death and what came after it; return what the run answered."""
+def check_point(folder: Path) -> int:
+    """Check one death and what came after it; return of how many payments nobody knows."""
     frames = lines(folder / STORY)
     seen = lines(folder / SEEN)
     assert frames[: len(seen)] == seen, "what a client saw before is how the story begins"
     events = [json.loads(frame) for frame in frames]
     check_events(events)
-    effects = lines(folder / EFFECTS)
-    assert len(effects) <= 1
-    [called] = [e["payload"] for e in events if e["type"] == "tool_completed"]
-    answer = str(events[-1]["payload"]["answer"])
-    if called["ok"]:
-        assert (answer, len(effects)) == ("paid", 1)
+    ended = {e["payload"]["call_id"]: e["payload"] for e in events if e["type"] == "tool_completed"}
+    assert sorted(ended) == [f"c{n}" for n in range(1, len(REPLY) + 1)]
+    effects = Counter(line.decode().rpartition("/")[2] for line in lines(folder / EFFECTS))
+    for call_id, end in ended.items():
+        check_call(end, effects[call_id])
+    codes = ["ok" if end["ok"] else end["error"]["code"] for _, end in sorted(ended.items())]
+    assert events[-1]["payload"]["answer"] == " ".join(codes)
+    return codes.count("outcome_unknown")
+
+
+def check_call(end: dict[str, Any], effects: int) -> None:
+    """Check that a call took effect as its end says, and a payment never twice."""
+    if end["tool"] != "pay":
+        assert end["ok"]
+        assert effects in {1, 2}
+    elif end["ok"]:
+        assert effects == 1
     else:
-        assert answer == called["error"]["code"] == "outcome_unknown"
-    return answer
+        assert end["error"]["code"] == "outcome_unknown"
+        assert effects <= 1
 
 
 def check_events(events: list[dict[str, Any]]) -> None:
@@ -81,4 +92,6 @@ def check_events(events: list[dict[str, Any]]) -> None:
     assert sum(t in TERMINAL for t in types) == 1
     for once in ONCE:
         assert types.count(once) == 1
+    begun = [e["payload"]["call_id"] for e in events if e["type"] == "tool_executing"]
+    assert begun == [f"c{n}" for n in range(1, len(REPLY) + 1)]
     assert len({e["run_id"] for e in events}) == 1

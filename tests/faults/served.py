@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp
 
+from tests.hot.tiers import HotTier, InMemory
 from tests.world import World, world
 from tidings.cli.serve import configured
 from tidings.domain.context import UserContext
@@ -26,13 +27,14 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
 from tidings.protocol.connection import PACE, Pace
 from tidings.runs.context import RunContext
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
+from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock
 
@@ -100,27 +102,34 @@ async def served(
     folder: Path,
     *,
     wrap: Callable[[Database], Database] = lambda database: database,
-    hints: LocalHints | None = None,
+    hints: Hints | None = None,
+    hot: HotTier | None = None,
     clock: Clock | None = None,
     pace: Pace = PACE,
     limits: Limits = MANY_RUNS,
     port: int = 0,
+    tick_seconds: float = TICK_SECONDS,
     around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> AsyncIterator[Served]:
     """Serve the store in `folder` around the block; a second time is a restart.
 
-    `wrap` goes around the database, `around` around the application that speaks to sockets.
+    `hot` is the hot tier, and `hints` stands in for its hints. `wrap` goes around the database,
+    `around` around the application that speaks to sockets.
     """
-    clock, passwords = clock or SystemClock(), Passwords()
+    clock, passwords, hot = clock or SystemClock(), Passwords(), hot or InMemory()
+    hints = hints or hot.hints
     async with world(
         folder, {"teller": tell}, wrap=wrap, clock=clock, limits=limits, hints=hints
     ) as w:
         await w.begin()
-        tokens, tickets = Tokens(KEY), LocalOnce(clock)
-        identity = Identity(w.database, tokens, passwords, tickets, LocalRates(clock), clock, w.ids)
+        identity = Identity(w.database, Tokens(KEY), passwords, hot.once, hot.rates, clock, w.ids)
         positions, metrics = Positions(w.database, clock), Metrics()
         presence = Presence(
-            identity, positions, tick_seconds=TICK_SECONDS, drain_seconds=DRAIN_SECONDS
+            identity,
+            positions,
+            Elsewhere(hints, hot.precedence, hot.rates),
+            tick_seconds=tick_seconds,
+            drain_seconds=DRAIN_SECONDS,
         )
         backend = Backend(identity, w.router, w.feed, positions, metrics, clock, pace)
         sockets = around(Sockets(backend, presence, w.ids, origins=frozenset()))

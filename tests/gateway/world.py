@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from tests.fakes.intake import intake_of, named_agents
+from tests.fakes.sections import well
 from tests.fakes.shelves import MemoryFiles, MemoryReports
 from tests.fakes.sockets import greet_and_close
 from tests.stores import store_in
@@ -29,6 +30,8 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
+from tidings.health.watch import Health, Look
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
@@ -38,7 +41,7 @@ from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalPrecedence, LocalRates
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
@@ -127,7 +130,7 @@ class World:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[World]:
+def running(folder: Path, look: Look = well) -> Iterator[World]:
     database = store_in(folder)
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
@@ -146,8 +149,11 @@ def running(folder: Path) -> Iterator[World]:
         files=files,
         reports=reports,
         readiness=readiness,
+        health=Health(look, clock),
         sockets=greet_and_close,
-        presence=Presence(identity, positions),
+        presence=Presence(
+            identity, positions, Elsewhere(LocalHints(), LocalPrecedence(), LocalRates(clock))
+        ),
         feed=Feed(database, LocalHints()),
         positions=positions,
         metrics=Metrics(),

@@ -2,10 +2,11 @@
 
 import atexit
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,20 @@ class ValkeyServer:
         self.control.flushall()
 
     def pause(self, seconds: float) -> None:
-        """Let everybody wait for so long: the connections stand, nothing is answered."""
+        """Let everybody wait for so long, this one too: connections stand, nothing is answered."""
         self.control.client_pause(round(seconds * 1000), all=True)
 
+    def freeze(self) -> None:
+        """Stop the process where it stands, until `thaw`; connections are taken, not answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def calm(self) -> None:
-        """Run, empty, for everybody and without a pause: what every test begins with."""
+        """Run, and hold nothing: what every test begins with."""
+        self.thaw()
         self.start()
-        with suppress(NoConnection):
-            self.control.client_unpause()
         self.flush()
 
     def publish(self, channel: str | bytes, message: bytes) -> None:
@@ -75,6 +82,10 @@ class ValkeyServer:
     def connections(self, name: str) -> list[dict[str, Any]]:
         """Return the open connections that call themselves so."""
         return [found for found in self.control.client_list() if found["name"] == name]
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 @contextmanager

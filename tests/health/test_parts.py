@@ -8,8 +8,8 @@ import pytest
 from tests.fakes.ports import ManualClock
 from tidings.app import build
 from tidings.health.metrics import Metrics
-from tidings.health.parts import RESTARTS_MAX, SHAKEN_SECONDS, Parts
-from tidings.health.probes import Readiness
+from tidings.health.overview import PartHealth
+from tidings.health.parts import RESTARTS_MAX, Parts
 from tidings.settings import load
 
 
@@ -35,13 +35,14 @@ def test_a_crashed_part_is_begun_again_and_the_others_go_on() -> None:
         clock, metrics = ManualClock(), Metrics()
         shaky, steady = Shaky(RESTARTS_MAX), Shaky(0)
         parts = Parts({"shaky": shaky.run, "steady": steady.run}, clock, metrics)
-        readiness = Readiness((parts.probe(),), clock)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(parts.run())
             await shaky.well.wait()
-            assert not await readiness.ready()
-            clock.time += SHAKEN_SECONDS
-            assert await readiness.ready()
+            clock.time += 3.0
+            assert parts.health() == (
+                PartHealth("shaky", RESTARTS_MAX, 3.0),
+                PartHealth("steady", 0, None),
+            )
             running.cancel()
         assert (shaky.begun, steady.begun) == (RESTARTS_MAX + 1, 1)
         assert 'tidings_part_restarts_total{part="shaky"} 5.0' in metrics.render().decode()
@@ -84,10 +85,9 @@ def test_the_application_keeps_its_parts_so(tmp_path: Path) -> None:
         app = build(load({"data_dir": tmp_path}, {}))
         await app.begin()
         async with app.running():
-            found = {finding.name for finding in await app.readiness.findings()}
+            found = {part.name for part in (await app.services.health.now()).sections.parts}
             names = {task.get_name() for task in asyncio.all_tasks()}
-        assert {"worker", "feed", "presence", "upkeep"} <= names
-        assert "parts" in found
+        assert {"worker", "feed", "presence", "upkeep", "loop", "lookout"} <= names & found
         await app.close()
 
     asyncio.run(scenario())

@@ -238,6 +238,20 @@ def test_of_many_racing_uses_of_a_ticket_exactly_one_succeeds(world: World) -> N
     asyncio.run(scenario())
 
 
+def test_a_ticket_is_no_token_and_a_token_is_no_ticket(world: World) -> None:
+    async def scenario() -> None:
+        credentials = await sign_in(world)
+        context = await world.identity.authenticate(credentials.access_token)
+        for attempt in (
+            world.identity.authenticate(world.identity.ticket(context)),
+            world.identity.redeem(credentials.access_token),
+            world.identity.redeem(""),
+        ):
+            assert (await refusal(attempt))[0] == "token_invalid"
+
+    asyncio.run(scenario())
+
+
 def test_a_ticket_is_good_for_thirty_seconds(world: World) -> None:
     async def scenario() -> None:
         credentials = await sign_in(world)

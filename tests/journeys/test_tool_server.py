@@ -93,7 +93,7 @@ def test_an_agent_that_obeys_what_a_tool_says_does_nothing_without_leave(tmp_pat
         (ana,) = await add_users(server, "ana")
         async with ana.connected() as client:
             await met(client)
-            await client.ask("Look at it", "m1", agent="hijacked")
+            await client.ask("Look at it", "obey", agent="hijacked")
             while not (asked := [f for f in client.heard if f["type"] == "approval_required"]):
                 await client.next()
             assert asked[0]["payload"]["tool"] == "test.repeat"
@@ -102,6 +102,36 @@ def test_an_agent_that_obeys_what_a_tool_says_does_nothing_without_leave(tmp_pat
     with served(tmp_path) as server:
         asyncio.run(scenario(server))
     assert "called repeat" not in (tmp_path / "notes").read_text()
+
+
+def test_after_kill_9_nothing_is_left_of_a_program_that_ignores_its_end(tmp_path: Path) -> None:
+    (tmp_path / "notes.stays").touch()
+    server = ServerProcess(tmp_path / "data")
+    server.extra = configured(tmp_path)
+    server.start()
+
+    async def scenario() -> list[int]:
+        (ana,) = await add_users(server, "ana")
+        async with ana.connected() as client:
+            await met(client)
+        server.kill()
+        lines = (tmp_path / "notes").read_text().splitlines()
+        started = [int(line.split()[1]) for line in lines if line.startswith(("pid ", "child "))]
+        async with asyncio.timeout(10):
+            while any(lives(pid) for pid in started):  # noqa: ASYNC110 - a process of another
+                await asyncio.sleep(0.02)
+        return started
+
+    assert len(asyncio.run(scenario())) == 2
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process is there, and not only waiting to be counted by its parent."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def test_without_a_file_there_are_no_tool_servers(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.socket import Backend, Socket
 from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
@@ -29,7 +30,7 @@ from tidings.router.accept import Router
 from tidings.router.reads import Reads
 from tidings.runs import queue
 from tidings.runs.queue import Limits
-from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalRates
+from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalPrecedence, LocalRates
 from tidings.storage.warm.port import Transaction
 
 USERS = {name: UserContext("acme", name, f"s_{name}") for name in ("ana", "bob")}
@@ -165,7 +166,8 @@ class SteppedServer:
         positions = Positions(database, self.clock)
         intake, _ = intake_of(database, self.clock, named_agents("agent"), LIMITS)
         self.router = Router(database, self.clock, ids, intake, "agent", LIMITS)
-        self.presence = Presence(identity, positions)
+        elsewhere = Elsewhere(self.hints, LocalPrecedence(), LocalRates(self.clock))
+        self.presence = Presence(identity, positions, elsewhere)
         backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
         self.reads = Reads(database, self.clock, ids)
         self._sockets = Sockets(backend, self.presence, ids, origins=frozenset())

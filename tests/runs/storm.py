@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import json
+import os
 import random
 import sys
 import tempfile
@@ -19,6 +21,8 @@ from tests.world import World, world
 from tidings.domain.commands import (
     AnswerInput,
     AnswerPayload,
+    Approve,
+    ApprovePayload,
     Chat,
     ChatPayload,
     IfBusy,
@@ -28,13 +32,14 @@ from tidings.domain.commands import (
 )
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Conflict, Failure, LimitExceeded, TidingsError, Unavailable
-from tidings.domain.events import TERMINAL
+from tidings.domain.events import TERMINAL, EventType
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.models.port import ModelReply, ModelRequest, OnText
 from tidings.runs.context import RunContext
 from tidings.runs.queue import Limits
+from tidings.runs.rulings import ToolRequest
 from tidings.storage.warm.port import Transaction
 from tidings.tools.port import Tool, ToolContext, tool
 
@@ -42,6 +47,8 @@ RUN_SECONDS = 4.0
 LATE_SECONDS_MAX = 5.0
 FAILING_WRITES = 0.004
 AT_ONCE = 150
+GROWN_MIB_MAX = 24
+"""From a third of the storm on: before it, caches fill."""
 LIVES_SECONDS = 6.0
 """How long a worker lives before it is replaced."""
 
@@ -67,7 +74,13 @@ class Storm:
             await end_as(ending)
             return ToolResult("It is there.")
 
-        return pay, look
+        @tool(effect=Effect.READ, deadline_seconds=1.0)
+        async def fetch(ctx: ToolContext, ending: str) -> ToolResult:
+            """Fetch what somebody else has written, after which payments need leave."""
+            await end_as(ending)
+            return ToolResult("It came from outside.")
+
+        return pay, look, fetch
 
 
 class Moody(ScriptedModel):
@@ -78,7 +91,7 @@ class Moody(ScriptedModel):
         return await super().respond(request, on_text)
 
 
-ENDINGS = ("well", "well", "well", "slow", "fails", "breaks", "hangs")
+ENDINGS = ("well", "well", "well", "slow", "fails", "away", "breaks", "hangs")
 
 
 async def end_as(ending: str) -> None:
@@ -87,6 +100,8 @@ async def end_as(ending: str) -> None:
             await asyncio.sleep(0.05)
         case "fails":
             raise Failure("model_unavailable", "Not now.")
+        case "away":
+            raise Unavailable("shelf_away", "Not now.")
         case "breaks":
             raise ValueError("broken")
         case "hangs":
@@ -106,8 +121,11 @@ async def agent(ctx: RunContext) -> Outcome:
 
 async def act(ctx: RunContext, what: str, how: str) -> None:
     match what:
-        case "pay" | "look":
+        case "pay" | "look" | "fetch":
             await ctx.tool(what, {"ending": how}, purpose="try")
+        case "reply":
+            calls = [call.split("-") for call in how.split(",")]
+            await ctx.tools([ToolRequest(name, {"ending": end}, "try") for name, end in calls])
         case "model":
             try:
                 await ctx.model(says(how), on_text=lambda piece: ctx.delta("a", piece))
@@ -129,6 +147,12 @@ def script(rng: random.Random) -> str:
         f"{rng.choice(('pay', 'look', 'model', 'think'))}:{rng.choice(ENDINGS)}"
         for _ in range(rng.randint(1, 5))
     ]
+    if rng.random() < 0.4:
+        calls = [
+            f"{rng.choice(('pay', 'pay', 'look', 'look', 'look', 'fetch'))}-{rng.choice(ENDINGS)}"
+            for _ in range(rng.randint(2, 12))
+        ]
+        words.insert(rng.randint(0, len(words)), f"reply:{','.join(calls)}")
     if rng.random() < 0.15:
         words.insert(rng.randint(0, len(words)), f"ask:{rng.choice((0.5, 2, 60))}")
     if rng.random() < 0.1:
@@ -145,10 +169,29 @@ class Aftermath:
     terminal_events: Tally[int]
     latest_seconds: float
     gaps: int
+    leaves_asked: int
     paid_twice: int
     tasks_left: int
     files_left: int
+    processes_left: int
+    memory_grown_mib: float
     seconds: float
+
+    def wrong(self) -> list[str]:
+        """Return what is not as it must be."""
+        expected = {
+            "each run has one end": self.terminal_events == {1: self.runs},
+            "in its time": self.latest_seconds <= LATE_SECONDS_MAX,
+            "of every kind": {"completed", "failed", "cancelled"} <= self.statuses.keys(),
+            "no gaps, nothing left in the store": self.gaps == 0,
+            "some asked for leave": self.leaves_asked > 0,
+            "no payment twice": self.paid_twice == 0,
+            "no task left": self.tasks_left == 0,
+            "no file or socket left": self.files_left == 0,
+            "no process left": self.processes_left == 0,
+            "memory is flat": self.memory_grown_mib <= GROWN_MIB_MAX,
+        }
+        return [what for what, holds in expected.items() if not holds]
 
 
 async def storm(path: Path, runs: int, seed: int) -> Aftermath:
@@ -170,9 +213,11 @@ async def storm(path: Path, runs: int, seed: int) -> Aftermath:
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(people(w, rng, runs))
             answering = tasks.create_task(answer(w, rng))
+            memory: list[float] = []
             while not asking.done() or await still_open(w):
                 async with w.working():
                     await asyncio.sleep(LIVES_SECONDS)
+                memory.append(memory_mib())
             answering.cancel()
         found = await w.database.read(SERVER, aftermath)
     return Aftermath(
@@ -180,6 +225,8 @@ async def storm(path: Path, runs: int, seed: int) -> Aftermath:
         paid_twice=sum(count > 1 for count in weather.paid.values()),
         tasks_left=len(asyncio.all_tasks()) - 1,
         files_left=max(0, open_files() - files),
+        processes_left=processes(),
+        memory_grown_mib=round(memory[-1] - memory[len(memory) // 3], 1),
         seconds=round(time.monotonic() - begun, 1),
     )
 
@@ -221,11 +268,17 @@ async def answer(w: World, rng: random.Random) -> None:
     """Answer or stop, now and then, what waits."""
     while True:
         await asyncio.sleep(0.2)
-        for run_id, request_id, user_id in await w.database.read(SERVER, waiting):
+        for run_id, request_id, user_id, asked in await w.database.read(SERVER, waiting):
             user = UserContext("acme", user_id, "s1")
-            said = AnswerInput(w.ids.new("m"), AnswerPayload(run_id, request_id, "yes"))
             stop = StopAgent(w.ids.new("m"), StopPayload(run_id))
-            await tolerated(w, user, rng.choice((said, said, stop)))
+            said: AnswerInput | Approve
+            if digest := json.loads(asked).get("arguments_hash"):
+                word: Any = rng.choice(("allow", "deny"))
+                leave = ApprovePayload(run_id, request_id, word, digest)
+                said = Approve(w.ids.new("m"), leave)
+            else:
+                said = AnswerInput(w.ids.new("m"), AnswerPayload(run_id, request_id, "yes"))
+            await tolerated(w, user, rng.choice((said, said, said, stop)))
 
 
 async def tolerated(w: World, user: UserContext, command: Any) -> None:
@@ -244,7 +297,7 @@ async def still_open(w: World) -> int:
 
 
 async def waiting(tx: Transaction) -> list[tuple[Any, ...]]:
-    return await tx.execute("select run_id, request_id, user_id from pauses limit 50")
+    return await tx.execute("select run_id, request_id, user_id, asked from pauses limit 50")
 
 
 async def aftermath(tx: Transaction) -> dict[str, Any]:
@@ -260,12 +313,16 @@ async def aftermath(tx: Transaction) -> dict[str, Any]:
     left = await tx.execute(
         "select (select count(*) from pauses) + (select count(*) from reservations)"
     )
+    asked = await tx.execute(
+        "select count(*) from events where type = ?", EventType.APPROVAL_REQUIRED
+    )
     return {
         "runs": len(ends),
         "statuses": dict(Tally(status for status, _, _ in ends)),
         "terminal_events": Tally(count for _, _, count in ends),
         "latest_seconds": round(max(late for _, late, _ in ends), 3),
         "gaps": len(gaps) + left[0][0],
+        "leaves_asked": asked[0][0],
     }
 
 
@@ -273,10 +330,22 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def processes() -> int:
+    return len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def memory_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def main() -> None:
     runs, seed = (int(a) for a in (*sys.argv[1:], "10000", "1")[:2])
     with tempfile.TemporaryDirectory() as folder:
-        print(asyncio.run(storm(Path(folder), runs, seed)))
+        found = asyncio.run(storm(Path(folder), runs, seed))
+    print(found)
+    if wrong := found.wrong():
+        sys.exit(f"not as it must be: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.storm import LATE_SECONDS_MAX, storm
+from tests.runs.storm import storm
 
 RUNS = 250
 
@@ -19,8 +19,4 @@ def test_every_run_of_a_storm_ends_once_in_time_and_leaves_nothing(
 ) -> None:
     found = asyncio.run(storm(tmp_path, RUNS, seed))
     assert found.runs == RUNS
-    assert found.terminal_events == {1: RUNS}
-    assert found.latest_seconds <= LATE_SECONDS_MAX
-    assert {"completed", "failed", "cancelled"} <= found.statuses.keys()
-    assert (found.gaps, found.paid_twice) == (0, 0)
-    assert (found.tasks_left, found.files_left) == (0, 0)
+    assert found.wrong() == []

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tidings.agents.notebook import Notebook, shown
 from tidings.agents.voice import Voice
-from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
+from tidings.models.port import Message, ModelRequest, ToolCall, ToolSpec
 from tidings.models.tasks import Called
 from tidings.runs.context import RunContext
 from tidings.runs.rulings import ToolRequest
@@ -21,6 +21,7 @@ PURPOSE_CHARACTERS_MAX = 200
 LOOP_PROGRESS = (0.2, 0.7)
 
 _PURPOSE = {"type": "string", "description": "What this call is for, in a few words for the user."}
+_PURPOSE_NAMES = ("purpose", "purpose_of_call", "purpose_of_this_call", "why_this_call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Assignment:
     reserve_seconds: float
 
 
+class Meant(NamedTuple):
+    """A call of a model, and what it asks for here."""
+
+    call: ToolCall
+    request: ToolRequest
+
+
 async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: Assignment) -> None:
     """Let the model call tools until it wants no more, or a limit is reached (told by a notice)."""
     messages = [Message("user", assignment.opening)]
@@ -48,10 +56,11 @@ async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: As
         messages.append(Message("assistant", reply.text, reply.calls))
         if not reply.calls:
             return
-        await ctx.think(_plan(reply), _progress(turn))
+        meant = _meant(reply.calls, assignment.tools)
+        await ctx.think(_plan(meant), _progress(turn))
         if len(notebook.calls) + len(reply.calls) > TOOL_CALLS_MAX:
             break
-        called = await _called(ctx, notebook, _meant(reply.calls, assignment.tools))
+        called = await _called(ctx, notebook, meant)
         for call, ended in zip(reply.calls, called, strict=True):
             messages.append(Message("tool", shown(ended), call_id=call.id, tool=call.name))
         if any(ended.error.startswith("call_repeats") for ended in called):
@@ -68,9 +77,15 @@ def specs(tools: Iterable[Tool]) -> tuple[ToolSpec, ...]:
 
 
 def _with_purpose(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that asks for the purpose too, as the last that is required.
+
+    A tool may have an argument of that name; then ours has another.
+    """
+    own = schema.get("properties", {})
+    name = next((name for name in _PURPOSE_NAMES if name not in own), _PURPOSE_NAMES[-1])
     return schema | {
-        "properties": schema.get("properties", {}) | {"purpose": _PURPOSE},
-        "required": [*schema.get("required", []), "purpose"],
+        "properties": own | {name: _PURPOSE},
+        "required": [*schema.get("required", []), name],
     }
 
 
@@ -83,13 +98,14 @@ def _request(assignment: Assignment, messages: list[Message], notebook: Notebook
     )
 
 
-async def _called(ctx: RunContext, notebook: Notebook, calls: list[ToolCall]) -> list[Called]:
+async def _called(ctx: RunContext, notebook: Notebook, meant: list[Meant]) -> list[Called]:
     """Return how the calls of a reply ended, in its order; what is no call is its own answer."""
-    requests = [ToolRequest(call.name, *_split(call)) for call in calls if not call.error]
-    made = iter(await notebook.call(ctx, requests))
+    made = iter(await notebook.call(ctx, [m.request for m in meant if not m.call.error]))
     return [
-        Called(call.id, call.name, {}, error=call.error) if call.error else next(made)
-        for call in calls
+        Called(m.call.id, str(m.request.what), {}, error=m.call.error)
+        if m.call.error
+        else next(made)
+        for m in meant
     ]
 
 
@@ -98,23 +114,29 @@ def _offered(name: str) -> str:
     return name.replace(".", SERVER_SEPARATOR)
 
 
-def _meant(calls: tuple[ToolCall, ...], tools: tuple[ToolSpec, ...]) -> list[ToolCall]:
-    """Return the calls with the names that the tools have here."""
-    names = {_offered(tool.name): tool.name for tool in tools}
-    return [msgspec.structs.replace(c, name=names.get(c.name, c.name)) for c in calls]
+def _meant(calls: tuple[ToolCall, ...], tools: tuple[ToolSpec, ...]) -> list[Meant]:
+    """Return what the calls ask for, with the names that the tools have here."""
+    known = {_offered(tool.name): tool for tool in tools}
+    meant = []
+    for call in calls:
+        tool, arguments = known.get(call.name), dict(call.arguments)
+        name = tool.name if tool else call.name
+        purpose = arguments.pop(_asked_as(tool), None)
+        if not isinstance(purpose, str) or not purpose.strip():
+            purpose = f"Use {name}"
+        request = ToolRequest(name, arguments, purpose[:PURPOSE_CHARACTERS_MAX])
+        meant.append(Meant(call, request))
+    return meant
 
 
-def _split(call: ToolCall) -> tuple[dict[str, Any], str]:
-    arguments = dict(call.arguments)
-    purpose = arguments.pop("purpose", None)
-    if not isinstance(purpose, str) or not purpose.strip():
-        purpose = f"Use {call.name}"
-    return arguments, purpose[:PURPOSE_CHARACTERS_MAX]
+def _asked_as(tool: ToolSpec | None) -> str:
+    """Return the name under which a tool is told to ask for the purpose."""
+    return str(tool.parameters["required"][-1]) if tool else _PURPOSE_NAMES[0]
 
 
-def _plan(reply: ModelReply) -> str:
+def _plan(meant: list[Meant]) -> str:
     """Say what comes next by the purposes of the calls; other words of a model are not shown."""
-    purposes = list(dict.fromkeys(_split(call)[1].rstrip(".") for call in reply.calls))
+    purposes = list(dict.fromkeys(m.request.purpose.rstrip(".") for m in meant))
     text = "; ".join([purposes[0], *(p[:1].lower() + p[1:] for p in purposes[1:])])
     return f"{text}."
 

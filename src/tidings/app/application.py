@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from tidings.agents.registry import AgentRegistry
-from tidings.analysis.library import Library
-from tidings.analysis.sandbox.pool import Sandbox
+from tidings.app.pieces import Abilities
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.events import log
@@ -36,11 +35,9 @@ class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
     database: Store
-    sandbox: Sandbox
     passwords: Passwords
     lineage: Lineage
-    library: Library
-    tool_servers: "tuple[ToolServers, ...]"
+    able: Abilities
     clock: Clock
     model: Model
 
@@ -74,8 +71,8 @@ class App:
             await kept.database.check()
         await kept.lineage.begin()
         await kept.database.write(SERVER, queue.release_all)
-        await kept.library.sweep(kept.clock.now())
-        for servers in kept.tool_servers:
+        await kept.able.library.sweep(kept.clock.now())
+        for servers in kept.able.servers:
             await servers.begin()
 
     @asynccontextmanager
@@ -95,18 +92,18 @@ class App:
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":
         """The tool servers of the operator's file; none without one."""
-        return self._kept.tool_servers
+        return self._kept.able.servers
 
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
-        return await self._kept.sandbox.capabilities()
+        return await self._kept.able.sandbox.capabilities()
 
     async def close(self) -> None:
         """Let go of processes, threads and files."""
         kept = self._kept
         if isinstance(kept.model, Closing):
             await kept.model.close()
-        await kept.sandbox.close()
+        await kept.able.sandbox.close()
         kept.passwords.close()
         await kept.lineage.end()
         await kept.database.close()

@@ -6,7 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tidings.agents.registry import AgentRegistry
+from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.library import Library, LibraryLimits
+from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.domain.budgets import Plans, plans_of
 from tidings.domain.errors import InvalidInput
@@ -28,6 +31,7 @@ from tidings.models.providers import named_models
 from tidings.notifications.deliverer import Deliverer
 from tidings.notifications.dispatcher import Dispatcher
 from tidings.notifications.service import Notifications
+from tidings.reports.service import Reports
 from tidings.resilience.breaker import BreakerState
 from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs.context import Engine
@@ -41,6 +45,7 @@ from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import tool_servers
+from tidings.tools.usage import usage_tools
 
 if TYPE_CHECKING:
     from tidings.tools.mcp.servers import ToolServers
@@ -67,6 +72,29 @@ def notifying(ground: Ground) -> tuple[Notifications, dict[str, Part]]:
     deliverer = Deliverer(database, ground.hints, egress, ground.metrics, clock, rng)
     parts: dict[str, Part] = {"dispatcher": dispatcher.run, "deliverer": deliverer.run}
     return Notifications(database, egress, clock, ids), parts
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What agents can do, and the agents: files, what reads them, tools, reports."""
+
+    library: Library
+    sandbox: Sandbox
+    catalogue: Catalogue
+    servers: "tuple[ToolServers, ...]"
+    reports: Reports
+    agents: AgentRegistry
+
+
+def abilities_of(ground: Ground) -> Abilities:
+    """Wire the tools, and the agent that comes with the server."""
+    library, sandbox = library_of(ground)
+    catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
+    servers = served_tools(ground, catalogue)
+    reports = Reports(ground.database, ground.clock)
+    agents = AgentRegistry()
+    agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
+    return Abilities(library, sandbox, catalogue, servers, reports, agents)
 
 
 def library_of(ground: Ground) -> tuple[Library, Sandbox]:

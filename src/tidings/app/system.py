@@ -1,18 +1,16 @@
 """The whole system, wired: read `build` to see it."""
 
-from tidings.agents.registry import AgentRegistry
-from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
-from tidings.analysis.prices import PriceList
+from tidings.agents.workflow import ANALYSIS
 from tidings.app.application import App, Kept
+from tidings.app.looking import Looking
 from tidings.app.pieces import (
     Ground,
+    abilities_of,
     chosen_plans,
     count,
     dispatching,
     engine_of,
-    library_of,
     notifying,
-    served_tools,
     upkeep_of,
 )
 from tidings.app.tiers import open_tiers
@@ -29,13 +27,14 @@ from tidings.gateway.sockets import Sockets
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
+from tidings.health.watch import Health
+from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
 from tidings.protocol.connection import PACE, Pace
-from tidings.reports.service import Reports
 from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
@@ -46,8 +45,6 @@ from tidings.settings import Settings
 from tidings.storage.backups import KEY_FILE
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
-from tidings.tools.catalogue import Catalogue
-from tidings.tools.usage import usage_tools
 
 
 def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
@@ -69,24 +66,19 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
-    library, sandbox = library_of(ground)
-    catalogue = Catalogue(usage_tools(library, sandbox, PriceList()))
-    served = served_tools(ground, catalogue)
-    reports = Reports(database, clock)
-    agents = AgentRegistry()
-    agents.register(ANALYSIS, DESCRIPTION, analysis_workflow(catalogue, reports.save))
-
+    able = abilities_of(ground)
+    agents, catalogue, served = able.agents, able.catalogue, able.servers
     watched = watching(ground, agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     plans = chosen_plans(settings)
     engine = engine_of(ground, catalogue, plans, model)
     worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
     lineage = Lineage(database, clock, ids, folder)
-    upkeep = upkeep_of(ground, lineage, library)
+    upkeep = upkeep_of(ground, lineage, able.library)
     notifications, telling = notifying(ground)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
-    presence = Presence(identity, positions)
+    presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
     always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
     always |= dispatching(ground, tiers.scheduler, limits)
@@ -94,6 +86,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
+    readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
+    look = Looking(
+        ground, (database, hot.tier), readiness, parts, watched, agents, served, engine, presence
+    )
     services = Services(
         identity=identity,
         router=router,
@@ -101,9 +97,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         permissions=Permissions(database, catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,
-        files=library,
-        reports=reports,
-        readiness=Readiness((database_probe(database), disk_probe(folder), parts.probe()), clock),
+        files=able.library,
+        reports=able.reports,
+        readiness=readiness,
+        health=Health(look, clock),
         sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
         presence=presence,
         feed=feed,
@@ -113,7 +110,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(tiers.warm, sandbox, passwords, lineage, library, served, clock, engine.model)
+    kept = Kept(tiers.warm, passwords, lineage, able, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 

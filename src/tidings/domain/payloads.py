@@ -71,13 +71,21 @@ class CallFault(msgspec.Struct, frozen=True):
     retryable: bool
 
 
+class StoredResult(msgspec.Struct, frozen=True):
+    """Where the whole of a result is, for its user, and how many bytes it has as JSON."""
+
+    path: str
+    bytes: int
+
+
 class CallResult(msgspec.Struct, frozen=True):
-    """What a call found, bounded; a table that was cut says so."""
+    """What a call found, bounded; a table that was cut says so. `stored`: there is more."""
 
     facts: list[Fact]
     table: Table | None
     notes: list[str]
     content: str = ""
+    stored: StoredResult | None = None
 
 
 class ToolCompleted(msgspec.Struct, frozen=True):

@@ -9,16 +9,21 @@ from typing import Protocol
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unavailable
 from tidings.events.positions import Positions
+from tidings.identity.elsewhere import DeviceArrived, Elsewhere, SessionsEnded
 from tidings.identity.service import Identity
 from tidings.protocol.closing import Close
 
 TICK_SECONDS = 1.0
 SESSION_CHECK_TICKS = 2
+DEVICE_CHECK_TICKS = 15
+SOCKETS_PER_USER_MAX = 100
 ADMISSIONS_PER_SECOND_MAX = 500
 ADMISSIONS_AT_ONCE_MAX = 1_000
 DRAIN_WINDOW_MS_MIN = 1_000
 DRAIN_SECONDS = 4.0
 """How long a client may stay after the time in which it was asked to leave."""
+
+_REPLACED = (Close.REPLACED, "the device has connected again")
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +61,7 @@ class Presence:
         self,
         identity: Identity,
         positions: Positions,
+        elsewhere: Elsewhere,
         *,
         tick_seconds: float = TICK_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
@@ -65,8 +71,13 @@ class Presence:
         self._positions = positions
         self._tick_seconds = tick_seconds
         self._drain_seconds = drain_seconds
+        self._elsewhere = elsewhere
         self._listeners: set[Listener] = set()
+        self._claims: dict[Listener, int | None] = {}
         self._left = asyncio.Event()
+        self._suspects: set[str] = set()
+        self._suspected = asyncio.Event()
+        elsewhere.listen(self._on_arrived, self._on_ended)
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -79,18 +90,39 @@ class Presence:
         """Forget a connection that has ended."""
         self._listeners.discard(listener)
         self._left.set()
+        if listener in self._claims:
+            del self._claims[listener]
+            self._elsewhere.leave(_user_of(listener))
 
     def count(self, user_id: str) -> int:
         """Return how many connections a user has open."""
         return sum(1 for _ in self._of(user_id))
 
+    async def refusal(self, user: UserContext) -> tuple[Close, str] | None:
+        """Return why a user may not have one connection more, here or anywhere."""
+        if self.count(user.user_id) >= SOCKETS_PER_USER_MAX:
+            return Close.ABUSE, "too many connections of one user"
+        if wait := await self._elsewhere.connect(user.user_id):
+            return Close.OVERLOADED, f"retry_after_ms={round(wait * 1000)}"
+        return None
+
     def replace(self, newcomer: Listener) -> None:
-        """End older connections of the same device of the same user."""
+        """End older connections of the same device of the same user here."""
         if newcomer.user is None or newcomer.device is None:
             return
         for older in list(self._of(newcomer.user.user_id)):
             if older is not newcomer and older.device == newcomer.device:
-                older.leave(Close.REPLACED, "the device has connected again")
+                older.leave(*_REPLACED)
+
+    async def settle(self, newcomer: Listener) -> None:
+        """End them at other servers too, and have the newcomer end when a newer one comes there."""
+        if newcomer.user is None or newcomer.device is None:
+            return
+        self._claims[newcomer] = None
+        self._elsewhere.attend(newcomer.user.user_id)
+        claim = await self._elsewhere.arrive(newcomer.user.user_id, newcomer.device)
+        if newcomer in self._claims:
+            self._claims[newcomer] = claim
 
     async def run(self) -> None:
         """Turn the wheel, for ever: silence, stalls, expiry, ended sessions, positions.
@@ -100,6 +132,8 @@ class Presence:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(1, self._tell_time))
             tasks.create_task(self._every(SESSION_CHECK_TICKS, self._end_dead_sessions))
+            tasks.create_task(self._every(DEVICE_CHECK_TICKS, self._end_replaced))
+            tasks.create_task(self._follow_suspicions())
             tasks.create_task(self._every(1, self._store_positions))
 
     async def _every(self, ticks: int, act: Callable[[], Awaitable[None]]) -> None:
@@ -139,15 +173,52 @@ class Presence:
                     self._left.clear()
                     await self._left.wait()
 
+    async def _follow_suspicions(self) -> None:
+        """Look at once at the sessions of which a hint says that they may have ended."""
+        while True:
+            await self._suspected.wait()
+            self._suspected.clear()
+            suspects, self._suspects = self._suspects, set()
+            await self._end_dead(
+                {s.user for s in self._listeners if s.user and s.user.user_id in suspects}
+            )
+
     async def _end_dead_sessions(self) -> None:
-        users = {listener.user for listener in self._listeners if listener.user is not None}
+        await self._end_dead({s.user for s in self._listeners if s.user})
+
+    async def _end_dead(self, users: set[UserContext]) -> None:
         try:
             dead = await self._identity.ended(users)
         except Unavailable:
-            return
+            return  # the next turn tries again
         for listener in list(self._listeners):
             if listener.user in dead:
                 listener.leave(Close.AUTH_FAILED, "session_revoked")
 
+    async def _end_replaced(self) -> None:
+        """End those whose device is elsewhere by now, if no hint said so."""
+        claims = {s: claim for s, claim in self._claims.items() if claim}
+        devices = [(_user_of(listener), str(listener.device)) for listener in claims]
+        newest = await self._elsewhere.newest(devices)
+        for (listener, claim), newer in zip(claims.items(), newest, strict=True):
+            if newer > claim:
+                listener.leave(*_REPLACED)
+
+    def _on_arrived(self, note: DeviceArrived) -> None:
+        """End what is older; who waits for a place in the order yet may be newer, and stays."""
+        for listener in list(self._of(note.user_id)):
+            claim = self._claims.get(listener)
+            if listener.device == note.device and claim is not None and claim < note.claim:
+                listener.leave(*_REPLACED)
+
+    def _on_ended(self, note: SessionsEnded) -> None:
+        self._suspects.add(note.user_id)
+        self._suspected.set()
+
     def _of(self, user_id: str) -> Iterable[Listener]:
         return (s for s in self._listeners if s.user is not None and s.user.user_id == user_id)
+
+
+def _user_of(listener: Listener) -> str:
+    assert listener.user is not None  # noqa: S101 - who has a device has said whose it is
+    return listener.user.user_id

@@ -13,6 +13,7 @@ from tidings.events.positions import Positions
 from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
+from tidings.health.watch import Health
 from tidings.identity.service import Identity
 from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
@@ -71,6 +72,7 @@ class Services:
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness
+    health: Health
     sockets: ASGIApp
     presence: Presence
     feed: Feed

@@ -36,7 +36,6 @@ from tidings.router.accept import Router
 
 READ_EVENTS = 128
 CLOSE_SECONDS = 1.0
-SOCKETS_PER_USER_MAX = 100
 
 _log = logging.getLogger(__name__)
 
@@ -196,13 +195,12 @@ class Socket:
             else:
                 user = await identity.authenticate(token or "")
                 expires_at = identity.expires_at(token or "")
+        except Unavailable:
+            raise  # says nothing about the credentials
         except TidingsError as error:
             return self.connection.refused(error)
-        if (
-            self.connection.user is None
-            and self._presence.count(user.user_id) >= SOCKETS_PER_USER_MAX
-        ):
-            return self.connection.close(Close.ABUSE, "too many connections of one user")
+        if self.connection.user is None and (full := await self._presence.refusal(user)):
+            return self.connection.close(*full)
         if greet:
             return self.connection.opened(user, expires_at)
         return self.connection.authenticated(user, expires_at)
@@ -218,6 +216,7 @@ class Socket:
     async def _follow(self, question: Follow) -> list[Effect]:
         if question.greeting:
             self._presence.replace(self)
+            self._work(self._presence.settle(self))
         effects: list[Effect] = []
         statuses: list[StreamStatus] = []
         for wanted in question.subscriptions:

@@ -95,6 +95,11 @@ class Metrics:
         self._epochs.set(epochs)
         self._lost.set(lost_events)
 
+    @property
+    def outbox_lag_seconds(self) -> float:
+        """How late the outbox was found to be last."""
+        return self._registry.get_sample_value("tidings_outbox_lag_seconds") or 0.0
+
     def render(self) -> bytes:
         """Return everything in the Prometheus text format."""
         return generate_latest(self._registry)

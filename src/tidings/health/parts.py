@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.health.metrics import Metrics
-from tidings.health.probes import Probe
+from tidings.health.overview import PartHealth
 
 RESTARTS_MAX = 5
 RESTARTS_WITHIN_SECONDS = 60.0
@@ -37,6 +36,7 @@ class Parts:
         self._crashes: dict[str, deque[float]] = {
             name: deque(maxlen=RESTARTS_MAX + 1) for name in parts
         }
+        self._restarts = dict.fromkeys(parts, 0)
 
     async def run(self) -> None:
         """Run all parts, for ever.
@@ -48,21 +48,13 @@ class Parts:
             for name, part in self._parts.items():
                 tasks.create_task(self._keep(name, part), name=name)
 
-    def probe(self) -> Probe:
-        """Return a probe that is not well for a while after a part has crashed."""
-
-        async def check() -> str:
-            now = self._clock.monotonic()
-            shaken = [
-                name
-                for name, crashes in self._crashes.items()
-                if crashes and now - crashes[-1] < SHAKEN_SECONDS
-            ]
-            if shaken:
-                raise Unavailable("part_crashed", f"Begun again: {', '.join(shaken)}.")
-            return f"{len(self._parts)} parts run"
-
-        return Probe("parts", check)
+    def health(self) -> tuple[PartHealth, ...]:
+        """Return how each part does; a crash says that it was begun again."""
+        now = self._clock.monotonic()
+        return tuple(
+            PartHealth(name, self._restarts[name], now - crashes[-1] if crashes else None)
+            for name, crashes in self._crashes.items()
+        )
 
     async def _keep(self, name: str, part: Part) -> None:
         while True:
@@ -70,6 +62,7 @@ class Parts:
                 await part()
             except Exception:
                 self._metrics.part_restarts.labels(name).inc()
+                self._restarts[name] += 1
                 if self._too_many(self._crashes[name]):
                     _log.critical("%s crashes again and again; the server ends", name)
                     raise

@@ -44,6 +44,11 @@ class Readiness:
         self._found: tuple[ProbeResult, ...] = ()
         self._found_at = float("-inf")
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._draining
+
     def drain(self) -> None:
         """Be not ready from now on: the server is about to stop."""
         self._draining = True

@@ -13,6 +13,7 @@ from tidings.domain.errors import (
 from tidings.domain.ports import Clock, IdSource
 from tidings.identity import store
 from tidings.identity.attempts import LoginAttempts
+from tidings.identity.elsewhere import SessionsEnded
 from tidings.identity.keys import fingerprint, new_secret
 from tidings.identity.passwords import Passwords
 from tidings.identity.store import User
@@ -93,6 +94,7 @@ class Identity:
                 return None
             if row.spent or not row.live:
                 await store.revoke_session(tx, row.context.session_id)
+                tx.announce(SessionsEnded(row.context.user_id))
                 return None
             await store.spend_refresh(tx, old)
             await store.add_refresh(tx, row.context.session_id, fingerprint(successor))
@@ -109,6 +111,7 @@ class Identity:
 
         async def work(tx: Transaction) -> None:
             await store.revoke_session(tx, context.session_id)
+            tx.announce(SessionsEnded(context.user_id))
 
         await self._database.write(context, work)
 
@@ -140,7 +143,7 @@ class Identity:
         now = self._clock.now()
 
         async def work(tx: Transaction) -> set[UserContext]:
-            return {c for c in contexts if not await store.session_is_live(tx, c, now)}
+            return contexts - await store.live_sessions(tx, contexts, now)
 
         return await self._database.read(SERVER, work)
 
@@ -214,7 +217,9 @@ class Identity:
         """
 
         async def work(tx: Transaction) -> bool:
-            return await store.disable_user(tx, name)
+            if (user_id := await store.disable_user(tx, name)) is not None:
+                tx.announce(SessionsEnded(user_id))
+            return user_id is not None
 
         if not await self._database.write(SERVER, work):
             raise NotFound(f"There is no user named {name}.")

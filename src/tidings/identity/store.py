@@ -1,11 +1,19 @@
 """Users, sessions and refresh tokens in the warm tier."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tidings.domain.context import UserContext
 from tidings.storage.warm.port import Row, Transaction
 
 _COLUMNS = "user_id, tenant_id, name, disabled, admin, created_at"
+
+SESSIONS_PER_LOOK_MAX = 500
+_LIVE = (
+    "select tenant_id, users.user_id, session_id"
+    " from sessions join users on users.user_id = sessions.user_id"
+    " where session_id in ({marks}) and revoked = 0 and disabled = 0 and expires_at > ?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +85,19 @@ async def is_admin(tx: Transaction, context: UserContext) -> bool:
     return bool(rows)
 
 
-async def disable_user(tx: Transaction, name: str) -> bool:
-    """Disable the user and revoke every session; False when there is no such user."""
+async def disable_user(tx: Transaction, name: str) -> str | None:
+    """Disable the user and revoke every session; return who it is, None when there is nobody."""
     rows = await tx.execute("update users set disabled = 1 where name = ? returning user_id", name)
     if not rows:
-        return False
-    (user_id,) = rows[0]
+        return None
+    user_id = str(rows[0][0])
     await tx.execute("update sessions set revoked = 1 where user_id = ?", user_id)
     await tx.execute(
         "delete from refresh_tokens where session_id in"
         " (select session_id from sessions where user_id = ?)",
         user_id,
     )
-    return True
+    return user_id
 
 
 async def open_session(
@@ -105,18 +113,21 @@ async def open_session(
     )
 
 
-async def session_is_live(tx: Transaction, context: UserContext, now: float) -> bool:
-    """Tell whether the session stands and its user may act."""
-    rows = await tx.execute(
-        "select 1 from sessions join users on users.user_id = sessions.user_id"
-        " where session_id = ? and users.user_id = ? and tenant_id = ?"
-        " and revoked = 0 and disabled = 0 and expires_at > ?",
-        context.session_id,
-        context.user_id,
-        context.tenant_id,
-        now,
-    )
-    return bool(rows)
+async def live_sessions(
+    tx: Transaction, contexts: Iterable[UserContext], now: float
+) -> set[UserContext]:
+    """Return those of the contexts whose session stands and whose user may act."""
+    wanted = list(contexts)
+    live: set[UserContext] = set()
+    for start in range(0, len(wanted), SESSIONS_PER_LOOK_MAX):
+        some = wanted[start : start + SESSIONS_PER_LOOK_MAX]
+        rows = await tx.execute(
+            _LIVE.format(marks=", ".join("?" * len(some))),
+            *(context.session_id for context in some),
+            now,
+        )
+        live.update(UserContext(*row) for row in rows)
+    return live.intersection(wanted)
 
 
 async def revoke_session(tx: Transaction, session_id: str) -> None:

@@ -57,6 +57,7 @@ class Intake:
         self._chance = chance
         self._metrics = metrics
         self._clock = clock
+        self.shed = 0
 
     @property
     def load(self) -> Load:
@@ -78,6 +79,7 @@ class Intake:
         bound = self.overload(priority)
         if bound is Bound.NONE:
             return
+        self.shed += 1
         self._metrics.shed.labels(priority.name.lower(), bound).inc()
         wait = retry_seconds(self.load, self._rules, self._chance())
         raise Unavailable(

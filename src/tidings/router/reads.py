@@ -6,6 +6,7 @@ import msgspec
 
 from tidings.domain.commands import IfBusy, check_text
 from tidings.domain.context import UserContext
+from tidings.domain.errors import NotFound
 from tidings.domain.events import Event, thread_stream
 from tidings.domain.ports import Clock, IdSource
 from tidings.events import log
@@ -84,6 +85,23 @@ class Reads:
                 context, lambda tx: fetch_owned(tx, context, Kind.RUN, run_id, _RUN)
             )
         )
+
+    async def call(self, context: UserContext, run_id: str, call_id: str) -> bytes:
+        """Return how a tool call of a run ended, with the whole of its result, as JSON."""
+
+        async def work(tx: Transaction) -> bytes:
+            await fetch_owned(tx, context, Kind.RUN, run_id, "1")
+            rows = await tx.execute(
+                "select result from steps where run_id = ? and key = ? and kind = 'tool'"
+                " and result is not null",
+                run_id,
+                call_id,
+            )
+            if not rows:
+                raise NotFound
+            return bytes(rows[0][0])
+
+        return await self._database.read(context, work)
 
     async def events(
         self, context: UserContext, stream: str, after: str, limit: int

@@ -130,7 +130,11 @@ class Calls:
             with self._work.during(call.call_id, at):
                 self._tell_begin(call)
                 outcome = await self._outcome(ruling)
-                self._tell(f"{call.call_id}.completed", EventType.TOOL_COMPLETED, shown(outcome))
+                self._tell(
+                    f"{call.call_id}.completed",
+                    EventType.TOOL_COMPLETED,
+                    shown(outcome, self._journal.run.run_id),
+                )
                 await self._journal.finish(call.call_id, "tool", outcome)
         return outcome
 

@@ -75,8 +75,8 @@ def arguments_shown(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments if fit else {}
 
 
-def shown(outcome: ToolOutcome) -> dict[str, Any]:
-    """Return a call's end as users are shown it: bounded; the journal has the whole."""
+def shown(outcome: ToolOutcome, run_id: str) -> dict[str, Any]:
+    """Return a call's end as users are shown it: bounded; where it is cut it says where all is."""
     shown: dict[str, Any] = {
         "call_id": outcome.call_id,
         "tool": outcome.tool,
@@ -89,11 +89,26 @@ def shown(outcome: ToolOutcome) -> dict[str, Any]:
         return shown | {"summary": outcome.error.message, "error": outcome.error}
     result = outcome.result
     assert result is not None  # noqa: S101 - an outcome is a result or a fault
+    brief, whole = _brief(result)
+    if not whole:
+        path = f"/api/runs/{run_id}/calls/{outcome.call_id}"
+        brief["stored"] = {"path": path, "bytes": len(msgspec.json.encode(result))}
+    return shown | {"summary": result.summary[:RESULT_SUMMARY_SHOWN_MAX], "result": brief}
+
+
+def _brief(result: ToolResult) -> tuple[dict[str, Any], bool]:
+    """Return a result within its bounds, and whether that is all of it."""
     table = result.table
     if table is not None and len(table.rows) > RESULT_ROWS_SHOWN_MAX:
         table = msgspec.structs.replace(
             table, rows=table.rows[:RESULT_ROWS_SHOWN_MAX], truncated=True
         )
+    whole = (
+        table is result.table
+        and len(result.facts) <= RESULT_FACTS_SHOWN_MAX
+        and len(result.content) <= RESULT_CONTENT_SHOWN_MAX
+        and len(result.summary) <= RESULT_SUMMARY_SHOWN_MAX
+    )
     brief: dict[str, Any] = {
         "facts": result.facts[:RESULT_FACTS_SHOWN_MAX],
         "table": table,
@@ -102,5 +117,9 @@ def shown(outcome: ToolOutcome) -> dict[str, Any]:
     if result.content:
         brief["content"] = result.content[:RESULT_CONTENT_SHOWN_MAX]
     if len(msgspec.json.encode(brief)) > RESULT_BYTES_SHOWN_MAX:
-        brief = {"facts": (), "table": None, "notes": ("The result is too large to be shown.",)}
-    return shown | {"summary": result.summary[:RESULT_SUMMARY_SHOWN_MAX], "result": brief}
+        return {
+            "facts": (),
+            "table": None,
+            "notes": ("The result is too large to be shown.",),
+        }, False
+    return brief, whole

@@ -25,6 +25,17 @@ async def spent(tx: Transaction, context: UserContext, day: str) -> Spent:
     return Spent(*rows[0]) if rows else Spent()
 
 
+async def over_all(tx: Transaction, day: str) -> tuple[int, Spent]:
+    """Return how many users' runs have taken something on a day, and what together."""
+    ((users, *amounts),) = await tx.execute(
+        "select count(*), coalesce(sum(tokens), 0), coalesce(sum(cost_usd), 0),"
+        " coalesce(sum(model_requests + tool_calls), 0), coalesce(sum(tool_calls), 0)"
+        " from usage_days where day = ?",
+        day,
+    )
+    return users, Spent(*amounts)
+
+
 async def reserved(tx: Transaction, context: UserContext, day: str, but: str = "") -> Spent:
     """Return what requests under way may still take, without those of one run."""
     ((tokens, usd, steps),) = await tx.execute(

@@ -7,14 +7,20 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from importlib.metadata import version
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import ActivityIDConflictPolicy, Priority, RetryPolicy
+from temporalio.common import (
+    ActivityIDConflictPolicy,
+    Priority,
+    RetryPolicy,
+    WorkerDeploymentVersion,
+)
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
@@ -36,6 +42,12 @@ BEGUN_PRIORITY, FRESH_PRIORITY = 2, 3
 """Temporal's, of 1 to 5: lower goes first."""
 
 _log = logging.getLogger(__name__)
+
+_RELEASE = WorkerDeploymentConfig(
+    WorkerDeploymentVersion(deployment_name="tidings", build_id=version("tidings")),
+    use_worker_versioning=False,
+)
+"""What a worker says it is. Left to find that out, it reads every module: a second in the loop."""
 
 
 class TemporalScheduler:
@@ -130,6 +142,7 @@ class TemporalScheduler:
             max_concurrent_activities=slots,
             max_heartbeat_throttle_interval=beat,
             default_heartbeat_throttle_interval=beat,
+            deployment_config=_RELEASE,
         )
 
 

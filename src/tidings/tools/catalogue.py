@@ -1,6 +1,7 @@
 """The tools there are, by name; no call gets past here without valid arguments."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,7 +9,8 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from tidings.domain.errors import InvalidInput
-from tidings.resilience.breaker import Breakers
+from tidings.health.overview import ToolHealth
+from tidings.resilience.breaker import Breakers, BreakerState
 from tidings.resilience.retry import RetryBudgets
 from tidings.tools.port import Tool
 
@@ -45,6 +47,18 @@ class Catalogue:
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(tuple(self._tools.values()))
+
+    def health(self, now: float) -> tuple[ToolHealth, ...]:
+        """Return for how many users each tool rests or is tried again; `now` is monotonic."""
+        counts = Counter(
+            (key[1], state)
+            for key, state in self.breakers.states(now)
+            if isinstance(key, tuple) and state is not BreakerState.CLOSED
+        )
+        return tuple(
+            ToolHealth(name, counts[name, BreakerState.OPEN], counts[name, BreakerState.HALF_OPEN])
+            for name in sorted(self._tools)
+        )
 
     def specs(self) -> tuple[tuple[str, str, dict[str, Any]], ...]:
         """Return name, description and JSON Schema of the arguments of every tool."""

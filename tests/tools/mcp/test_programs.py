@@ -202,6 +202,28 @@ def test_calls_to_a_server_that_is_down_fail_at_once_and_it_is_begun_again(tmp_p
     served(tmp_path, scenario)
 
 
+def test_how_a_server_is_can_be_asked_at_any_time(tmp_path: Path) -> None:
+    async def scenario(at_work: Bench) -> None:
+        await at_work.call("test.echo", text="hello")
+        await at_work.refused("test.fails")
+        (health,) = at_work.servers.health()
+        assert (health.name, health.state, health.fault) == ("test", "up", "")
+        assert health.outcomes == {"ok": 1, "tool_error": 1}
+        assert (health.restarts, health.under_way, health.waiting, health.changed) == (0, 0, 0, ())
+        assert "echo" in health.tools
+        assert health.slowest_seconds is not None
+        assert 0 < (health.median_seconds or 0) <= health.slowest_seconds
+        await at_work.refused("test.dies")
+        (down,) = at_work.servers.health()
+        assert down.state == "down"
+        await at_work.up("test.structure")
+        (again,) = at_work.servers.health()
+        assert (again.state, again.restarts) == ("up", 1)
+        assert again.outcomes["tool_server_lost"] == 1
+
+    served(tmp_path, scenario)
+
+
 def test_a_program_that_cannot_be_started_hangs_nothing(tmp_path: Path) -> None:
     missing = ToolServer(command=("/no/such/program",))
 

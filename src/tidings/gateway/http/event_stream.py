@@ -13,8 +13,7 @@ from tidings.domain.errors import Conflict, LimitExceeded, NotFound, TidingsErro
 from tidings.domain.ports import Clock
 from tidings.events.feed import Feed, Follower
 from tidings.events.ranges import Entry
-from tidings.gateway.presence import Presence
-from tidings.gateway.socket import SOCKETS_PER_USER_MAX
+from tidings.gateway.presence import SOCKETS_PER_USER_MAX, Presence
 from tidings.gateway.sockets import SOCKETS_MAX
 from tidings.protocol.closing import Close
 from tidings.protocol.server_frames import (

@@ -10,5 +10,5 @@ router = APIRouter(prefix="/api", tags=["admin"], dependencies=[Depends(administ
 
 @router.get("/health")
 async def health(into: Collaborators) -> Response:
-    """Return how the server is: what each check finds."""
-    return Json({"checks": await into.readiness.findings()})
+    """Return how the server is: as a whole, what is not well, and section by section."""
+    return Json(await into.health.now())

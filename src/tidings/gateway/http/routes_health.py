@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tidings.domain.errors import Unavailable
 from tidings.gateway.http.answers import Json
-from tidings.gateway.http.callers import Collaborators, administrator, caller, peer
+from tidings.gateway.http.callers import Caller, Collaborators, administrator, caller, peer
 from tidings.health.metrics import METRICS_TYPE
 
 router = APIRouter(tags=["health"])
@@ -25,6 +25,23 @@ async def readyz(into: Collaborators) -> Response:
     if not await into.readiness.ready():
         raise Unavailable("not_ready", "This server takes no work now.")
     return Json({"status": "ready"})
+
+
+@router.get("/api/status")
+async def status(context: Caller, into: Collaborators) -> Response:
+    """Return what users notice of the server's health, in sentences for them.
+
+    `admin` says whether the caller may see more.
+    """
+    health = await into.health.now()
+    notices = [
+        {"code": concern.code, "message": concern.users}
+        for concern in health.concerns
+        if concern.users
+    ]
+    state = health.state if notices else "ok"
+    admin = await into.identity.is_admin(context)
+    return Json({"state": state, "notices": notices, "admin": admin})
 
 
 @router.get("/metrics")

@@ -1,5 +1,6 @@
 """Commands and runs."""
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
 from tidings.domain.commands import StopAgent, StopPayload
@@ -48,6 +49,12 @@ async def command(request: Request, context: Caller, into: Collaborators) -> Res
 async def get_run(run_id: str, context: Caller, into: Collaborators) -> Response:
     """Return how a run stands."""
     return Json(await into.reads.run(context, run_id))
+
+
+@router.get("/runs/{run_id}/calls/{call_id}")
+async def get_call(run_id: str, call_id: str, context: Caller, into: Collaborators) -> Response:
+    """Return how a tool call ended, with the whole of its result."""
+    return Json(msgspec.Raw(await into.reads.call(context, run_id, call_id)))
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202)

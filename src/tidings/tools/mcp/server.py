@@ -9,16 +9,18 @@ from pydantic import BaseModel
 from tidings.domain.errors import Failure, TidingsError, Unavailable
 from tidings.domain.facts import ToolResult
 from tidings.domain.ports import Clock
+from tidings.health.overview import ToolServerHealth
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import ToolServer
 from tidings.tools.mcp.connection import FAULTS, START_SECONDS, Open, ToolConnection, connection
 from tidings.tools.mcp.listing import Listed, Listing
 from tidings.tools.mcp.pins import Pins
 from tidings.tools.mcp.results import result_of
+from tidings.tools.mcp.room import FairRoom
 from tidings.tools.mcp.schemas import arguments_model
+from tidings.tools.mcp.tally import CallTally
 from tidings.tools.port import Tool, ToolContext
 
-CALLS_AT_ONCE_MAX = 8
 LISTING_SECONDS = 60.0
 LOOK_SECONDS = 60.0
 RESTART_SECONDS = (0.5, 60.0)
@@ -58,7 +60,10 @@ class KeptServer:
         self._listed_at = float("-inf")
         self._connection: ToolConnection | None = None
         self._tried = asyncio.Event()
-        self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        self._room = FairRoom(name)
+        self._tally = CallTally(clock)
+        self._restarts = -1
+        self._fault = ""
         self._refreshing = asyncio.Lock()
 
     async def begin(self) -> None:
@@ -71,10 +76,12 @@ class KeptServer:
         wait = least
         while True:
             begun = self._clock.monotonic()
+            self._restarts += 1
             try:
                 await self._serve()
             except FAULTS as error:
-                _log.warning("the tool server %s is down: %s", self.name, reason(error))
+                self._fault = reason(error)
+                _log.warning("the tool server %s is down: %s", self.name, self._fault)
             self._tried.set()
             _leave_if_asked()
             if self._clock.monotonic() - begun >= STEADY_SECONDS:
@@ -86,14 +93,35 @@ class KeptServer:
         """Call a tool as it was accepted.
 
         Raises:
-            Unavailable: `tool_server_down`: try again later.
+            Unavailable: `tool_server_down`, `tool_server_busy`: try again later.
             Failure: `tool_changed`, or as `ToolConnection.call` and `result_of` do.
         """
-        async with self._room:
-            link = await self._up()
-            await self._check(link, tool)
-            answer = await link.call(tool, values.model_extra or {}, context.idempotency_key)
-        return result_of(f"{self.name}.{tool}", answer)
+        with self._tally.counted():
+            async with self._room.entered(context.user.user_id):
+                link = await self._up()
+                await self._check(link, tool)
+                answer = await link.call(tool, values.model_extra or {}, context.idempotency_key)
+            return result_of(f"{self.name}.{tool}", answer)
+
+    def health(self) -> ToolServerHealth:
+        """Return how the server is."""
+        state = "down" if self._tried.is_set() else "starting"
+        if self._connection is not None and not self._connection.ending.ended:
+            state = "up"
+        listed = sorted(self._listing.tools.keys() | self._accepted.keys())
+        return ToolServerHealth(
+            name=self.name,
+            state=state,
+            fault="" if state == "up" else self._fault,
+            tools=tuple(sorted(self._accepted)),
+            changed=tuple(t for t in listed if self._changed(t)) if state == "up" else (),
+            restarts=max(0, self._restarts),
+            under_way=self._room.inside,
+            waiting=self._room.waiting,
+            outcomes=dict(self._tally.outcomes),
+            median_seconds=self._tally.median_seconds,
+            slowest_seconds=self._tally.slowest_seconds,
+        )
 
     async def _serve(self) -> None:
         """Connect, learn the tools, and stay until the connection ends."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tidings.domain.errors import InvalidInput, Unavailable
 from tidings.domain.ports import Clock
 from tidings.egress.http import Egress
+from tidings.health.overview import ToolServerHealth
 from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.mcp.configuration import Environment, ToolServer
@@ -76,6 +77,10 @@ class ToolServers:
         async with asyncio.TaskGroup() as tasks:
             for server in self._kept:
                 tasks.create_task(server.run(), name=f"tool server {server.name}")
+
+    def health(self) -> tuple[ToolServerHealth, ...]:
+        """Return how each of them is, in the order of the file."""
+        return tuple(server.health() for server in self._kept)
 
     async def findings(self) -> list[ServerFinding]:
         """Connect to each, and compare what it lists with what was accepted."""

@@ -6,10 +6,11 @@ The library's own way in reads lines of any length and passes on variables nobod
 import asyncio
 import logging
 import os
-import signal
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -27,6 +28,8 @@ LAST_WORDS_BYTES = 1_000
 Streams = tuple[
     MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]
 ]
+
+_LEASH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")))
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +65,9 @@ def program(
 ) -> Transport:
     """Start a program and speak with it within the block; at its end nothing is left of it.
 
-    It gets the named environment and nothing else, in a process group of its own. `ending` is told
-    when it ends, sends a line of more than MESSAGE_BYTES_MAX, or too many that are none.
+    It gets the named environment and nothing else, in a process group of its own, which is killed
+    when this process dies in whatever way. `ending` is told when it ends, sends a line of more than
+    MESSAGE_BYTES_MAX, or too many that are none.
 
     Raises:
         OSError: it cannot be started.
@@ -78,16 +82,29 @@ async def _program(
     environment: Mapping[str, str],
     ending: ConnectionEnd,
 ) -> AsyncIterator[Streams]:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        env=dict(environment),
-        cwd=directory,
-        start_new_session=True,
-        limit=MESSAGE_BYTES_MAX,
-    )
+    if not os.access(command[0], os.X_OK):
+        raise FileNotFoundError(f"{command[0]} is no program")
+    watched, held = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_LEASH,
+            str(watched),
+            ",".join(environment),
+            *command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=dict(environment),
+            cwd=directory,
+            start_new_session=True,
+            pass_fds=(watched,),
+            limit=MESSAGE_BYTES_MAX,
+        )
+    except BaseException:
+        os.close(held)
+        raise
+    finally:
+        os.close(watched)
     incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     try:
@@ -103,7 +120,7 @@ async def _program(
                 for pump in pumps:
                     pump.cancel()
     finally:
-        await _stop(process)
+        await _stop(process, held)
 
 
 async def _read(
@@ -159,16 +176,17 @@ async def _listen(process: Process, name: str) -> None:
             _log.info("%s said on stderr: %r", name, last.decode(errors="replace"))
 
 
-async def _stop(process: Process) -> None:
+async def _stop(process: Process, held: int) -> None:
     """Let it go, and whatever it has started: at the end of its input, else by force."""
     try:
         if process.stdin is not None:
             process.stdin.close()
         await _gone(process)
     finally:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        os.close(held)
         await _gone(process)
+        with suppress(ProcessLookupError):
+            process.kill()
 
 
 async def _gone(process: Process) -> None:

@@ -1,0 +1,111 @@
+"""Where the health view looks: each section at the component that knows."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidings.agents.registry import AgentRegistry
+from tidings.app.pieces import Ground
+from tidings.app.watching import Watching
+from tidings.domain.context import SERVER
+from tidings.domain.errors import Unavailable
+from tidings.domain.tiers import Tier
+from tidings.gateway.presence import Presence
+from tidings.health.overview import (
+    AgentHealth,
+    LoopHealth,
+    ModelHealth,
+    QueueHealth,
+    Sections,
+    SpendingHealth,
+)
+from tidings.health.parts import Parts
+from tidings.health.probes import Readiness
+from tidings.health.tiers import look_at
+from tidings.models.chain import Chain
+from tidings.resilience.breaker import BreakerState
+from tidings.resilience.wellness import Record, is_well
+from tidings.runs import spending
+from tidings.runs.context import Engine
+
+if TYPE_CHECKING:
+    from tidings.tools.mcp.servers import ToolServers
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """The components that know how they are; calling it looks at all of them."""
+
+    ground: Ground
+    tiers: tuple[Tier, ...]
+    readiness: Readiness
+    parts: Parts
+    watching: Watching
+    agents: AgentRegistry
+    tool_servers: "tuple[ToolServers, ...]"
+    engine: Engine
+    presence: Presence
+
+    async def __call__(self) -> Sections:
+        """Look at every section."""
+        servers = [server for servers in self.tool_servers for server in servers.health()]
+        return Sections(
+            draining=self.readiness.draining,
+            checks=await self.readiness.findings(),
+            parts=self.parts.health(),
+            tiers=await look_at(self.tiers),
+            models=self._models(),
+            tools=self.engine.catalogue.health(self.ground.clock.monotonic()),
+            tool_servers=tuple(servers),
+            agents=self._agents(),
+            queue=self._queue(),
+            loop=self._loop(),
+            connections=len(self.presence),
+            outbox_lag_seconds=self.ground.metrics.outbox_lag_seconds,
+            spending=await self._spending(),
+        )
+
+    def _models(self) -> tuple[ModelHealth, ...]:
+        """Return the server's models, then those that agents bring; one without a chain is well."""
+        model, brought = self.engine.model, self.engine.chains.health()
+        links = (*(model.health() if isinstance(model, Chain) else ()), *brought)
+        found = [ModelHealth(link.model, link.state, link.under_way, link.fault) for link in links]
+        if not isinstance(model, Chain):
+            found.insert(0, ModelHealth(model.name, BreakerState.CLOSED, 0, ""))
+        return tuple(found)
+
+    def _agents(self) -> tuple[AgentHealth, ...]:
+        now, records = self.ground.clock.now(), self.watching.lookout.agents
+        found = []
+        for entry in self.agents.entries():
+            record = records.get(entry.name, Record())
+            figures = (record.ended, record.failed, record.users)
+            well = is_well(record, now)
+            found.append(AgentHealth(entry.name, well, *figures, entry.stands_in_for))
+        return tuple(found)
+
+    def _queue(self) -> QueueHealth:
+        lookout, intake = self.watching.lookout, self.watching.intake
+        backlog = lookout.backlog
+        return QueueHealth(
+            queued=backlog.queued,
+            ready=lookout.ready,
+            running=backlog.running,
+            waiting=backlog.waiting,
+            wait_seconds=lookout.wait_seconds,
+            shed=intake.shed,
+            overload=intake.overload(),
+        )
+
+    def _loop(self) -> LoopHealth:
+        loop = self.watching.loop
+        return LoopHealth(loop.lag_seconds, loop.lag_seconds_max, loop.blocks, loop.last_block)
+
+    async def _spending(self) -> SpendingHealth | None:
+        day = spending.day_of(self.ground.clock.now())
+        try:
+            users, spent = await self.ground.database.read(
+                SERVER, lambda tx: spending.over_all(tx, day)
+            )
+        except Unavailable:
+            return None  # the tier's section says why
+        return SpendingHealth(day, users, spent.tokens, spent.usd, spent.steps)
