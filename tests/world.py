@@ -11,7 +11,7 @@ import msgspec
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
 from tests.fakes.watch import hasty_chains
-from tests.stores import store_in
+from tests.stores import ENGINE, store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload
@@ -192,10 +192,11 @@ async def world(
     scheduler: Scheduler | None = None,
     chains: Chains | None = None,
     shedding: SheddingRules | None = None,
+    engine: str = ENGINE,
 ) -> AsyncIterator[World]:
     """Build a world on the store in `path`; opening it again is a restart of the process."""
     hints = hints or LocalHints()
-    inner = store_in(path, hints.publish)
+    inner = store_in(path, hints.publish, engine)
     try:
         built = World(
             wrap(inner),

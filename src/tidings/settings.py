@@ -9,7 +9,7 @@ from typing import Any
 from tidings.domain.errors import InvalidInput
 
 PREFIX = "TIDINGS_"
-SECRETS = frozenset({"token", "hot_url"})
+SECRETS = frozenset({"token", "database_url", "hot_url"})
 """Settings whose values are never shown."""
 
 
@@ -19,6 +19,13 @@ class Settings:
 
     data_dir: Path = field(
         default=Path("tidings-data"), metadata={"meaning": "Where everything is kept."}
+    )
+    database_url: str = field(
+        default="",
+        metadata={"meaning": "The PostgreSQL that keeps the truth; empty is a file in `data_dir`."},
+    )
+    database_connections: int = field(
+        default=16, metadata={"meaning": "How many connections to it a server may have."}
     )
     hot_url: str = field(
         default="",
@@ -171,7 +178,7 @@ _KINDS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def _checked(settings: Settings) -> Settings:
-    positive = ("runs", "runs_per_user", "run_seconds", "upload_bytes")
+    positive = ("runs", "runs_per_user", "run_seconds", "upload_bytes", "database_connections")
     for name in (*positive, "model_first_byte_seconds", "model_gap_seconds"):
         if not getattr(settings, name) > 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")

@@ -16,7 +16,7 @@ from tidings.analysis.sandbox.pool import Sandbox
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound
 from tidings.domain.ports import Clock, IdSource
-from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Database, Row, Transaction
 
 FILE_BYTES_MAX = 2 << 30
@@ -187,6 +187,7 @@ class Library:
         now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
+            await take_turn(tx, context)
             [(files,)] = await tx.execute(
                 "select count(*) from files where user_id = ?", context.user_id
             )
@@ -228,6 +229,7 @@ class Library:
         wanted = min(max(2 * size, RESERVED_BYTES), self._limits.file_bytes)
 
         async def work(tx: Transaction) -> int:
+            await take_turn(tx, context)
             [(taken,)] = await tx.execute(
                 "select coalesce(sum(bytes), 0) from files where user_id = ? and file_id <> ?",
                 context.user_id,

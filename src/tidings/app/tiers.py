@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock
 from tidings.domain.tiers import Tier
 from tidings.health.metrics import Metrics
@@ -64,6 +65,15 @@ def open_tiers(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -
 
 
 def _warm(settings: Settings, hints: Hints) -> Store:
+    if settings.database_url:
+        # Only those who have such a server should wait for its client.
+        from tidings.storage.warm.postgres.database import (  # noqa: PLC0415 - half a second
+            PostgresDatabase,
+        )
+
+        chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        url, most = settings.database_url, settings.database_connections
+        return PostgresDatabase(url, hints.publish, chance, most)
     return SqliteDatabase.open(settings.data_dir / DATABASE_FILE, hints.publish)
 
 
@@ -88,13 +98,46 @@ def _scheduler(settings: Settings, clock: Clock) -> Scheduler:
     return TemporalScheduler(address, namespace, settings.temporal_queue, clock)
 
 
+async def migrate(settings: Settings) -> int:
+    """Bring the store's schema up to date, as its owner; return how many scripts that took.
+
+    A store of files has done so whenever it is opened.
+    """
+    if settings.database_url:
+        from tidings.storage.warm.postgres.schema import (  # noqa: PLC0415 - half a second
+            migrate as migrate_postgres,
+        )
+
+        return await migrate_postgres(settings.database_url)
+    await _warm(settings, LocalHints()).close()
+    return 0
+
+
 def back_up(settings: Settings, target: Path) -> BackedUp:
-    """Write a backup of everything into a new folder, also while a server is at work."""
+    """Write a backup of everything into a new folder, also while a server is at work.
+
+    Raises:
+        InvalidInput: `store_elsewhere`: the truth is not in the data directory.
+    """
+    _check_is_here(settings)
     return backups.back_up(settings.data_dir, target, SqliteFile)
 
 
 def restore(settings: Settings, source: Path) -> Restored:
-    """Put a backup in the place of everything; the caller makes sure that no server is at work."""
+    """Put a backup in the place of everything; the caller makes sure that no server is at work.
+
+    Raises:
+        InvalidInput: `store_elsewhere`: the truth is not in the data directory.
+    """
+    _check_is_here(settings)
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
     aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%S%fZ}"
     return backups.restore(source, settings.data_dir, aside, SqliteFile)
+
+
+def _check_is_here(settings: Settings) -> None:
+    if settings.database_url:
+        raise InvalidInput(
+            "store_elsewhere",
+            "The truth is in PostgreSQL: back it up and restore it there; see docs/operations.md.",
+        )

@@ -1,4 +1,4 @@
-"""The commands: serve, user, token, ask, tools, replay, backup, restore, doctor, demo."""
+"""The commands: serve, user, token, ask, tools, replay, migrate, backup, restore, doctor, demo."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from tidings.app import App, build, new_ids
+from tidings.app import App, build, migrate, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
@@ -161,6 +161,13 @@ def replay(
     if not frames:
         raise NotFound("There is no run and no thread of this id.")
     asyncio.run(play(frames, factor, _shown() if show else _write_line))
+
+
+@cli.command("migrate")
+def migrate_(data_dir: DataDir = None) -> None:
+    """Bring the database's schema up to date; TIDINGS_DATABASE_URL is its owner's."""
+    count = asyncio.run(migrate(_settings(data_dir)))
+    typer.echo(f"applied {count} scripts; the schema is up to date")
 
 
 @cli.command()

@@ -54,6 +54,7 @@ class Lineage:
 
         async def work(tx: Transaction) -> tuple[Mark, str | None]:
             await log.open_store(tx, store_id, now)
+            await tx.lock("select 1 from store")
             stored = await _stored(tx)
             why = _why_anew(stored, mark, restoration)
             if why is not None:

@@ -92,11 +92,10 @@ class Identity:
             row = await store.find_refresh(tx, old, now)
             if row is None:
                 return None
-            if row.spent or not row.live:
+            if row.spent or not row.live or not await store.spend_refresh(tx, old):
                 await store.revoke_session(tx, row.context.session_id)
                 tx.announce(SessionsEnded(row.context.user_id))
                 return None
-            await store.spend_refresh(tx, old)
             await store.add_refresh(tx, row.context.session_id, fingerprint(successor))
             return row.context
 

@@ -161,9 +161,13 @@ async def find_refresh(tx: Transaction, token_hash: str, now: float) -> RefreshR
     return RefreshRow(UserContext(tenant_id, user_id, session_id), bool(spent), bool(live))
 
 
-async def spend_refresh(tx: Transaction, token_hash: str) -> None:
-    """Mark the token as exchanged for its successor."""
-    await tx.execute("update refresh_tokens set spent = 1 where token_hash = ?", token_hash)
+async def spend_refresh(tx: Transaction, token_hash: str) -> bool:
+    """Mark the token as exchanged for its successor; False when somebody was faster."""
+    rows = await tx.execute(
+        "update refresh_tokens set spent = 1 where token_hash = ? and spent = 0 returning 1",
+        token_hash,
+    )
+    return bool(rows)
 
 
 def _user(row: Row) -> User:

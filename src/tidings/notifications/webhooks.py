@@ -8,7 +8,7 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import LimitExceeded
 from tidings.events.log import rfc3339
 from tidings.notifications.inbox import Notification
-from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Row, Transaction
 
 WEBHOOKS_PER_USER_MAX = 10
@@ -26,6 +26,7 @@ async def add(
     Raises:
         LimitExceeded: `too_many_webhooks`.
     """
+    await take_turn(tx, context)
     ((count,),) = await tx.execute(
         "select count(*) from webhooks where user_id = ?", context.user_id
     )

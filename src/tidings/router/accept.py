@@ -29,7 +29,7 @@ from tidings.router import threads
 from tidings.router.intake import ChosenAgent, Intake
 from tidings.runs import pauses, queue
 from tidings.runs.pauses import Settled
-from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Database, Transaction
 
 
@@ -207,6 +207,8 @@ def _notices(choice: ChosenAgent, wanted: str) -> list[dict[str, Any]]:
 async def _known_receipt(
     tx: Transaction, context: UserContext, command_id: str, digest: str
 ) -> Receipt | None:
+    """Return the receipt of a command that was here before; commands of a user take turns."""
+    await take_turn(tx, context)
     rows = await tx.execute(
         "select body_hash, receipt from commands where user_id = ? and command_id = ?",
         context.user_id,

@@ -8,7 +8,7 @@ from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream, user_stream
 from tidings.events import log
 from tidings.events.log import rfc3339
-from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Row, Transaction
 
 TITLE_CHARACTERS_MAX = 80
@@ -97,6 +97,7 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
         NotFound: the user has no such thread.
         Conflict: `thread_busy`: a run in it has not ended.
     """
+    await take_turn(tx, context)
     await fetch_owned(tx, context, Kind.THREAD, thread_id, "1")
     rows = await tx.execute("select state from runs where thread_id = ?", thread_id)
     if any(state != "ended" for (state,) in rows):

@@ -75,6 +75,12 @@ class Dispatch:
 
 async def mark(tx: Transaction, now: float, limits: Limits) -> list[Errand]:
     """Mark the runs that may go on as sent, oldest first, SENT_AT_ONCE_MAX at most."""
+    if not await tx.execute(
+        "select 1 from runs where state = 'queued'"
+        " and (dispatched_fence is null or dispatched_fence < fence) limit 1"
+    ):
+        return []
+    await queue.take_claims(tx)
     rows = await tx.execute(
         "with held as (select user_id, thread_id from runs where state = 'running'"
         "  or (state = 'queued' and dispatched_fence = fence)),"

@@ -14,7 +14,7 @@ from tidings.events import activity, log, outbox
 from tidings.events.log import rfc3339
 from tidings.runs import queue
 from tidings.runs.queue import RunQueued
-from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.objects import Kind, lock_owned
 from tidings.storage.warm.port import Transaction
 
 WAIT_SECONDS_MAX = 7 * 24 * 3600
@@ -191,6 +191,7 @@ async def due(tx: Transaction, now: float) -> list[Asked]:
 
 async def expire(tx: Transaction, asked: Asked, event_ids: tuple[str, str], now: float) -> None:
     """End a wait without an answer, unless one has come."""
+    await tx.lock("select 1 from runs where run_id = ?", asked.run_id)
     if await _rows(tx, asked.run_id, asked.request_id, asked.kind):
         await settle(tx, asked, Settled("expired"), event_ids, now)
 
@@ -203,7 +204,7 @@ async def _find(
     kind: PauseKind,
     now: float,
 ) -> Asked:
-    await fetch_owned(tx, context, Kind.RUN, run_id, "1")
+    await lock_owned(tx, context, Kind.RUN, run_id, "1")
     found = await _rows(tx, run_id, request_id, kind)
     if not found or found[0].expires_at <= now:
         raise Conflict("not_waiting", "The run does not wait for this, or not any more.")

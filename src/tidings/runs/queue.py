@@ -9,7 +9,7 @@ from tidings.domain.errors import Conflict, LimitExceeded
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
 from tidings.events import outbox
 from tidings.storage.notes import FleetNote
-from tidings.storage.warm.objects import Kind, fetch_owned
+from tidings.storage.warm.objects import Kind, lock_owned
 from tidings.storage.warm.port import Row, Transaction
 
 RUNS_OPEN_PER_USER_MAX = 50
@@ -124,6 +124,24 @@ async def latest_files(tx: Transaction, context: UserContext, thread_id: str) ->
     return tuple(row[0][0] for row in kept if row)
 
 
+async def turn_to_claim(tx: Transaction, owner: str, now: float) -> bool:
+    """Tell whether there is anything to claim or to end; if so, be the only one to claim."""
+    found = await tx.execute(
+        "select 1 from runs where state = 'queued'"
+        " or (state = 'running' and lease_until < ? and owner <> ?) limit 1",
+        now,
+        owner,
+    )
+    if found:
+        await take_claims(tx)
+    return bool(found)
+
+
+async def take_claims(tx: Transaction) -> None:
+    """Wait until nobody else claims: what they take is seen, and counts, from here on."""
+    await tx.lock("select 1 from store")
+
+
 async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
     """Take every run that nobody holds and that only needs its end: stopped, or out of time.
 
@@ -167,7 +185,8 @@ async def claim(
         "  from free where turn = 1)"
         " update runs set state = 'running', owner = ?, lease_until = ?,"
         "  fence = fence + 1, attempt = attempt + 1"
-        " where run_id in"
+        " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
+        "  and run_id in"
         "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
         f" returning {_COLUMNS}",
         now,
@@ -176,6 +195,8 @@ async def claim(
         owner,
         owner,
         lease_until,
+        now,
+        owner,
         limits.runs_per_user,
         free,
     )
@@ -183,12 +204,12 @@ async def claim(
 
 
 async def held(tx: Transaction, run: Run) -> None:
-    """Check, inside a writing transaction, that the lease still holds.
+    """Check, inside a writing transaction, that the lease holds, and to its end.
 
     Raises:
         Fenced: it does not.
     """
-    rows = await tx.execute(
+    rows = await tx.lock(
         "select 1 from runs where run_id = ? and fence = ? and state = 'running'",
         run.run_id,
         run.fence,
@@ -256,7 +277,7 @@ async def request_cancel(
     Raises:
         NotFound: the user has no such run.
     """
-    (state,) = await fetch_owned(tx, context, Kind.RUN, run_id, "state")
+    (state,) = await lock_owned(tx, context, Kind.RUN, run_id, "state")
     if state != RunState.ENDED:
         await tx.execute("delete from pauses where run_id = ?", run_id)
         await outbox.forget_asking(tx, run_id)

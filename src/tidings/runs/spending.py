@@ -57,6 +57,7 @@ async def reserve(
         BudgetSpent: the user's day has no room for it.
     """
     day = day_of(now)
+    await _count(tx, run, day, (0, 0.0, 0, 0))  # who looks at the day's row has it to themselves
     await _check_day(tx, run, budget, day, wanted)
     await tx.execute("delete from reservations where run_id = ? and step = ?", run.run_id, step)
     await tx.execute(
@@ -85,8 +86,8 @@ async def count_call(tx: Transaction, run: Run, budget: Budget, now: float) -> N
         BudgetSpent: the user's day has no room for it.
     """
     day = day_of(now)
-    await _check_day(tx, run, budget, day, Spent(steps=1, tool_calls=1))
     await _count(tx, run, day, (0, 0.0, 0, 1))
+    await _check_day(tx, run, budget, day, Spent())
 
 
 async def _check_day(tx: Transaction, run: Run, budget: Budget, day: str, wanted: Spent) -> None:

@@ -115,6 +115,8 @@ class Worker:
         patience = self._scheduler.patience_seconds
 
         async def work(tx: Transaction) -> list[Run]:
+            if not await queue.turn_to_claim(tx, self._owner, now):
+                return []
             overdue = await queue.claim_overdue(tx, self._owner, now, until)
             if patience:
                 return overdue + await dispatch.claim_unbrought(

@@ -29,12 +29,35 @@ async def fetch_owned(
     Raises:
         NotFound: no such object, or it belongs to someone else; the two are the same answer.
     """
+    return _only(await tx.execute(_owned(kind, columns), object_id, context.user_id))
+
+
+async def lock_owned(
+    tx: Transaction, context: UserContext, kind: Kind, object_id: str, columns: str
+) -> Row:
+    """Return `columns` of the user's object, which no other unit changes until this one ends.
+
+    Raises:
+        NotFound: as above.
+    """
+    return _only(await tx.lock(_owned(kind, columns), object_id, context.user_id))
+
+
+async def take_turn(tx: Transaction, context: UserContext) -> None:
+    """Go on when no other unit of the user's that took its turn is under way.
+
+    What is counted or looked for before it is added is then still so when it is. It comes first in
+    a unit: see the order of locks in docs/decisions/0051.
+    """
+    await tx.lock("select 1 from users where user_id = ?", context.user_id)
+
+
+def _owned(kind: Kind, columns: str) -> str:
     table, key = kind.value
-    rows = await tx.execute(
-        f"select {columns} from {table} where {key} = ? and user_id = ?",  # noqa: S608 - no input
-        object_id,
-        context.user_id,
-    )
+    return f"select {columns} from {table} where {key} = ? and user_id = ?"  # noqa: S608 - no input
+
+
+def _only(rows: list[Row]) -> Row:
     if not rows:
         raise NotFound
     return rows[0]

@@ -1,6 +1,9 @@
 """A bounded set of connections. One that is not known to be clean is closed, never used again."""
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -9,6 +12,7 @@ from tidings.domain.errors import Unavailable
 from tidings.storage.warm.postgres.faults import as_unavailable
 
 CONNECTIONS_MAX = 16
+CONNECTIONS_PER_USER_MAX = 4
 WAIT_SECONDS = 1.0
 CONNECT_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
@@ -85,6 +89,31 @@ class Connections:
         if self._closed:
             raise Unavailable("storage_unavailable", "The store is closing; try again shortly.")
         return await connect(self._url)
+
+
+class Shares:
+    """Lets each user have a few connections at a time, so that nobody waits for one who takes all.
+
+    Units of one user often wait for each other's rows; here they wait without a connection.
+    """
+
+    def __init__(self, most: int = CONNECTIONS_PER_USER_MAX) -> None:
+        self._most = most
+        self._semaphores: dict[str, asyncio.Semaphore] = {}
+        self._interested: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def one(self, user_id: str) -> AsyncIterator[None]:
+        """Hold one of the user's shares around the block."""
+        free = self._semaphores.setdefault(user_id, asyncio.Semaphore(self._most))
+        self._interested[user_id] += 1
+        try:
+            async with free:
+                yield
+        finally:
+            self._interested[user_id] -= 1
+            if not self._interested[user_id]:
+                del self._interested[user_id], self._semaphores[user_id]
 
 
 async def connect(url: str, **settings: str) -> Connection:

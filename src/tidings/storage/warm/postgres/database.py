@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tidings.domain.context import Scope, UserContext
 from tidings.storage.warm.port import Work
-from tidings.storage.warm.postgres.connections import CONNECTIONS_MAX, Connections
+from tidings.storage.warm.postgres.connections import CONNECTIONS_MAX, Connections, Shares
 from tidings.storage.warm.postgres.faults import AGAIN, as_unavailable, unanswered
 from tidings.storage.warm.postgres.security import SERVER_ROLE, USER_ROLE, USER_SETTING
 from tidings.storage.warm.postgres.transaction import PostgresTransaction
@@ -47,6 +47,7 @@ class PostgresDatabase:
         self._announce = announce
         self._random = random
         self._connections = Connections(url, connections)
+        self._shares = Shares()
         self._verifying = asyncio.Lock()
         self._verified = False
 
@@ -74,7 +75,7 @@ class PostgresDatabase:
     async def _run(self, begin: str, scope: Scope, work: Work[T]) -> T:
         if not self._verified:
             await self.check()
-        return await self._in_time(self._until_done(begin, scope, work))
+        return await self._in_time(self._in_turn(begin, scope, work))
 
     async def _in_time(self, doing: Coroutine[Any, Any, T]) -> T:
         try:
@@ -83,6 +84,12 @@ class PostgresDatabase:
                     return await doing
         except TimeoutError:
             raise unanswered() from None
+
+    async def _in_turn(self, begin: str, scope: Scope, work: Work[T]) -> T:
+        if not isinstance(scope, UserContext):
+            return await self._until_done(begin, scope, work)
+        async with self._shares.one(scope.user_id):
+            return await self._until_done(begin, scope, work)
 
     async def _until_done(self, begin: str, scope: Scope, work: Work[T]) -> T:
         """Run the unit, and again while others are faster or the connection is lost."""

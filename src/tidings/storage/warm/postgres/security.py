@@ -40,10 +40,14 @@ def is_known(table: str, columns: Sequence[str]) -> bool:
 
 
 def policies(table: str) -> set[str]:
-    """Return the policies that a table must have, and no others: name, kind, command, roles."""
-    found = {f"{SERVER_POLICY} PERMISSIVE ALL {SERVER_ROLE}"}
+    """Return the policies that a table must have, and no others.
+
+    Name, kind, command, role, and whether it is about one user's rows or all.
+    """
+    found = {f"{SERVER_POLICY} PERMISSIVE ALL {SERVER_ROLE} all"}
     if SHARED.get(table, _ALL):
-        found.add(f"{USER_POLICY} PERMISSIVE ALL {USER_ROLE}")
+        rows = "all" if table in SHARED else "one"
+        found.add(f"{USER_POLICY} PERMISSIVE ALL {USER_ROLE} {rows}")
     return found
 
 

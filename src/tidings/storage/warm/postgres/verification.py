@@ -4,7 +4,7 @@ from tidings.domain.errors import Unavailable
 from tidings.storage.warm.migrations import scripts, too_new
 from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.postgres import security
-from tidings.storage.warm.postgres.security import ROLES, SERVER_ROLE, USER_ROLE
+from tidings.storage.warm.postgres.security import ROLES, SERVER_ROLE, USER_ROLE, USER_SETTING
 
 OLDEST_VERSION = 150_000
 SET_OPTION_VERSION = 160_000
@@ -13,7 +13,8 @@ _TABLES = (
     " pg_get_userbyid(c.relowner)::text,"
     " array(select attname::text from pg_attribute"
     "  where attrelid = c.oid and attnum > 0 and not attisdropped),"
-    " array(select concat_ws(' ', p.policyname, p.permissive, p.cmd, array_to_string(p.roles, ','))"
+    " array(select concat_ws(' ', p.policyname, p.permissive, p.cmd, array_to_string(p.roles, ','),"
+    "  case when p.qual like ? and p.with_check like ? then 'one' else 'all' end)"
     "  from pg_policies p where p.schemaname = current_schema() and p.tablename = c.relname"
     "  and p.qual is not null and p.with_check is not null),"
     " (select count(*) from pg_policies p"
@@ -32,7 +33,9 @@ async def verify(tx: Transaction) -> None:
     await _check_roles(tx)
     await _check_version(tx)
     tables = {}
-    for table, forced, owner, columns, policies, count in await tx.execute(_TABLES):
+    for table, forced, owner, columns, policies, count in await tx.execute(
+        _TABLES, *[f"%{USER_SETTING}%"] * 2
+    ):
         if owner in ROLES:
             raise unprotected(f"{owner} owns {table}")
         if not security.is_known(table, columns):
