@@ -199,7 +199,7 @@ class PostgresServer(PostgresAddress):
 
     def _is_ready(self) -> bool:
         file = self._data / "postmaster.pid"
-        written = file.read_text().split() if file.exists() else [""]
+        written = (file.read_text() if file.exists() else "").split() or [""]  # empty at first
         process = self._process
         return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")
 

@@ -10,10 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from tests.harness.postgres import postgres, running_postgres
+from tests.harness.temporal import temporal
 from tests.harness.valkey import valkey
 from tidings.settings import Settings, load
 
-SETS = ("embedded", "postgres", "postgres+valkey")
+SETS = ("embedded", "postgres", "postgres+valkey", "fleet")
+"""`fleet`: two gateways and two workers on PostgreSQL and Valkey, with Temporal."""
 TIERS = os.environ.get("TIDINGS_TEST_TIERS", "embedded")
 ENGINE = "sqlite" if TIERS == "embedded" else "postgres"
 
@@ -33,8 +35,11 @@ def variables_of(data_dir: Path) -> dict[str, str]:
     variables = {"TIDINGS_DATA_DIR": str(data_dir)}
     if TIERS != "embedded":
         variables["TIDINGS_DATABASE_URL"] = database_of(data_dir)
-    if TIERS == "postgres+valkey":
+    if TIERS in {"postgres+valkey", "fleet"}:
         variables["TIDINGS_HOT_URL"] = valkey().url
+    if TIERS == "fleet":
+        variables["TIDINGS_TEMPORAL_ADDRESS"] = temporal().address
+        variables["TIDINGS_TEMPORAL_QUEUE"] = f"runs of {data_dir}"
     return variables
 
 
