@@ -109,7 +109,7 @@ def test_findings_are_asked_for_once_a_second_however_often_one_looks() -> None:
 
 def test_the_disk_probe_wants_room(tmp_path: Path) -> None:
     async def scenario() -> None:
-        assert "bytes free" in await disk_probe(tmp_path, 1).check()
+        assert "MiB free" in await disk_probe(tmp_path, 1).check()
         with pytest.raises(Unavailable):
             await disk_probe(tmp_path, 1 << 62).check()
 

@@ -102,6 +102,7 @@ def test_every_route_answers_a_stranger_401_and_b_gets_the_same_404_as_for_nothi
         "stream": f"thread:{receipt['thread_id']}",
         "item_id": "i_00000000000000000000000001",
         "webhook_id": webhook(world),
+        "call_id": "c1",
     }
     nothing = {name: re.sub(r"\w{8}$", "00000000", value) for name, value in hers.items()}
     nothing |= {"file_id": "f_none", "report_id": "rep_none"}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ from tidings.domain.budgets import Budget, BudgetSpent, Spent
 from tidings.domain.commands import Chat, ChatPayload, Receipt
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Conflict, LimitExceeded, TidingsError, Unavailable
-from tidings.domain.runs import Run, RunRequest
+from tidings.domain.runs import Outcome, Run, RunRequest
 from tidings.events import log
 from tidings.notifications import webhooks
 from tidings.runs import queue, spending
 from tidings.runs.context import RunContext
-from tidings.runs.port import Outcome
 from tidings.runs.queue import Limits
-from tidings.storage.warm.port import Store, Transaction
+from tidings.storage.warm.port import Store, Transaction, Work
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -68,7 +68,7 @@ def test_a_failing_unit_changes_nothing_tells_nobody_and_harms_no_other(
             await put(tx, "never")
             raise LookupError
 
-        units = [lambda tx, name=name: put(tx, name) for name in ("a", "b", "a", "c")]
+        units: list[Work[None]] = [partial(put, name=name) for name in ("a", "b", "a", "c")]
         results = await outcomes(*(database.write(SERVER, unit) for unit in (*units, fails)))
         assert [type(r) for r in results].count(type(None)) == 3
         assert sum(isinstance(r, LookupError) for r in results) == 1
@@ -82,7 +82,7 @@ def test_a_failing_unit_changes_nothing_tells_nobody_and_harms_no_other(
 def test_a_note_is_told_after_its_commit_and_before_the_result(tmp_path: Path, engine: str) -> None:
     async def scenario(database: Store, notes: list[object]) -> None:
         for name in ("a", "b"):
-            await database.write(SERVER, lambda tx, name=name: put(tx, name))
+            await database.write(SERVER, partial(put, name=name))
             assert notes[-1] == name
             assert name in await database.read(SERVER, names)
 
@@ -180,7 +180,7 @@ def test_two_servers_that_begin_on_an_empty_store_begin_one(tmp_path: Path, engi
     async def scenario(database: Store, notes: list[object]) -> None:
         begun = await outcomes(
             *(
-                database.write(SERVER, lambda tx, n=n: log.open_store(tx, f"s_00000{n:02}", 0.0))
+                database.write(SERVER, partial(log.open_store, store_id=f"s_00000{n:02}", now=0.0))
                 for n in range(AT_ONCE)
             )
         )
@@ -196,7 +196,15 @@ def test_a_limit_is_a_limit_however_many_ask_at_once(tmp_path: Path, engine: str
         results = await outcomes(
             *(
                 database.write(
-                    ANA, lambda tx, n=n: webhooks.add(tx, ANA, f"wh_{n}", "https://x", "s", 0.0)
+                    ANA,
+                    partial(
+                        webhooks.add,
+                        context=ANA,
+                        webhook_id=f"wh_{n}",
+                        url="https://x",
+                        secret="s",
+                        now=0.0,
+                    ),
                 )
                 for n in range(AT_ONCE)
             )
@@ -218,8 +226,13 @@ def test_a_budget_is_a_budget_however_many_runs_reserve_at_once(
             *(
                 database.write(
                     ANA,
-                    lambda tx, n=n: spending.reserve(
-                        tx, of_run(n), "c1", Spent(tokens=300), budget, 0.0
+                    partial(
+                        spending.reserve,
+                        run=of_run(n),
+                        step="c1",
+                        wanted=Spent(tokens=300),
+                        budget=budget,
+                        now=0.0,
                     ),
                 )
                 for n in range(AT_ONCE)
@@ -250,7 +263,7 @@ async def idle(ctx: RunContext) -> Outcome:
 async def with_users(w: World) -> None:
     await w.begin()
     for user in (ANA, BOB):
-        await w.database.write(SERVER, lambda tx, user=user: put(tx, user.user_id))
+        await w.database.write(SERVER, partial(put, name=user.user_id))
 
 
 def test_one_command_sent_many_times_at_once_is_carried_out_once(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -61,6 +62,10 @@ async def insert(tx: Transaction, table: str, row: dict[str, Any]) -> None:
     await tx.execute(f"insert into {table} ({names}) values ({marks})", *row.values())
 
 
+async def execute(tx: Transaction, sql: str) -> list[Row]:
+    return await tx.execute(sql)
+
+
 @asynccontextmanager
 async def filled(folder: Path) -> AsyncIterator[tuple[PostgresDatabase, dict[str, dict[str, str]]]]:
     """A database with a row of each of two users in each table that has any user's."""
@@ -101,10 +106,10 @@ def test_nobody_changes_or_makes_a_foreign_row_in_any_table(tmp_path: Path) -> N
                 foreign = row_of(BOB.user_id, columns)
                 column = next(iter(columns))
                 same = f'update {table} set "{column}" = "{column}" returning 1'
-                changed = await database.write(ANA, lambda tx, sql=same: tx.execute(sql))
+                changed = await database.write(ANA, partial(execute, sql=same))
                 assert len(changed) == 1, table
                 with pytest.raises(asyncpg.PostgresError) as refused:
-                    await database.write(ANA, lambda tx, t=table, r=foreign: insert(tx, t, r))
+                    await database.write(ANA, partial(insert, table=table, row=foreign))
                 wall = isinstance(refused.value, asyncpg.InsufficientPrivilegeError)
                 assert wall or isinstance(refused.value, asyncpg.UniqueViolationError), table
 
@@ -130,7 +135,7 @@ def test_a_new_row_in_a_foreign_name_is_stopped_by_the_wall_itself(tmp_path: Pat
                 if table == "users":
                     fresh["user_id"] = "somebody"
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await database.write(ANA, lambda tx, t=table, r=fresh: insert(tx, t, r))
+                    await database.write(ANA, partial(insert, table=table, row=fresh))
 
     asyncio.run(scenario())
 

@@ -73,7 +73,9 @@ async def work(ctx: RunContext, voice: Voice, notebook: Notebook, assignment: As
 
 def specs(tools: Iterable[Tool]) -> tuple[ToolSpec, ...]:
     """Return the tools as models are told of them, each asking for the purpose of its call."""
-    return tuple(ToolSpec(t.name, t.description, _with_purpose(t.schema())) for t in tools)
+    return tuple(
+        ToolSpec(t.name, t.description, _with_purpose(t.schema()), t.foreign) for t in tools
+    )
 
 
 def _with_purpose(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands: serve, user, token, ask, tools, replay, migrate, backup, restore, doctor, demo."""
+"""The commands of `tidings`: each builds the application, or calls a server that runs."""
 
 import asyncio
 import sys
@@ -15,6 +15,7 @@ from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.backups import backed_up, restored
+from tidings.cli.health import show_health
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
@@ -134,6 +135,22 @@ def ask_(
 
 
 @cli.command()
+def health(
+    server: Annotated[str | None, typer.Option(help="The server's address.")] = None,
+    user: Annotated[str | None, typer.Option(help="Look as this administrator.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Say how the running server is; exits 0 well, 3 degraded, 1 down or not reached.
+
+    Signs in by TIDINGS_TOKEN, or as an administrator of the data directory.
+    """
+    settings = _settings(data_dir)
+    access = settings.token or _with_app(settings, lambda app: _admin_token(app, user))
+    target = Server(server or read_address(settings.data_dir), access)
+    raise SystemExit(asyncio.run(show_health(target, Console())))
+
+
+@cli.command()
 def tools(
     accept: Annotated[
         str | None, typer.Option(help="Accept the tools of this server as they are now.")
@@ -238,6 +255,17 @@ async def _token_of(app: App, name: str | None) -> str:
             else "There is no user yet; make one with `tidings user add NAME`.",
         )
     return await app.identity.issue_token(name or active[0])
+
+
+async def _admin_token(app: App, name: str | None) -> str:
+    """Return the token of an administrator of this machine: the named one, else the first."""
+    users = await app.identity.list_users()
+    admins = [user.name for user in users if user.admin and not user.disabled]
+    if name is None and not admins:
+        raise InvalidInput(
+            "user_unclear", "There is no administrator yet; `tidings user promote NAME` makes one."
+        )
+    return await app.identity.issue_token(name or admins[0])
 
 
 def _as_json(applied: Apply) -> None:

@@ -37,6 +37,11 @@ class Api:
         answer = await self._call("GET", f"/api/reports/{report_id}", params={"format": format_})
         return answer.content
 
+    async def health(self) -> dict[str, Any]:
+        """Return how the server is, as it tells administrators."""
+        found: dict[str, Any] = (await self._call("GET", "/api/health")).json()
+        return found
+
     async def _call(self, method: str, path: str, **options: Any) -> httpx2.Response:
         timeout = options.pop("timeout", TIMEOUT_SECONDS)
         try:

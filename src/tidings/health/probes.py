@@ -86,8 +86,9 @@ def disk_probe(folder: Path, free_bytes_min: int = FREE_BYTES_MIN) -> Probe:
     async def check() -> str:
         free = shutil.disk_usage(folder).free
         if free < free_bytes_min:
-            raise Unavailable("storage_full", f"{free} bytes free, {free_bytes_min} needed.")
-        return f"{free} bytes free"
+            needed = f"{_mebibytes(free_bytes_min)} needed"
+            raise Unavailable("storage_full", f"{_mebibytes(free)} free, {needed}.")
+        return f"{_mebibytes(free)} free"
 
     return Probe("disk", check)
 
@@ -108,3 +109,7 @@ async def _one(probe: Probe) -> ProbeResult:
         return ProbeResult(probe.name, ok=False, detail=error.message)
     except OSError as error:
         return ProbeResult(probe.name, ok=False, detail=str(error))
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count >> 20:,} MiB"

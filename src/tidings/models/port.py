@@ -12,11 +12,15 @@ REQUEST_SECONDS_MAX = 120.0
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
-    """A tool as a model is told of it; `parameters` is JSON Schema."""
+    """A tool as a model is told of it; `parameters` is JSON Schema.
+
+    `foreign`: what it says of itself was written by somebody else.
+    """
 
     name: str
     description: str
     parameters: dict[str, Any]
+    foreign: bool = False
 
 
 class ToolCall(msgspec.Struct, frozen=True):

@@ -169,6 +169,7 @@ class RunContext:
                 was given.
             Failure: `agent_looping`: it says what it said before, and so did the steps before it.
         """
+        self._work.tainted |= any(tool.foreign for tool in request.tools)
         model = self._engine.chains.brought(models) if models else self._engine.model
         step = self._next_step("model")
         answer = await self._requests.ask(step, request, on_text or unseen, model)

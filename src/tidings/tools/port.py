@@ -38,6 +38,8 @@ class Tool:
     A call of a tool that is not repeatable by its effect, and whose outcome is unknown after a
     crash, is reported as unknown and never repeated. `trusted`: its results hold nothing that
     somebody else may have written; those of other tools make tools that write ask for leave.
+    `foreign`: somebody else has written its description, so a model that is told of it has seen
+    content from outside.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Tool:
     call: Callable[[ToolContext, Any], Awaitable[ToolResult]]
     effect: Effect = Effect.WRITE
     trusted: bool = False
+    foreign: bool = False
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
 
     def schema(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.programs.tool_server import TAGS
 from tests.tools.mcp.bench import PROGRAM, Bench, bench, notes, program
 from tidings.domain.errors import InvalidInput
 from tidings.domain.facts import ToolResult
@@ -112,7 +113,9 @@ def test_what_a_hostile_tool_does_is_a_typed_outcome_and_the_server_is_there_aga
     tmp_path: Path, name: str, code: str, survives: bool
 ) -> None:
     async def scenario(at_work: Bench) -> None:
-        assert (await at_work.refused(f"test.{name}")).code == code
+        refusal = await at_work.refused(f"test.{name}")
+        assert refusal.code == code
+        assert TAGS not in refusal.message
         assert (await at_work.up("test.echo", text="again")).content.startswith("again")
 
     served(tmp_path, scenario)
@@ -158,7 +161,9 @@ def test_tools_that_are_not_fit_are_not_offered(tmp_path: Path) -> None:
 
     async def scenario(at_work: Bench) -> None:
         names = {tool.name for tool in at_work.catalogue}
-        assert {"test.twice", "test.no name at all", "test.long", "test.odd"} & names == set()
+        assert {"twice", "no name at all", "long", "odd", "hidden"} & {
+            n[5:] for n in names
+        } == set()
 
     served(tmp_path, scenario)
 

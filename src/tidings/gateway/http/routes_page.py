@@ -1,4 +1,4 @@
-"""The chat page: three kinds of static files, read once."""
+"""The pages: three kinds of static files, read once."""
 
 from importlib import resources
 
@@ -27,8 +27,14 @@ _FILES = {
 
 @router.get("/")
 async def page() -> Response:
-    """Return the page."""
+    """Return the chat page."""
     return _served("index.html")
+
+
+@router.get("/health")
+async def health() -> Response:
+    """Return the page on which administrators see how the server is; it shows nothing by itself."""
+    return _served("health.html")
 
 
 def _served(name: str) -> Response:
@@ -44,5 +50,5 @@ def _add(name: str) -> None:
     router.add_api_route(f"/{name}", part, methods=["GET"], name=name)
 
 
-for _name in sorted(_FILES.keys() - {"index.html"}):
+for _name in sorted(_FILES.keys() - {"index.html", "health.html"}):
     _add(_name)

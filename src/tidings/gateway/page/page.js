@@ -4,6 +4,7 @@
 
 import * as api from "./api.js";
 import { newId } from "./client/index.js";
+import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Inbox } from "./inbox.js";
 import { RunView, node } from "./runs.js";
@@ -40,13 +41,19 @@ let following = true;
 let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
+const condition = new Condition();
 
 function show() {
   const inside = api.signedIn();
   byId("login").hidden = inside;
   for (const id of ["talk", "composer", "nav", "link"]) byId(id).hidden = !inside;
   if (inside) enter();
-  else byId("login").elements.username.focus();
+  else leave();
+}
+
+function leave() {
+  condition.end();
+  byId("login").elements.username.focus();
 }
 
 function enter() {
@@ -54,6 +61,7 @@ function enter() {
   session = connect({ event, answered, greeted, lost, mismatch, told, state, ended });
   if (thread) session.follow(`thread:${thread}`);
   session.open();
+  condition.begin();
   byId("question").focus();
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from mcp_types import Tool as ServedTool
 
+from tidings.tools.mcp.hidden import has_hidden
 from tidings.tools.mcp.schemas import check_schema
 
 TOOLS_PER_SERVER_MAX = 128
@@ -63,9 +64,12 @@ def _why_unusable(server: str, tool: Listed) -> str:
         return "Its name has other characters than letters, digits, _ and -."
     if len(server) + 1 + len(tool.name) > FULL_NAME_CHARACTERS_MAX:
         return f"Its name with the server's has over {FULL_NAME_CHARACTERS_MAX} characters."
+    schema = msgspec.json.encode(tool.schema).decode()
+    if has_hidden(tool.description) or has_hidden(schema):
+        return "It has characters that nobody sees, in its description or its schema."
     if len(tool.description) > DESCRIPTION_CHARACTERS_MAX:
         return f"Its description has over {DESCRIPTION_CHARACTERS_MAX:,} characters."
-    if len(msgspec.json.encode(tool.schema)) > SCHEMA_BYTES_MAX:
+    if len(schema.encode()) > SCHEMA_BYTES_MAX:
         return f"Its schema has over {SCHEMA_BYTES_MAX:,} bytes."
     try:
         check_schema(tool.schema)

@@ -6,6 +6,7 @@ from mcp_types import TextResourceContents as TextOf
 
 from tidings.domain.errors import Failure
 from tidings.domain.facts import ToolResult
+from tidings.tools.mcp.hidden import without_hidden
 
 CONTENT_CHARACTERS_MAX = 100_000
 ERROR_CHARACTERS_MAX = 1_000
@@ -14,10 +15,12 @@ ERROR_CHARACTERS_MAX = 1_000
 def result_of(tool: str, answer: CallToolResult) -> ToolResult:
     """Return the text and the structured content of an answer, cut at CONTENT_CHARACTERS_MAX.
 
+    Characters that nobody sees are left out.
+
     Raises:
         Failure: `tool_error`: the tool says that it failed, in its words.
     """
-    text = _text(answer)
+    text = without_hidden(_text(answer))
     if answer.is_error:
         raise Failure("tool_error", text[:ERROR_CHARACTERS_MAX] or "The tool failed.")
     notes: tuple[str, ...] = ()

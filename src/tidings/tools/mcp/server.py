@@ -230,6 +230,7 @@ class KeptServer:
             arguments=arguments_model(name, listed.schema),
             call=call,
             effect=self._settings.effect(listed.name),
+            foreign=True,
             deadline_seconds=self._settings.call_seconds,
         )
 
