@@ -1,6 +1,5 @@
 """The supervisor: owns a run's plan, deadline and recovery; reporting is always reached."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ from tidings.agents.questions import Sufficiency, guidance
 from tidings.agents.reporter import Reporter, Save, plain_outcome
 from tidings.agents.triage import Triaged, by_words, triage
 from tidings.agents.voice import Voice, said
-from tidings.domain.errors import DeadlineExceeded, TidingsError
+from tidings.domain.errors import TidingsError
 from tidings.domain.runs import Outcome
 from tidings.models.port import ToolSpec
 from tidings.models.tasks import Family, Guidance, ReportTask
@@ -119,10 +118,9 @@ class Supervisor:
         fallback: T,
     ) -> T:
         """Return what the agent made of it, or the fallback when it failed or hangs."""
-        seconds = self._seconds(agent)
         try:
-            async with self._ctx.sub(agent, task) as sub:
-                result, summary = await _in_time(work(sub), seconds)
+            async with self._ctx.sub(agent, task, seconds=self._seconds(agent)) as sub:
+                result, summary = await work(sub)
                 await sub.complete(summary)
                 return result
         except TidingsError as error:
@@ -137,14 +135,6 @@ class Supervisor:
         if agent == REPORTER:
             return remaining * (1 - FALLBACK_SHARE)
         return max(0.0, remaining - REPORT_SHARE * self._ctx.run.work_seconds)
-
-
-async def _in_time(work: Awaitable[T], seconds: float) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError as error:
-        raise DeadlineExceeded("agent_timeout", "It did not finish in its time.") from error
 
 
 def _worth_analysing(triaged: Triaged) -> bool:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from tidings.agents.registry import AgentRegistry
-from tidings.app.pieces import Abilities
+from tidings.app.pieces import Abilities, Chronicle
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
-from tidings.events import log
 from tidings.events.lineage import Lineage
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness
+from tidings.history.service import History
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
@@ -35,6 +35,7 @@ class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
     database: Store
+    past: Chronicle
     passwords: Passwords
     lineage: Lineage
     able: Abilities
@@ -87,7 +88,12 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.past.history.story(object_id)
+
+    @property
+    def history(self) -> History:
+        """What is asked of the cold tier."""
+        return self._kept.past.history
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":
@@ -104,6 +110,7 @@ class App:
         if isinstance(kept.model, Closing):
             await kept.model.close()
         await kept.able.sandbox.close()
+        await kept.past.store.close()
         kept.passwords.close()
         await kept.lineage.end()
         await kept.database.close()

@@ -7,6 +7,7 @@ from tidings.app.pieces import (
     Ground,
     abilities_of,
     chosen_plans,
+    chronicle_of,
     count,
     dispatching,
     engine_of,
@@ -76,20 +77,22 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     lineage = Lineage(database, clock, ids, folder)
     upkeep = upkeep_of(ground, lineage, able.library)
     notifications, telling = notifying(ground)
+    past = chronicle_of(ground, tiers.cold)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
-    always |= {"upkeep": upkeep.run} | telling | hot.parts | watched.parts
+    always |= (
+        {"upkeep": upkeep.run, "exporter": past.exporter.run} | telling | hot.parts | watched.parts
+    )
     always |= dispatching(ground, tiers.scheduler, limits)
     for servers in served:
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
-    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
-    look = Looking(
-        ground, (database, hot.tier), readiness, parts, watched, agents, served, engine, presence
-    )
+    known = (database, hot.tier, past.exporter)
+    look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
     services = Services(
         identity=identity,
         router=router,
@@ -97,6 +100,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         permissions=Permissions(database, catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,
+        history=past.history,
         files=able.library,
         reports=able.reports,
         readiness=readiness,
@@ -110,7 +114,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(tiers.warm, passwords, lineage, able, clock, engine.model)
+    kept = Kept(tiers.warm, past, passwords, lineage, able, clock, engine.model)
     return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
 
 

@@ -1,5 +1,6 @@
 """The tool calls of a reply: decided in order, made side by side, recorded, told."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,6 +109,7 @@ class Calls:
     async def _asked(self, ruling: Ruling) -> Ruling:
         """Return what a person has said; while nobody has, let the run wait."""
         call = ruling.call
+        await asyncio.sleep(0)  # those that a framework makes beside it begin now
         await self._work.quiet.wait()
         self._tell_begin(call)
         asked = {

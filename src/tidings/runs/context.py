@@ -1,5 +1,6 @@
 """What an agent works with: everything it does here is recorded, told and resumable."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -9,7 +10,7 @@ import msgspec
 
 from tidings.domain.budgets import Plans
 from tidings.domain.context import UserContext
-from tidings.domain.errors import Failure, TidingsError
+from tidings.domain.errors import DeadlineExceeded, Failure, TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.ports import Clock
@@ -260,11 +261,16 @@ class RunContext:
         return result
 
     @asynccontextmanager
-    async def sub(self, agent: str, task: str) -> AsyncIterator["SubContext"]:
+    async def sub(
+        self, agent: str, task: str, *, seconds: float | None = None
+    ) -> AsyncIterator["SubContext"]:
         """Let another agent work: `subagent_started` ... `subagent_completed` around the block.
+
+        Whoever leads goes on when it fails: with something else in its place, and a notice.
 
         Raises:
             Failure: `agents_too_deep`: it would be the fourth, one within the other.
+            DeadlineExceeded: `agent_timeout`: it was not done in `seconds`, and is stopped.
         """
         if self._scope.count("/") >= AGENTS_DEEP_MAX:
             raise Failure(
@@ -275,7 +281,8 @@ class RunContext:
         sub = SubContext(self._engine, self._journal, self._work, agent, f"{key}/")
         sub.start(task, parent=self.agent)
         try:
-            yield sub
+            async with _in_time(seconds):
+                yield sub
         except TidingsError as error:
             sub.end(error.message, ok=False)
             raise
@@ -339,6 +346,18 @@ class RunContext:
                 model=reply.model,
                 instead_of=fallback.model,
             )
+
+
+@asynccontextmanager
+async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise  # of the agent's own
+        raise DeadlineExceeded("agent_timeout", "It did not finish in its time.") from error
 
 
 class SubContext(RunContext):

@@ -253,18 +253,30 @@ class Journal:
 
     async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
-        await asyncio.shield(self._write_in_turn(work))
+        failure = await asyncio.shield(self._failure_to_write(work))
+        if failure is not None:
+            raise failure
 
-    async def _write_in_turn(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
-        """Write after everything before it has been written; after a failure write nothing."""
+    async def _failure_to_write(
+        self, work: Callable[[Transaction], Awaitable[None]]
+    ) -> Interrupted | BudgetSpent | None:
+        """Write after everything before it has been written; after a failure write nothing.
+
+        What failed is returned: whoever has gone does not leave an error that nobody takes.
+        """
         async with self._turn:
             if self.interrupted:
-                raise Interrupted
+                return Interrupted()
             try:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
                 self.interrupted = True
-                raise Interrupted from error
+                interrupted = Interrupted()
+                interrupted.__cause__ = error
+                return interrupted
+            except BudgetSpent as error:
+                return error
+        return None
 
     def _take(self) -> list[Pending]:
         """Take the waiting events; called in the same turn as the write that carries them."""
