@@ -133,7 +133,7 @@ class World:
 
 @contextmanager
 def running(folder: Path, look: Look = well) -> Iterator[World]:
-    database = store_in(folder)
+    database = store_in(folder, engine="sqlite")  # it is used in several event loops
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
     identity = Identity(database, Tokens(KEY), passwords, tickets, LocalRates(clock), clock, ids)
