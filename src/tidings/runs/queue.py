@@ -257,15 +257,17 @@ async def end(
     Raises:
         Fenced: the lease is lost, or the run has ended before.
     """
-    await held(tx, run)
-    await tx.execute(
+    rows = await tx.execute(
         "update runs set state = 'ended', status = ?, ended_at = ?, report_id = ?, owner = null"
-        " where run_id = ?",
+        " where run_id = ? and fence = ? and state = 'running' returning 1",
         status,
         now,
         report_id,
         run.run_id,
+        run.fence,
     )
+    if not rows:
+        raise Fenced
     await tx.execute("delete from pauses where run_id = ?", run.run_id)
     await tx.execute("delete from reservations where run_id = ?", run.run_id)
     tx.announce(RunEnded(status, now - run.created_at))
