@@ -24,6 +24,7 @@ from bench.tables import percentile
 from tidings.app import App, build
 from tidings.cli.serve import HttpServer
 from tidings.domain.context import SERVER, UserContext
+from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
@@ -35,6 +36,7 @@ USERS = 100
 TEXT = "x" * 60
 PIECES_A_TRANSACTION = 100
 LAG_PAUSE_SECONDS = 0.005
+BUSY_PAUSE_SECONDS = 0.05
 Command = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -78,8 +80,17 @@ class Producers:
         return {"appended": events * len(self._owned)}
 
     async def _write(self, thread_id: str, context: UserContext, drafts: list[Draft]) -> None:
+        """Append until it is durable; a store that is busy is asked again, as runs do."""
         stream, now = thread_stream(thread_id), time.time()
-        await self._database.write(context, lambda tx: log.append(tx, context, stream, drafts, now))
+        while True:
+            try:
+                await self._database.write(
+                    context, lambda tx: log.append(tx, context, stream, drafts, now)
+                )
+            except Unavailable:
+                await asyncio.sleep(BUSY_PAUSE_SECONDS)
+            else:
+                return
 
     async def acknowledged(self) -> dict[str, Any]:
         """Return how many events the stored positions cover, once they cover all of them."""
@@ -198,10 +209,12 @@ async def main(what: str, folder: Path, port: int) -> None:
 
 async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Command], ASGIApp]:
     """Return what to tell the load, the commands it may give, and the application to serve."""
+    if what == "worker":
+        return {"tokens": []}, {}, app.http
     if what == "limit":
         push = Push()
         return {"tokens": [""]}, {"produce": push.produce}, push
-    database = app._kept.database  # noqa: SLF001 - the composition root's own
+    database = app._kept.tiers.warm  # noqa: SLF001 - the composition root's own
     if not await database.read(SERVER, lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")
         await database.write(SERVER, _more_users)
