@@ -46,7 +46,7 @@ soak: .venv/.ready  ## a million critical events through cuts, stalls and kills:
 client:  ## compile web/client and put it where the page has it
 	cd web/client && npm ci --no-audit --no-fund && npm run build
 
-cancel-storm: .venv/.ready  ## a hundred thousand cancelled units of work on PostgreSQL; a thousand lost replies to commits
+cancel-storm: .venv/.ready  ## 100,000 cancelled units of work, 1,000 lost replies to commits: some 15 minutes
 	$(BIN)/python -m tests.storage.cancels $(or $(CANCELS),100000)
 	TIDINGS_TEST_COMMANDS=1000 $(BIN)/pytest -q tests/storage/test_postgres.py -k was_not_answered
 

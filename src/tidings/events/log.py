@@ -68,13 +68,15 @@ async def open_stream(tx: Transaction, context: UserContext, stream: str) -> Non
     Raises:
         NotFound: the stream is another user's.
     """
-    await tx.execute(
+    opened = await tx.execute(
         "insert into streams (stream, user_id, epoch, head, first_offset)"
-        " select ?, ?, epoch, 0, 1 from store where true on conflict (stream) do nothing",
+        " select ?, ?, epoch, 0, 1 from store where true on conflict (stream) do nothing"
+        " returning 1",
         stream,
         context.user_id,
     )
-    await fetch_owned(tx, context, Kind.STREAM, stream, "1")
+    if not opened:
+        await fetch_owned(tx, context, Kind.STREAM, stream, "1")
 
 
 async def append(

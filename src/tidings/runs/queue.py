@@ -14,6 +14,8 @@ from tidings.storage.warm.port import Row, Transaction
 
 RUNS_OPEN_PER_USER_MAX = 50
 LEASE_SECONDS = 15.0
+SHARED_LEASE_SECONDS = 3.0
+"""Where other workers may take over: a dead one's runs go on within five seconds."""
 _COLUMNS = (
     "run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
     " deadline_at, fence, attempt, paused, waited_seconds, cancel_requested, cancel_reason"
@@ -255,15 +257,17 @@ async def end(
     Raises:
         Fenced: the lease is lost, or the run has ended before.
     """
-    await held(tx, run)
-    await tx.execute(
+    rows = await tx.execute(
         "update runs set state = 'ended', status = ?, ended_at = ?, report_id = ?, owner = null"
-        " where run_id = ?",
+        " where run_id = ? and fence = ? and state = 'running' returning 1",
         status,
         now,
         report_id,
         run.run_id,
+        run.fence,
     )
+    if not rows:
+        raise Fenced
     await tx.execute("delete from pauses where run_id = ?", run.run_id)
     await tx.execute("delete from reservations where run_id = ?", run.run_id)
     tx.announce(RunEnded(status, now - run.created_at))
