@@ -214,7 +214,7 @@ async def prepare(what: str, app: App) -> tuple[dict[str, Any], dict[str, Comman
     if what == "limit":
         push = Push()
         return {"tokens": [""]}, {"produce": push.produce}, push
-    database = app._kept.database  # noqa: SLF001 - the composition root's own
+    database = app._kept.tiers.warm  # noqa: SLF001 - the composition root's own
     if not await database.read(SERVER, lambda tx: tx.execute("select 1 from users")):
         await app.identity.add_user("user0", "correct horse battery")
         await database.write(SERVER, _more_users)

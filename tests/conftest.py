@@ -1,11 +1,12 @@
 """What every test leaves as it was."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import tests.world
-from tests import stores
+from tests.harness import tiers
 from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
 from tests.harness.temporal import TemporalServer, temporal_running
 from tests.harness.valkey import ValkeyServer, valkey_running
@@ -15,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--temporal", action="store_true", help="have the runs of `world` brought by Temporal"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if tiers.TIERS != "embedded":
+        about_files = [item for item in items if item.get_closest_marker("embedded")]
+        config.hook.pytest_deselected(items=about_files)
+        items[:] = [item for item in items if item not in about_files]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,6 +67,6 @@ def clickhouse(clickhouse_process: ClickHouseDouble) -> ClickHouseDouble:
 
 
 @pytest.fixture(autouse=True)
-def _no_databases_left() -> Iterator[None]:
+def _no_databases_left(tmp_path: Path) -> Iterator[None]:
     yield
-    stores.forget()
+    tiers.forget(tmp_path)

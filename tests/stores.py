@@ -1,22 +1,22 @@
-"""The engines of the warm tier, so that a test of what stands on one can be run over another.
+"""The warm tier's engines, so that a test of what stands on one can be run over another."""
 
-`TIDINGS_TEST_STORE=postgres` runs those that open theirs by `store_in` on PostgreSQL.
-"""
-
-import os
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import Any, TypeVar
 
-from tests.harness.postgres import postgres
-from tidings.storage.warm.port import Store
+from tests.harness.tiers import ENGINE, database_of
+from tidings.domain.context import SERVER
+from tidings.storage.backups import DATABASE_FILE
+from tidings.storage.warm.port import Row, Store, Transaction
 from tidings.storage.warm.postgres.database import PostgresDatabase
 from tidings.storage.warm.sqlite import SqliteDatabase
 
-ENGINES = ("sqlite", "postgres")
-ENGINE = os.environ.get("TIDINGS_TEST_STORE", "sqlite")
+T = TypeVar("T")
 
-_databases: dict[Path, str] = {}
+ENGINES = ("sqlite", "postgres")
 
 
 def store_in(
@@ -24,18 +24,32 @@ def store_in(
 ) -> Store:
     """Open the store of a folder, which is new the first time; close it in the same event loop."""
     if engine == "sqlite":
-        return SqliteDatabase.open(folder / "tidings.db", announce)
+        return SqliteDatabase.open(folder / DATABASE_FILE, announce)
     return PostgresDatabase(database_of(folder), announce, Random(1))
 
 
-def database_of(folder: Path) -> str:
-    """Return the URL of the PostgreSQL database that stands for a folder."""
-    if folder not in _databases:
-        _databases[folder] = postgres().database()
-    return _databases[folder]
+def rows_of(folder: Path, sql: str, *values: Any) -> list[Row]:
+    """Return what a statement finds in a folder's store, beside whoever works on it."""
+    return _beside(folder, lambda store: store.read(SERVER, lambda tx: tx.execute(sql, *values)))
 
 
-def forget() -> None:
-    """Remove the databases that a test has made."""
-    while _databases:
-        postgres().drop(_databases.popitem()[1])
+def change(folder: Path, *statements: str) -> None:
+    """Change what a folder's store holds, in one transaction."""
+
+    async def work(tx: Transaction) -> None:
+        for statement in statements:
+            await tx.execute(statement)
+
+    _beside(folder, lambda store: store.write(SERVER, work))
+
+
+def _beside(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T:
+    async def run() -> T:
+        store = store_in(folder)
+        try:
+            return await use(store)
+        finally:
+            await store.close()
+
+    with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
+        return aside.submit(lambda: asyncio.run(run())).result()

@@ -11,7 +11,8 @@ import msgspec
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
 from tests.fakes.watch import hasty_chains
-from tests.stores import ENGINE, store_in
+from tests.harness.tiers import ENGINE
+from tests.stores import store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
 from tidings.domain.commands import Chat, ChatPayload, Receipt, StartAgent, StartPayload

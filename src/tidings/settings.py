@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tidings.domain.errors import InvalidInput
+from tidings.storage.backups import KEY_FILE
 
 PREFIX = "TIDINGS_"
+ALL, GATEWAY, WORKER = ROLES = ("all", "gateway", "worker")
 SECRETS = frozenset({"token", "cold_url", "database_url", "hot_url"})
 """Settings whose values are never shown."""
 
@@ -19,6 +21,18 @@ class Settings:
 
     data_dir: Path = field(
         default=Path("tidings-data"), metadata={"meaning": "Where everything is kept."}
+    )
+    role: str = field(
+        default="all",
+        metadata={"meaning": "What this process does: `all`, `gateway` or `worker`."},
+    )
+    key_file: str = field(
+        default="",
+        metadata={"meaning": "The signing key, one for all processes; empty: in the data dir."},
+    )
+    scratch_dir: str = field(
+        default="",
+        metadata={"meaning": "A local folder for child processes; empty: in the data dir."},
     )
     database_url: str = field(
         default="",
@@ -121,6 +135,31 @@ class Settings:
     )
 
     @property
+    def alone(self) -> bool:
+        """Whether this process owns the store: nobody else works on its runs."""
+        return not self.database_url
+
+    @property
+    def serves_clients(self) -> bool:
+        """Whether clients connect here."""
+        return self.role != WORKER
+
+    @property
+    def works(self) -> bool:
+        """Whether runs are worked on here, and what goes on behind the scenes."""
+        return self.role != GATEWAY
+
+    @property
+    def key_path(self) -> Path:
+        """Where the signing key is."""
+        return Path(self.key_file) if self.key_file else self.data_dir / KEY_FILE
+
+    @property
+    def scratch_path(self) -> Path:
+        """Where child processes have their homes."""
+        return Path(self.scratch_dir) if self.scratch_dir else self.data_dir / "sandbox"
+
+    @property
     def keep_seconds(self) -> float | None:
         """How long events are kept; None is for ever."""
         return self.retention_days * 86_400 or None
@@ -201,6 +240,16 @@ def _checked(settings: Settings) -> Settings:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must not be below 0.")
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
+    _check_role(settings)
     if settings.log_level not in {"debug", "info", "warning", "error"}:
         raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL is not a level.")
     return settings
+
+
+def _check_role(settings: Settings) -> None:
+    if settings.role not in ROLES:
+        raise InvalidInput("bad_setting", f"{PREFIX}ROLE must be one of {', '.join(ROLES)}.")
+    if settings.role != ALL and settings.alone:
+        raise InvalidInput(
+            "bad_setting", f"{PREFIX}ROLE needs a store that can be shared: {PREFIX}DATABASE_URL."
+        )

@@ -1,9 +1,7 @@
 """The chat page when delivery has to begin anew: restarts, and a log that cannot go on."""
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.opened import TIMEOUT_MS, opened
 from tests.harness.server import ServerProcess, add_users, serving
-from tidings.storage.backups import DATABASE_FILE
+from tests.stores import change
 
 NAME, PASSWORD = "ana", "the password of ana"
 QUESTION = "What did we spend?"
@@ -44,14 +42,6 @@ async def done(page: Page, runs: int) -> None:
     await expect(page.locator(".run > .head strong")).to_have_text(["Done"] * runs)
 
 
-def change(server: ServerProcess, *statements: str) -> None:
-    """Change what a stopped server's store holds."""
-    with closing(sqlite3.connect(server.data_dir / DATABASE_FILE)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-
-
 def test_a_restart_is_announced_and_the_page_goes_on(server: ServerProcess) -> None:
     async def scenario() -> None:
         async with opened(server) as page:
@@ -81,7 +71,7 @@ def test_after_its_log_was_cut_a_reload_shows_what_was_said(server: ServerProces
             server.stop()
             trim = "type not in ('message_received', 'agent_completed') and stream like 'thread:%'"
             change(
-                server,
+                server.data_dir,
                 f"delete from events where {trim}",
                 "update streams set first_offset = head where stream like 'thread:%'",
             )
@@ -105,7 +95,7 @@ def test_a_page_that_has_seen_what_the_store_has_not_begins_from_the_snapshot(
             await sign_in_and_ask(page)
             server.stop()
             change(
-                server,
+                server.data_dir,
                 "update events set event_id = 'e_another0' where type = 'agent_completed'",
             )
             server.start()

@@ -19,6 +19,8 @@ from tests.harness.server import Client, ServerProcess, User, add_users, serving
 Event = dict[str, Any]
 DATABASE = "tidings.db"
 
+pytestmark = pytest.mark.embedded("backups are of the store's file; servers have their own")
+
 
 async def asked(user: User, text: str, **payload: Any) -> list[Event]:
     """Have a run completed; return its events."""

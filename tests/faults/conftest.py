@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from tests.faults.devices import is_alive
 from tests.faults.mortal import Life
 from tests.faults.served import served
 from tests.harness.server import ENVIRONMENT, ROOT, ServerProcess, User, add_users, serving
+from tests.harness.tiers import copy_store
 
 Bear = Callable[[Life], int]
 
@@ -76,5 +76,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 def store(tmp_path: Path, template: tuple[Path, str, str]) -> tuple[Path, str, str]:
     """Return a copy of the template, for one test."""
     folder, user_id, token = template
-    shutil.copytree(folder, tmp_path / "data")
+    copy_store(folder, tmp_path / "data")
     return tmp_path / "data", user_id, token

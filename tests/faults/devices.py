@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.invariants import History
 from tidings.client.session import Session, TokenSource, always
 from tidings.domain.commands import Chat, ChatPayload, Receipt
-from tidings.domain.events import TERMINAL
+from tidings.domain.events import TERMINAL, Event
 from tidings.protocol.client import Apply, ClientCore, Happening
 from tidings.protocol.frames import Hello, Window
 
@@ -47,7 +47,7 @@ class Device:
     def __init__(self, session: Session, history: History) -> None:
         self.session = session
         self.history = history
-        self.ended: set[str] = set()
+        self.ends: dict[str, Event] = {}
         self._heard = asyncio.Condition()
 
     @property
@@ -66,11 +66,11 @@ class Device:
     async def more(self) -> None:
         """Wait until something more was applied, if there is anything to come."""
         seen = self.count
-        await self.until(lambda: self.count > seen or bool(self.ended))
+        await self.until(lambda: self.count > seen or bool(self.ends))
 
     async def until_end(self, *receipts: Receipt) -> None:
         runs = {receipt.run_id for receipt in receipts}
-        await self.until(lambda: runs <= self.ended)
+        await self.until(lambda: runs <= self.ends.keys())
 
     async def _listen(self) -> None:
         async for applied in self.session.events():
@@ -78,7 +78,7 @@ class Device:
             self.history.applied(event.stream, applied.raw)
             async with self._heard:
                 if event.type in TERMINAL and event.run_id:
-                    self.ended.add(event.run_id)
+                    self.ends[event.run_id] = event
                 self._heard.notify_all()
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from tests.faults.served import MANY_RUNS, served
+from tests.stores import store_in
 from tidings.domain.context import SERVER, Scope, UserContext
 from tidings.domain.events import Draft, EventType
 from tidings.events import log
@@ -22,7 +23,6 @@ from tidings.events.log import Appended
 from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Database, T, Transaction, Work
-from tidings.storage.warm.sqlite import SqliteDatabase
 
 POINTS = (
     "before_commit",
@@ -176,7 +176,7 @@ async def live(life: Life) -> None:
 async def append_many(life: Life) -> None:
     """Append many events at once, each with an id of its own; note which ones were confirmed."""
     fate, folder = Fate(life), Path(life.folder)
-    inner = SqliteDatabase.open(folder / "tidings.db", lambda note: None)
+    inner = store_in(folder)
     database = MortalDatabase(inner, fate)
 
     async def begin(tx: Transaction) -> None:

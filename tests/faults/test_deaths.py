@@ -11,7 +11,7 @@ import pytest
 from tests.faults.conftest import Bear
 from tests.faults.devices import Device, device, eventually, is_alive
 from tests.faults.mortal import APPENDS, POINTS, Life, died_of
-from tests.harness.server import free_port
+from tests.harness.ports import free_port
 from tests.harness.stored import stored_streams
 from tests.invariants import check
 from tidings.domain.events import TERMINAL

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,13 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from tests.faults.devices import eventually
-from tests.faults.served import DATABASE_FILE, QuietServer
+from tests.faults.served import QuietServer
+from tests.harness.ports import free_port
 from tests.harness.proxy import FaultProxy, proxying
-from tests.harness.server import User, free_port
+from tests.harness.server import User
 from tests.harness.stored import stored_streams
 from tests.invariants import History, check
+from tests.stores import rows_of
 from tidings.domain.events import thread_stream
 from tidings.gateway.wire import BoundedHttp
 
@@ -88,10 +89,7 @@ def test_f43_a_stream_that_is_held_back_or_cut_goes_on_by_its_last_id_or_by_page
             accepted = await client.ask("What can you do?", "m1")
             await client.until_end(accepted["run_id"])
         data_dir = user.server.data_dir
-        with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
-            (owner,) = connection.execute(
-                "select user_id from users where name = ?", (user.name,)
-            ).fetchone()
+        ((owner,),) = rows_of(data_dir, "select user_id from users where name = ?", user.name)
         source = EventSource(user, accepted["thread_id"], History(owner, "page"))
         async with proxying(user.server.port) as proxy:
             for size in (900, 1_500, 2_500):

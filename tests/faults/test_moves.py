@@ -10,8 +10,8 @@ from tests.faults.conftest import Bear
 from tests.faults.devices import device, eventually, is_alive
 from tests.faults.mortal import Life
 from tests.faults.served import served
+from tests.harness.ports import free_port
 from tests.harness.proxy import proxying
-from tests.harness.server import free_port
 from tests.harness.stored import stored_streams
 from tests.invariants import check
 from tidings.domain.events import thread_stream

@@ -3,9 +3,8 @@
 import asyncio
 import resource
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.faults.spoilt import SlowDatabase
 from tests.harness.server import ServerProcess, User, add_users, serving
 from tests.harness.stored import stored_streams
 from tests.invariants import LoggedStreams, check
+from tests.stores import rows_of
 from tidings.domain.errors import TidingsError, Unavailable
 from tidings.domain.events import thread_stream
 from tidings.protocol.connection import Pace
@@ -41,10 +41,10 @@ def open_files(process: ServerProcess) -> int:
 
 
 def user_id(data_dir: Path) -> str:
-    with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
-        return str(connection.execute("select user_id from users").fetchone()[0])
+    return str(rows_of(data_dir, "select user_id from users")[0][0])
 
 
+@pytest.mark.embedded("it is about the disk of the store's file")
 def test_f27_a_full_disk_refuses_what_it_cannot_keep_and_nothing_is_half_there(
     own: tuple[ServerProcess, User],
 ) -> None:
@@ -68,15 +68,13 @@ def test_f27_a_full_disk_refuses_what_it_cannot_keep_and_nothing_is_half_there(
             await client.until_end(again)
             await eventually(lambda: is_all_ended(process.data_dir))
         check(stored_streams(process.data_dir), [client.history], ended=True, proven=True)
-        with closing(sqlite3.connect(process.data_dir / DATABASE_FILE)) as connection:
-            assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert rows_of(process.data_dir, "pragma integrity_check") == [("ok",)]
 
     asyncio.run(scenario())
 
 
 def is_all_ended(data_dir: Path) -> bool:
-    with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
-        return not connection.execute("select 1 from runs where state <> 'ended'").fetchall()
+    return not rows_of(data_dir, "select 1 from runs where state <> 'ended'")
 
 
 def test_f55_without_descriptors_the_old_connections_go_on_and_new_ones_come_later(
@@ -153,6 +151,7 @@ def written(folder: Path) -> tuple[Puppet, str]:
     return asyncio.run(scenario())
 
 
+@pytest.mark.embedded("it is about the store's file")
 @pytest.mark.parametrize("harm", ["truncated", "a bit flipped"])
 def test_f28_a_log_that_lost_its_end_opens_on_what_is_whole_and_tells_who_was_ahead(
     tmp_path: Path, harm: str
@@ -195,6 +194,7 @@ def stored_streams_of(folder: Path) -> LoggedStreams:
     return stored_streams(copy)
 
 
+@pytest.mark.embedded("it is about the store's file")
 @pytest.mark.parametrize("at", ["the header", "the schema", "everything"])
 def test_f28_a_file_that_is_no_store_any_more_is_refused_by_name(tmp_path: Path, at: str) -> None:
     written(tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.server import ENVIRONMENT, ROOT, free_port
+from tests.harness.ports import free_port
+from tests.harness.server import ENVIRONMENT, ROOT
 from tidings.protocol.frames import FRAME_BYTES_MAX
 
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}

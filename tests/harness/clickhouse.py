@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from tests.harness.server import ENVIRONMENT, ROOT, free_port
+from tests.harness.ports import free_port
+from tests.harness.server import ENVIRONMENT, ROOT
 
 PASSWORD = "p/w:d"
 FRONT = ROOT / "tests" / "harness" / "programs" / "clickhouse_front.py"

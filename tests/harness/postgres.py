@@ -1,12 +1,15 @@
-"""A real PostgreSQL server, from the wheel: started once for a whole session of tests."""
+"""A real PostgreSQL server, from the wheel: started once for a whole session of tests.
+
+The programs that tests start reach the same server by `TIDINGS_TEST_POSTGRES`.
+"""
 
 import asyncio
 import atexit
 import ctypes
+import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +21,7 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
+from tests.harness.ports import free_port
 from tidings.storage.warm.postgres.schema import migrate
 
 OWNER = "tidings"
@@ -35,27 +39,107 @@ _SETTINGS = {
     "autovacuum_naptime": "10s",
 }
 _PR_SET_PDEATHSIG = 1
+_RUNNING = "TIDINGS_TEST_POSTGRES"
 
 
-class PostgresServer:
+class PostgresAddress:
+    """A server that runs: makes databases in it, and removes them."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.port = port
+        self.folder = folder
+        self._programs = _programs(folder)
+        self._numbers = count(1)
+        self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        if os.geteuid() != 0:
+            self._as_nobody = {}
+
+    def url(self, database: str, user: str = OWNER) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def empty_database(self) -> str:
+        """Make a database without any schema, and return its URL."""
+        return self._database(f"t{next(self._numbers)}", "template0")
+
+    def database(self) -> str:
+        """Make a database with the schema of this version, and return its URL."""
+        return self._database(f"t{next(self._numbers)}", self._template())
+
+    def database_of(self, folder: Path) -> str:
+        """Return the URL of the database that stands for a folder, in whatever process."""
+        name = f"f{hashlib.sha256(str(folder).encode()).hexdigest()[:20]}"
+        if self.sql(f"select 1 from pg_database where datname = '{name}'"):
+            return self.url(name)
+        url = self._database(name, self._template())
+        self.sql(f"comment on database {name} is '{folder}'")
+        return url
+
+    def copy_of(self, folder: Path, target: Path) -> None:
+        """Give another folder a database with what this one's holds, which nobody works on."""
+        source, copied = self.database_of(folder), self.database_of(target)
+        self.drop(copied)
+        name = copied.rpartition("/")[2]
+        self._database(name, source.rpartition("/")[2])
+        self.sql(f"comment on database {name} is '{target}'")
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected."""
+        self.sql(f"drop database if exists {url.rpartition('/')[2]} with (force)")
+
+    def drop_all_of(self, folder: Path) -> None:
+        """Remove the databases of a folder and of all below it."""
+        names = self.sql(
+            "select datname from pg_database"
+            f" where starts_with(shobj_description(oid, 'pg_database'), '{folder}')"
+        )
+        for name in names.split():
+            self.drop(self.url(name))
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement as the superuser, and return what it prints."""
+        return self._run(
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
+            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database,
+            "-c", statement,
+        ).strip()  # fmt: skip
+
+    def _database(self, name: str, template: str) -> str:
+        self.sql(f"create database {name} template {template} owner {OWNER} strategy file_copy")
+        return self.url(name)
+
+    def _template(self) -> str:
+        if not self.sql("select 1 from pg_database where datname = 'current'"):
+            self.sql(f"create database current owner {OWNER}")
+            with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
+                aside.submit(lambda: asyncio.run(migrate(self.url("current")))).result()
+        return "current"
+
+    def _run(self, program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(self._programs / program), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            **self._as_nobody,  # type: ignore[call-overload]
+        )
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+
+class PostgresServer(PostgresAddress):
     """A server on a port of its own; may be stopped, killed, paused and started again.
 
     Close it: it is a child process with a folder of its own.
     """
 
     def __init__(self, **settings: str) -> None:
-        self.port = _free_port()
+        super().__init__(free_port(), Path(tempfile.mkdtemp(prefix="tidings-postgres-")))
         self._settings = _SETTINGS | settings
-        self._folder = Path(tempfile.mkdtemp(prefix="tidings-postgres-"))
-        self._programs = _programs(self._folder)
-        self._data = self._folder / "data"
+        self._data = self.folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self._numbers = count(1)
-        self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-        if os.geteuid() != 0:
-            self._as_nobody = {}
-        else:
-            os.chown(self._folder, NOBODY, NOBODY)
+        if self._as_nobody:
+            os.chown(self.folder, NOBODY, NOBODY)
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync")
         self.start()
         self.sql(f"create role {OWNER} login createrole")
@@ -63,7 +147,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         program = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*program, *(f"--{name}={value}" for name, value in self._settings.items())],
                 stdout=subprocess.DEVNULL,
@@ -107,62 +191,15 @@ class PostgresServer:
         """Stop it and remove what it has written."""
         if self._process is not None and self._process.poll() is None:
             self.stop(signal.SIGQUIT)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def log(self) -> str:
-        return (self._folder / "log").read_text()
-
-    def url(self, database: str, user: str = OWNER) -> str:
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
-
-    def empty_database(self) -> str:
-        """Make a database without any schema, and return its URL."""
-        return self._database("template0")
-
-    def database(self) -> str:
-        """Make a database with the schema of this version, and return its URL."""
-        return self._database(self._template())
-
-    def drop(self, url: str) -> None:
-        """Remove a database, whoever is connected."""
-        self.sql(f"drop database if exists {url.rpartition('/')[2]} with (force)")
-
-    def sql(self, statement: str, database: str = "postgres") -> str:
-        """Run a statement as the superuser, and return what it prints."""
-        return self._run(
-            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
-            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database,
-            "-c", statement,
-        ).strip()  # fmt: skip
-
-    def _database(self, template: str) -> str:
-        name = f"t{next(self._numbers)}"
-        self.sql(f"create database {name} template {template} owner {OWNER} strategy file_copy")
-        return self.url(name)
-
-    @cache  # noqa: B019 - as long as the server lives
-    def _template(self) -> str:
-        self.sql(f"create database current owner {OWNER}")
-        with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
-            aside.submit(lambda: asyncio.run(migrate(self.url("current")))).result()
-        return "current"
-
-    def _run(self, program: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(self._programs / program), *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self._folder,
-            **self._as_nobody,  # type: ignore[call-overload]
-        )
-        assert done.returncode == 0, done.stderr
-        return str(done.stdout)
+        return (self.folder / "log").read_text()
 
     def _is_ready(self) -> bool:
         file = self._data / "postmaster.pid"
-        written = (file.read_text() if file.exists() else "").split() or [""]
+        written = (file.read_text() if file.exists() else "").split() or [""]  # empty at first
         process = self._process
         return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")
 
@@ -172,7 +209,17 @@ def postgres() -> PostgresServer:
     """Return the server of this session; it ends with it."""
     server = PostgresServer()
     atexit.register(server.close)
+    os.environ[_RUNNING] = f"{server.port} {server.folder}"
     return server
+
+
+@cache
+def running_postgres() -> PostgresAddress:
+    """Return the session's server, also in a program that one of its tests has started."""
+    if _RUNNING not in os.environ or postgres.cache_info().currsize:
+        return postgres()
+    port, folder = os.environ[_RUNNING].split(maxsplit=1)
+    return PostgresAddress(int(port), Path(folder))
 
 
 def _programs(folder: Path) -> Path:
@@ -183,7 +230,8 @@ def _programs(folder: Path) -> Path:
     installed = Path(wheel.origin).parent / "pginstall"
     if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in installed.parents):
         return installed / "bin"
-    shutil.copytree(installed.parent, folder / "wheel", symlinks=True)
+    if not (folder / "wheel").exists():
+        shutil.copytree(installed.parent, folder / "wheel", symlinks=True)
     return folder / "wheel" / "pginstall" / "bin"
 
 
@@ -196,9 +244,3 @@ def _children(pid: int) -> list[int]:
     return [
         int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

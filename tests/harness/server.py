@@ -4,11 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,22 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.harness.balancer import Balancer
+from tests.harness.ports import free_port
+from tests.harness.tiers import TIERS, settings_of, variables_of
 from tidings.app import build
 from tidings.client.http import Api
 from tidings.domain.events import TERMINAL
-from tidings.settings import load
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TIDINGS_")} | {
-    "PYTHONPATH": str(ROOT)
-}
+ROLES = ("gateway", "gateway", "worker", "worker")
+"""The nodes of a fleet."""
+ENVIRONMENT = {
+    key: value
+    for key, value in os.environ.items()
+    if not key.startswith("TIDINGS_") or key.startswith("TIDINGS_TEST_")
+} | {"PYTHONPATH": str(ROOT)}
 """What a child process is given: nothing that would change what it does."""
 CRITICAL = (
     "agent_started",
@@ -51,7 +57,7 @@ class ServerProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        settings = {"TIDINGS_DATA_DIR": str(self.data_dir), "TIDINGS_PORT": str(self.port)}
+        settings = variables_of(self.data_dir) | {"TIDINGS_PORT": str(self.port)}
         self._process = subprocess.Popen(
             [sys.executable, *self._command],
             stdout=subprocess.PIPE,
@@ -85,6 +91,9 @@ class ServerProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def close(self) -> None:
+        """Let go of what is there beside the process."""
+
     def _finish(self) -> int:
         assert self._process is not None
         assert self._process.stdout is not None
@@ -92,6 +101,56 @@ class ServerProcess:
         self._process.stdout.close()
         self._process = None
         return status
+
+
+class FleetProcess(ServerProcess):
+    """Two gateways and two workers behind one address.
+
+    They start, stop and die as a whole; single nodes that die are the matter of `tests.fleet`.
+    """
+
+    def __init__(self, data_dir: Path, program: Path | None = None) -> None:
+        super().__init__(data_dir, program)
+        self._nodes = [ServerProcess(data_dir, program) for _ in ROLES]
+        gateways = [node.port for node, role in self._roles() if role == "gateway"]
+        self._balancer = Balancer(self.port, gateways)
+        self._balancer.start()
+
+    def start(self) -> None:
+        for node, role in self._roles():
+            node.extra = self.extra | {"TIDINGS_ROLE": role}
+        with ThreadPoolExecutor() as starting:
+            list(starting.map(ServerProcess.start, self._nodes))
+
+    def kill(self) -> None:
+        for node in self._nodes:
+            node.kill()
+
+    def stop(self) -> int:
+        with ThreadPoolExecutor() as stopping:
+            return max(stopping.map(ServerProcess.stop, self._nodes))
+
+    def is_running(self) -> bool:
+        return any(node.is_running() for node in self._nodes)
+
+    @property
+    def pid(self) -> int:
+        """The id of the first gateway."""
+        return self._nodes[0].pid
+
+    def wait(self) -> int:
+        return max(ServerProcess.wait(node) for node in self._nodes)
+
+    def close(self) -> None:
+        self._balancer.stop()
+
+    def _roles(self) -> Iterator[tuple[ServerProcess, str]]:
+        return zip(self._nodes, ROLES, strict=True)
+
+
+def a_server(data_dir: Path, program: Path | None = None) -> ServerProcess:
+    """Return what serves a data folder on this session's tiers, not started yet."""
+    return (FleetProcess if TIERS == "fleet" else ServerProcess)(data_dir, program)
 
 
 class User:
@@ -168,18 +227,19 @@ class Client:
 @contextmanager
 def serving(data_dir: Path, program: Path | None = None) -> Iterator[ServerProcess]:
     """Have a server run around the block."""
-    server = ServerProcess(data_dir, program)
+    server = a_server(data_dir, program)
     server.start()
     try:
         yield server
     finally:
         if server.is_running():
             server.stop()
+        server.close()
 
 
 async def add_users(server: ServerProcess, *names: str) -> list[User]:
     """Make accounts and sign them in, as the operator of the machine does."""
-    app = build(load({"data_dir": server.data_dir}))
+    app = build(settings_of(server.data_dir))
     try:
         users = []
         for name in names:
@@ -220,9 +280,3 @@ def _is_nested(events: list[dict[str, Any]]) -> bool:
         elif event["type"] == "subagent_completed" and open_agents.pop() != event["agent"]:
             return False
     return not open_agents
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,12 +1,10 @@
-"""What a server's store holds, read from its file as the invariant checker takes it."""
+"""What a server's store holds, read beside it as the invariant checker takes it."""
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from tests.invariants import LoggedEvent, LoggedStreams
-from tidings.storage.backups import DATABASE_FILE
+from tests.stores import rows_of
 
 
 def stored_streams(
@@ -18,22 +16,17 @@ def stored_streams(
     of a trimmed history, for snapshots, is no part of the streams any more.
     """
     of_users = f"where user_id in ({', '.join('?' * len(users))})" if users else ""
-    with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
-        connection.execute("begin")
-        streams = connection.execute(
-            f"select stream, user_id, first_offset from streams {of_users}", users
-        ).fetchall()
-        frames = [
-            row
-            for stream, _, first in streams
-            for row in connection.execute(
-                'select frame from events where stream = ? and length(frame) > 0 and "offset" >= ?',
-                (stream, first),
-            )
-        ]
+    rows = rows_of(
+        data_dir,
+        "select s.stream, s.user_id, s.first_offset, e.frame"
+        f" from (select * from streams {of_users}) s left join events e on e.stream = s.stream"
+        ' and length(e.frame) > 0 and e."offset" >= s.first_offset'
+        ' order by s.stream, e."offset"',
+        *users,
+    )
     return LoggedStreams(
-        events=[LoggedEvent(bytes(frame)) for (frame,) in frames],
-        owners={stream: user for stream, user, _ in streams},
-        firsts={stream: first for stream, _, first in streams},
+        events=[LoggedEvent(bytes(frame)) for *_, frame in rows if frame is not None],
+        owners={stream: user for stream, user, _, _ in rows},
+        firsts={stream: first for stream, _, first, _ in rows},
         lost=lost,
     )

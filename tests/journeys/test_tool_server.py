@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.harness.cli import refused, tidings
-from tests.harness.server import Client, ServerProcess, add_users
+from tests.harness.server import Client, ServerProcess, a_server, add_users
 
 PROGRAM = Path(__file__).parents[1] / "harness" / "programs" / "tool_server.py"
 
@@ -30,13 +30,14 @@ def configured(path: Path) -> dict[str, str]:
 
 @contextmanager
 def served(path: Path) -> Iterator[ServerProcess]:
-    server = ServerProcess(path / "data")
+    server = a_server(path / "data")
     server.extra = configured(path)
     server.start()
     try:
         yield server
     finally:
         server.stop()
+        server.close()
     notes = (path / "notes").read_text().splitlines()
     for pid in [int(line.split()[1]) for line in notes if line.startswith("pid ")]:
         with suppress(ProcessLookupError):
@@ -106,7 +107,7 @@ def test_an_agent_that_obeys_what_a_tool_says_does_nothing_without_leave(tmp_pat
 
 def test_after_kill_9_nothing_is_left_of_a_program_that_ignores_its_end(tmp_path: Path) -> None:
     (tmp_path / "notes.stays").touch()
-    server = ServerProcess(tmp_path / "data")
+    server = a_server(tmp_path / "data")
     server.extra = configured(tmp_path)
     server.start()
 

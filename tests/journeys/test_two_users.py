@@ -14,13 +14,13 @@ import httpx2
 import pytest
 
 from tests.harness.server import ServerProcess, User, add_users
+from tests.harness.tiers import settings_of
 from tests.journeys.asking import Answered, ask
 from tidings.app import build, new_ids
 from tidings.domain.context import UserContext
 from tidings.notifications import inbox
 from tidings.notifications.inbox import Notification
 from tidings.protocol.frames import COMMANDS, TYPES
-from tidings.settings import load
 
 SECRET = "the-secret-of-ana"
 LOG = "ts,model,feature,input_tokens,output_tokens\n2026-01-01T00:00:00Z,gpt-4o,{},1000,10\n"
@@ -131,7 +131,7 @@ def scene(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Sc
 
 async def put_into_inbox(server: ServerProcess, owner: str, event: dict[str, Any]) -> str:
     """Have an item about a run in its owner's inbox, as if nobody had been there."""
-    app = build(load({"data_dir": server.data_dir}))
+    app = build(settings_of(server.data_dir))
     context = UserContext("default", owner, "s_test")
     ended = Notification(
         event["event_id"], event["thread_id"], event["run_id"], 1, "agent_completed", "completed",
@@ -139,7 +139,7 @@ async def put_into_inbox(server: ServerProcess, owner: str, event: dict[str, Any
     )  # fmt: skip
     item, told = new_ids().new("i"), new_ids().new("e")
     try:
-        await app._kept.database.write(
+        await app._kept.tiers.warm.write(
             context, lambda tx: inbox.add(tx, context, ended, item, told, 0.0)
         )
     finally:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.faults.devices import Device, device, eventually
 from tests.faults.served import Served, served
+from tests.harness.ports import free_port
 from tests.harness.proxy import FaultProxy, proxying
-from tests.harness.server import free_port
 from tests.harness.stored import stored_streams
 from tests.invariants import check
 from tidings.domain.commands import Receipt

@@ -7,18 +7,16 @@ store when it has ended, and the whole store when all have.
 import asyncio
 import os
 import random
-import sqlite3
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 from tests.harness.server import ROOT, ServerProcess
 from tests.soak.wave import DEVICES, Wave
+from tests.stores import rows_of
 from tidings.domain.events import CRITICAL
-from tidings.storage.backups import DATABASE_FILE
 
 PROGRAM = ROOT / "tests/harness/programs/thinking.py"
 KILL_SECONDS = (4.0, 8.0)
@@ -106,15 +104,15 @@ class Soak:
 def check_whole(data_dir: Path) -> int:
     """Check that no stream has a hole, over all waves; return the critical events in the store."""
     marks = ", ".join("?" * len(CRITICAL))
-    with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
-        broken = connection.execute(
-            "select stream, head from streams s where head <> (select count(*) from events e"
-            ' where e.stream = s.stream and e."offset" between 1 and s.head)'
-        ).fetchall()
-        assert not broken, broken
-        ((critical,),) = connection.execute(
-            f"select count(*) from events where type in ({marks})", [str(t) for t in CRITICAL]
-        )
+    broken = rows_of(
+        data_dir,
+        "select stream, head from streams s where head <> (select count(*) from events e"
+        ' where e.stream = s.stream and e."offset" between 1 and s.head)',
+    )
+    assert not broken, broken
+    ((critical,),) = rows_of(
+        data_dir, f"select count(*) from events where type in ({marks})", *map(str, CRITICAL)
+    )
     return int(critical)
 
 

@@ -2,19 +2,18 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.harness.programs.thinking import THOUGHTS
 from tests.harness.server import ServerProcess, add_users
 from tests.harness.stored import stored_streams
 from tests.invariants import History, check
+from tests.stores import rows_of
 from tidings.client.session import Session, always
 from tidings.domain.commands import StartAgent, StartPayload
 from tidings.domain.events import CRITICAL, TERMINAL, thread_stream
-from tidings.storage.backups import DATABASE_FILE
 
 USERS = 8
 DEVICES = 2
@@ -142,6 +141,5 @@ class Wave:
 
 def user_ids(data_dir: Path, names: list[str]) -> list[str]:
     """Return whose ids these names have."""
-    with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
-        known = dict(connection.execute("select name, user_id from users"))
+    known: dict[str, str] = dict(rows_of(data_dir, "select name, user_id from users"))
     return [known[name] for name in names]

@@ -14,8 +14,8 @@ import pytest
 
 from tests.harness.postgres import PostgresServer, postgres
 from tests.harness.proxy import Direction, FaultProxy, proxying
+from tests.harness.tiers import database_of
 from tests.storage.cancels import storm
-from tests.stores import database_of
 from tests.world import ANA, World
 from tidings.domain.commands import Receipt
 from tidings.domain.context import SERVER

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.harness.postgres import OWNER, postgres
-from tests.stores import database_of
+from tests.harness.tiers import database_of
 from tests.world import ANA, BOB
 from tidings.domain.context import SERVER, Scope
 from tidings.domain.errors import Unavailable

@@ -10,9 +10,9 @@ from starlette.types import ASGIApp
 
 from tidings.agents.registry import AgentRegistry
 from tidings.app.pieces import Abilities, Chronicle
+from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
-from tidings.events.lineage import Lineage
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
@@ -23,7 +23,6 @@ from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
 from tidings.runs import queue
-from tidings.storage.warm.port import Store
 from tidings.tools.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -34,10 +33,9 @@ if TYPE_CHECKING:
 class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
-    database: Store
+    tiers: Tiers
     past: Chronicle
     passwords: Passwords
-    lineage: Lineage
     able: Abilities
     clock: Clock
     model: Model
@@ -62,17 +60,18 @@ class App:
         return self.services.readiness
 
     async def begin(self) -> None:
-        """Take over what an earlier process left: nobody else works on this store.
+        """Look at the store; where nobody else works on it, take over what was left in it.
 
         Raises:
             Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
         """
         kept = self._kept
-        if not kept.lineage.was_closed():
-            await kept.database.check()
-        await kept.lineage.begin()
-        await kept.database.write(SERVER, queue.release_all)
-        await kept.able.library.sweep(kept.clock.now())
+        if not kept.tiers.lineage.was_closed():
+            await kept.tiers.warm.check()
+        await kept.tiers.lineage.begin()
+        if kept.tiers.alone:
+            await kept.tiers.warm.write(SERVER, queue.release_all)
+            await kept.able.library.sweep(kept.clock.now())
         for servers in kept.able.servers:
             await servers.begin()
 
@@ -112,5 +111,5 @@ class App:
         await kept.able.sandbox.close()
         await kept.past.store.close()
         kept.passwords.close()
-        await kept.lineage.end()
-        await kept.database.close()
+        await kept.tiers.lineage.end()
+        await kept.tiers.warm.close()

@@ -18,7 +18,7 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events.compaction import Compacted
-from tidings.events.lineage import Epochs, Lineage
+from tidings.events.lineage import Continuity, Epochs
 from tidings.events.log import Appended
 from tidings.events.retention import Trimmed
 from tidings.health.levels import DeliveryLevels
@@ -40,7 +40,7 @@ from tidings.resilience.breaker import BreakerState
 from tidings.router.upkeep import Policy, Upkeep
 from tidings.runs.context import Engine
 from tidings.runs.dispatch import Dispatch
-from tidings.runs.queue import Limits, RunEnded
+from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunEnded
 from tidings.scheduling.port import Scheduler
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
@@ -106,7 +106,7 @@ def library_of(ground: Ground) -> tuple[Library, Sandbox]:
     """Wire what keeps users' files, and what reads them."""
     folder = ground.settings.data_dir
     limits = LibraryLimits(file_bytes=ground.settings.upload_bytes)
-    sandbox = Sandbox(folder / "sandbox", SandboxLimits())
+    sandbox = Sandbox(ground.settings.scratch_path, SandboxLimits())
     database, clock, ids = ground.database, ground.clock, ground.ids
     return Library(folder / DATA_SETS, database, sandbox, clock, ids, limits), sandbox
 
@@ -149,6 +149,12 @@ def count(hints: Hints, metrics: Metrics) -> None:
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
 
 
+def limits_of(settings: Settings) -> Limits:
+    """Return how many runs are worked on; where another worker may take over, it does so soon."""
+    lease = LEASE_SECONDS if settings.alone else SHARED_LEASE_SECONDS
+    return Limits(settings.runs, settings.runs_per_user, settings.run_seconds, lease)
+
+
 @dataclass(frozen=True, slots=True)
 class Chronicle:
     """The history: what keeps it, what is asked of it, who feeds it, and latencies to feed it."""
@@ -169,7 +175,7 @@ def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
     return Chronicle(cold.store, History(database, cold.store, clock), exporter, levels)
 
 
-def upkeep_of(ground: Ground, lineage: Lineage, library: Library) -> Upkeep:
+def upkeep_of(ground: Ground, lineage: Continuity, library: Library) -> Upkeep:
     """Wire what joins and lets go of what is old."""
     settings, database, clock = ground.settings, ground.database, ground.clock
     duty = Duty(database, clock, "upkeep", ground.ids.new("w"))

@@ -11,6 +11,7 @@ from tidings.app.pieces import (
     count,
     dispatching,
     engine_of,
+    limits_of,
     notifying,
     upkeep_of,
 )
@@ -18,13 +19,12 @@ from tidings.app.tiers import open_tiers
 from tidings.app.watching import watching
 from tidings.domain.ports import IdSource
 from tidings.events.feed import Feed
-from tidings.events.lineage import Lineage
 from tidings.events.positions import Positions
-from tidings.gateway.http.app import create_app
+from tidings.gateway.http.app import HEALTH_ROUTERS, ROUTERS, create_app
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.gateway.socket import Backend
-from tidings.gateway.sockets import Sockets
+from tidings.gateway.sockets import Sockets, no_sockets
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
@@ -40,10 +40,8 @@ from tidings.router.accept import Router
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
-from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
-from tidings.storage.backups import KEY_FILE
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 
@@ -57,14 +55,13 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         Unavailable: the store cannot be opened.
         InvalidInput: the settings name a model that cannot be used.
     """
-    folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
-    key, metrics = load_or_create_key(folder / KEY_FILE), Metrics()
-    tiers, passwords = open_tiers(settings, clock, key, metrics), Passwords()
+    key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
+    tiers = open_tiers(settings, clock, ids, key, metrics)
     hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
     count(hot.hints, metrics)
     ground = Ground(settings, clock, ids, hot.hints, database, metrics)
-    limits = Limits(settings.runs, settings.runs_per_user, settings.run_seconds)
+    limits = limits_of(settings)
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
@@ -74,23 +71,21 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     plans = chosen_plans(settings)
     engine = engine_of(ground, catalogue, plans, model)
     worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
-    lineage = Lineage(database, clock, ids, folder)
-    upkeep = upkeep_of(ground, lineage, able.library)
+    upkeep = upkeep_of(ground, tiers.lineage, able.library)
     notifications, telling = notifying(ground)
     past = chronicle_of(ground, tiers.cold)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
-    always = {"worker": worker.run, "feed": feed.run, "presence": presence.run}
-    always |= (
-        {"upkeep": upkeep.run, "exporter": past.exporter.run} | telling | hot.parts | watched.parts
-    )
+    edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
+    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run} | telling
+    always = edge | (behind if settings.works else {}) | hot.parts | watched.parts
     always |= dispatching(ground, tiers.scheduler, limits)
-    for servers in served:
+    for servers in served if settings.works else ():
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
-    readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
+    readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter)
     look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
     services = Services(
@@ -105,7 +100,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         reports=able.reports,
         readiness=readiness,
         health=Health(look, metrics, clock),
-        sockets=Sockets(backend, presence, ids, origins=settings.origin_list),
+        sockets=Sockets(backend, presence, ids, origins=settings.origin_list)
+        if settings.serves_clients
+        else no_sockets,
         presence=presence,
         feed=feed,
         positions=positions,
@@ -114,8 +111,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(tiers.warm, past, passwords, lineage, able, clock, engine.model)
-    return App(agents, catalogue, identity, presence, services, create_app(services), parts, kept)
+    kept = Kept(tiers, past, passwords, able, clock, engine.model)
+    http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
+    return App(agents, catalogue, identity, presence, services, http, parts, kept)
 
 
 def new_ids() -> IdSource:

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidings.domain.errors import InvalidInput
-from tidings.domain.ports import Clock
+from tidings.domain.ports import Clock, IdSource
 from tidings.domain.tiers import Tier
+from tidings.events.lineage import Continuity, Lineage
+from tidings.events.moves import Moves
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.history.exporter import SELDOM, STEADY, ExportPolicy
@@ -60,15 +62,22 @@ class Cold:
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """Where data are kept: the truth, and what may be lost; and who brings runs to workers."""
+    """Where data are kept: the truth, and what may be lost; and who brings runs to workers.
 
+    `alone`: nobody but this process works on them.
+    """
+
+    alone: bool
     warm: Store
+    lineage: Continuity
     hot: Hot
     cold: Cold
     scheduler: Scheduler
 
 
-def open_tiers(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Tiers:
+def open_tiers(
+    settings: Settings, clock: Clock, ids: IdSource, key: bytes, metrics: Metrics
+) -> Tiers:
     """Open what the settings name. `key` is the installation's.
 
     Raises:
@@ -76,20 +85,26 @@ def open_tiers(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -
         InvalidInput: `bad_setting`: a setting names no server that could be used.
     """
     hot = _hot(settings, clock, key, metrics)
-    return Tiers(_warm(settings, hot.hints), hot, _cold(settings), _scheduler(settings, clock))
+    store, lineage = _warm(settings, hot.hints, clock, ids)
+    scheduler = _scheduler(settings, clock)
+    return Tiers(settings.alone, store, lineage, hot, _cold(settings), scheduler)
 
 
-def _warm(settings: Settings, hints: Hints) -> Store:
-    if settings.database_url:
-        # Only those who have such a server should wait for its client.
-        from tidings.storage.warm.postgres.database import (  # noqa: PLC0415 - half a second
-            PostgresDatabase,
-        )
+def _warm(
+    settings: Settings, hints: Hints, clock: Clock, ids: IdSource
+) -> tuple[Store, Continuity]:
+    if not settings.database_url:
+        store = SqliteDatabase.open(settings.data_dir / DATABASE_FILE, hints.publish)
+        return store, Lineage(store, clock, ids, settings.data_dir)
+    # Only those who have such a server should wait for its client.
+    from tidings.storage.warm.postgres.database import (  # noqa: PLC0415 - half a second
+        PostgresDatabase,
+    )
 
-        chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
-        url, most = settings.database_url, settings.database_connections
-        return PostgresDatabase(url, hints.publish, chance, most)
-    return SqliteDatabase.open(settings.data_dir / DATABASE_FILE, hints.publish)
+    chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+    url, most = settings.database_url, settings.database_connections
+    moves = Moves(clock, ids, hints)
+    return PostgresDatabase(url, hints.publish, chance, most, arrivals=moves), moves
 
 
 def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:
@@ -137,7 +152,7 @@ async def migrate(settings: Settings) -> int:
         )
 
         return await migrate_postgres(settings.database_url)
-    await _warm(settings, LocalHints()).close()
+    await SqliteDatabase.open(settings.data_dir / DATABASE_FILE, LocalHints().publish).close()
     return 0
 
 

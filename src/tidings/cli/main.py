@@ -26,7 +26,7 @@ from tidings.domain.errors import InvalidInput, NotFound
 from tidings.domain.events import Event
 from tidings.history.service import DAYS_MAX
 from tidings.protocol.client import Apply
-from tidings.settings import Settings, load
+from tidings.settings import GATEWAY, WORKER, Settings, load
 
 T = TypeVar("T")
 
@@ -56,6 +56,28 @@ def serve(
 ) -> None:
     """Serve until stopped; prints `ready http://...` when it does."""
     serve_until_stopped(load({"data_dir": data_dir, "host": host, "port": port}))
+
+
+@cli.command()
+def gateway(
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+) -> None:
+    """Serve clients and work on no runs: one of several, on TIDINGS_DATABASE_URL."""
+    chosen = {"data_dir": data_dir, "host": host, "port": port, "role": GATEWAY}
+    serve_until_stopped(load(chosen))
+
+
+@cli.command()
+def worker(
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port of its health.")] = None,
+) -> None:
+    """Work on runs and serve nobody: one of several, on TIDINGS_DATABASE_URL."""
+    chosen = {"data_dir": data_dir, "host": host, "port": port, "role": WORKER}
+    serve_until_stopped(load(chosen))
 
 
 @users.command("add")

@@ -1,11 +1,11 @@
-"""`tidings serve`: one process with every role, until it is told to stop."""
+"""`tidings serve`, `gateway` and `worker`: a process in its role, until it is told to stop."""
 
 import asyncio
 import fcntl
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import uvicorn
@@ -19,7 +19,7 @@ from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.gateway.wire import BoundedHttp, BoundedWebSocket
 from tidings.protocol.frames import FRAME_BYTES_MAX
-from tidings.settings import Settings, load
+from tidings.settings import ALL, Settings, load
 
 ADDRESS_FILE = "server.url"
 LOCK_FILE = "server.lock"
@@ -50,7 +50,7 @@ def serve_until_stopped(
     logs.configure(settings.log_level)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
-        only_server(settings.data_dir),
+        only_server(settings.data_dir) if settings.alone else nullcontext(),
         _listening(settings) as listening,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -109,7 +109,7 @@ class HttpServer(uvicorn.Server):
     def __init__(self, app: App, settings: Settings, listening: socket.socket) -> None:
         super().__init__(configured(app.http))
         self._app = app
-        self._address_file = settings.data_dir / ADDRESS_FILE
+        self._address_file = settings.data_dir / ADDRESS_FILE if settings.role == ALL else None
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self._url = f"http://{shown}:{port}"
@@ -126,11 +126,13 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._address_file.write_text(self._url + "\n")
+        if self._address_file is not None:
+            self._address_file.write_text(self._url + "\n")
         print(f"ready {self._url}", flush=True)  # noqa: T201 - the one line that is promised
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._address_file.unlink(missing_ok=True)
+        if self._address_file is not None:
+            self._address_file.unlink(missing_ok=True)
         self._app.readiness.drain()
         await self._app.presence.drain()
         await super().shutdown(sockets)

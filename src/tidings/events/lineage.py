@@ -8,6 +8,7 @@ an older one, however it came here: a new epoch begins. See docs/decisions/0009.
 import asyncio
 import logging
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -27,6 +28,26 @@ class Epochs(msgspec.Struct, frozen=True):
 
     count: int
     lost_events: int
+
+
+class Continuity(Protocol):
+    """Knows whether the store is the one that was here before."""
+
+    def was_closed(self) -> bool:
+        """Tell whether the store was left in order; if not, look at it first."""
+        ...
+
+    async def begin(self) -> None:
+        """Find out what this store is, before anybody reads or writes it."""
+        ...
+
+    async def advance(self) -> None:
+        """Take note, now and then, that the store has gone on."""
+        ...
+
+    async def end(self) -> None:
+        """Leave the store in order."""
+        ...
 
 
 class Lineage:
@@ -49,7 +70,7 @@ class Lineage:
         """Find out what this store is, before anybody reads or writes it; in a new epoch say so."""
         mark = marks.read_mark(self._folder)
         restoration = marks.read_restoration(self._folder)
-        store_id, epoch = self._ids.new("s"), _epoch(self._ids.new("k"))
+        store_id, epoch = self._ids.new("s"), new_epoch(self._ids)
         now = self._clock.now()
 
         async def work(tx: Transaction) -> tuple[Mark, str | None]:
@@ -59,10 +80,10 @@ class Lineage:
             why = _why_anew(stored, mark, restoration)
             if why is not None:
                 lost = restoration.lost_events if why == "restored" and restoration else None
-                await _begin_epoch(tx, epoch, why, lost, now)
+                await begin_epoch(tx, epoch, why, lost, now)
             generation = max(stored.generation, mark.generation if mark else 0) + 1
             await tx.execute("update store set generation = ?", generation)
-            tx.announce(await _epochs(tx))
+            tx.announce(await epochs(tx))
             return Mark(stored.store_id, generation), why
 
         fresh, why = await self._database.write(SERVER, work)
@@ -125,13 +146,15 @@ def _sentence(why: str, restoration: Restoration | None) -> str:
     )
 
 
-def _epoch(id_: str) -> str:
-    return id_[-log.EPOCH_CHARACTERS :].lower()
+def new_epoch(ids: IdSource) -> str:
+    """Return a name for an epoch."""
+    return ids.new("k")[-log.EPOCH_CHARACTERS :].lower()
 
 
-async def _begin_epoch(
+async def begin_epoch(
     tx: Transaction, epoch: str, why: str, lost_events: int | None, now: float
 ) -> None:
+    """Let every stream be of another history from now on."""
     await tx.execute(
         "insert into epochs (epoch, began_at, why, lost_events) values (?, ?, ?, ?)",
         epoch,
@@ -148,7 +171,8 @@ async def _stored(tx: Transaction) -> Mark:
     return Mark(store_id, generation)
 
 
-async def _epochs(tx: Transaction) -> Epochs:
+async def epochs(tx: Transaction) -> Epochs:
+    """Return what is to be told of the store's epochs."""
     ((count, lost),) = await tx.execute(
         "select count(*), coalesce(sum(lost_events), 0) from epochs"
     )

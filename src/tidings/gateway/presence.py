@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -73,6 +74,8 @@ class Presence:
         self._drain_seconds = drain_seconds
         self._elsewhere = elsewhere
         self._listeners: set[Listener] = set()
+        self._users: dict[Listener, str] = {}
+        self._of_user: defaultdict[str, set[Listener]] = defaultdict(set)
         self._claims: dict[Listener, int | None] = {}
         self._left = asyncio.Event()
         self._suspects: set[str] = set()
@@ -90,37 +93,45 @@ class Presence:
         """Forget a connection that has ended."""
         self._listeners.discard(listener)
         self._left.set()
+        if (user_id := self._users.pop(listener, None)) is None:
+            return
+        self._of_user[user_id].remove(listener)
+        if not self._of_user[user_id]:
+            del self._of_user[user_id]
         if listener in self._claims:
             del self._claims[listener]
-            self._elsewhere.leave(_user_of(listener))
+            self._elsewhere.leave(user_id)
 
     def count(self, user_id: str) -> int:
         """Return how many connections a user has open."""
-        return sum(1 for _ in self._of(user_id))
+        return len(self._of_user.get(user_id, ()))
 
-    async def refusal(self, user: UserContext) -> tuple[Close, str] | None:
-        """Return why a user may not have one connection more, here or anywhere."""
-        if self.count(user.user_id) >= SOCKETS_PER_USER_MAX:
-            return Close.ABUSE, "too many connections of one user"
+    async def admit(self, listener: Listener, user: UserContext) -> tuple[Close, str] | None:
+        """Note whose a connection is; or return why the user may not have it, here or anywhere."""
         if wait := await self._elsewhere.connect(user.user_id):
             return Close.OVERLOADED, f"retry_after_ms={round(wait * 1000)}"
+        if self.count(user.user_id) >= SOCKETS_PER_USER_MAX:
+            return Close.ABUSE, "too many connections of one user"
+        self._users[listener] = user.user_id
+        self._of_user[user.user_id].add(listener)
         return None
 
     def replace(self, newcomer: Listener) -> None:
         """End older connections of the same device of the same user here."""
         if newcomer.user is None or newcomer.device is None:
             return
-        for older in list(self._of(newcomer.user.user_id)):
+        for older in self._of(newcomer.user.user_id):
             if older is not newcomer and older.device == newcomer.device:
                 older.leave(*_REPLACED)
 
     async def settle(self, newcomer: Listener) -> None:
         """End them at other servers too, and have the newcomer end when a newer one comes there."""
-        if newcomer.user is None or newcomer.device is None:
+        if newcomer.device is None:
             return
+        user_id = self._users[newcomer]
         self._claims[newcomer] = None
-        self._elsewhere.attend(newcomer.user.user_id)
-        claim = await self._elsewhere.arrive(newcomer.user.user_id, newcomer.device)
+        self._elsewhere.attend(user_id)
+        claim = await self._elsewhere.arrive(user_id, newcomer.device)
         if newcomer in self._claims:
             self._claims[newcomer] = claim
 
@@ -180,7 +191,7 @@ class Presence:
             self._suspected.clear()
             suspects, self._suspects = self._suspects, set()
             await self._end_dead(
-                {s.user for s in self._listeners if s.user and s.user.user_id in suspects}
+                {s.user for user_id in suspects for s in self._of(user_id) if s.user}
             )
 
     async def _end_dead_sessions(self) -> None:
@@ -198,7 +209,7 @@ class Presence:
     async def _end_replaced(self) -> None:
         """End those whose device is elsewhere by now, if no hint said so."""
         claims = {s: claim for s, claim in self._claims.items() if claim}
-        devices = [(_user_of(listener), str(listener.device)) for listener in claims]
+        devices = [(self._users[listener], str(listener.device)) for listener in claims]
         newest = await self._elsewhere.newest(devices)
         for (listener, claim), newer in zip(claims.items(), newest, strict=True):
             if newer > claim:
@@ -206,7 +217,7 @@ class Presence:
 
     def _on_arrived(self, note: DeviceArrived) -> None:
         """End what is older; who waits for a place in the order yet may be newer, and stays."""
-        for listener in list(self._of(note.user_id)):
+        for listener in self._of(note.user_id):
             claim = self._claims.get(listener)
             if listener.device == note.device and claim is not None and claim < note.claim:
                 listener.leave(*_REPLACED)
@@ -215,10 +226,5 @@ class Presence:
         self._suspects.add(note.user_id)
         self._suspected.set()
 
-    def _of(self, user_id: str) -> Iterable[Listener]:
-        return (s for s in self._listeners if s.user is not None and s.user.user_id == user_id)
-
-
-def _user_of(listener: Listener) -> str:
-    assert listener.user is not None  # noqa: S101 - who has a device has said whose it is
-    return listener.user.user_id
+    def _of(self, user_id: str) -> list[Listener]:
+        return list(self._of_user.get(user_id, ()))

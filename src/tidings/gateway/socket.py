@@ -204,7 +204,7 @@ class Socket:
             raise  # says nothing about the credentials
         except TidingsError as error:
             return self.connection.refused(error)
-        if self.connection.user is None and (full := await self._presence.refusal(user)):
+        if self.connection.user is None and (full := await self._presence.admit(self, user)):
             return self.connection.close(*full)
         if greet:
             return self.connection.opened(user, expires_at)

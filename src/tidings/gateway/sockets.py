@@ -66,6 +66,12 @@ class Sockets:
         return urlsplit(origin).netloc == headers.get("host") and "://" in origin
 
 
+async def no_sockets(_scope: Scope, receive: Receive, send: SendMessage) -> None:
+    """Refuse every upgrade: clients do not connect here."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
 def _headers(scope: Scope) -> dict[str, str]:
     """Return the headers; made when they are asked for, so that no connection keeps them."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -10,7 +10,7 @@ from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.events.compaction import RUNS_PER_PASS_MAX, compact
-from tidings.events.lineage import Lineage
+from tidings.events.lineage import Continuity
 from tidings.events.retention import ENDED_AT, trim
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database, Row, Transaction
@@ -91,7 +91,7 @@ class Upkeep:
         self,
         database: Database,
         duty: Duty,
-        lineage: Lineage,
+        lineage: Continuity,
         uploads: Uploads,
         clock: Clock,
         policy: Policy,

@@ -14,6 +14,8 @@ from tidings.storage.warm.port import Row, Transaction
 
 RUNS_OPEN_PER_USER_MAX = 50
 LEASE_SECONDS = 15.0
+SHARED_LEASE_SECONDS = 3.0
+"""Where other workers may take over: a dead one's runs go on within five seconds."""
 _COLUMNS = (
     "run_id, tenant_id, user_id, session_id, thread_id, agent, request, created_at,"
     " deadline_at, fence, attempt, paused, waited_seconds, cancel_requested, cancel_reason"

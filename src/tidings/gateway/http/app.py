@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -41,7 +41,11 @@ ROUTERS = (
 )
 
 
-def create_app(services: Services) -> FastAPI:
+HEALTH_ROUTERS = (routes_health.router,)
+"""All that a worker answers: nobody but its operator asks it."""
+
+
+def create_app(services: Services, routers: tuple[APIRouter, ...] = ROUTERS) -> FastAPI:
     """Build the application around its collaborators."""
     app = FastAPI(
         title="Tidings",
@@ -51,7 +55,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for router in ROUTERS:
+    for router in routers:
         app.include_router(router)
     for refusal in (HTTPException, RequestValidationError):
         app.add_exception_handler(refusal, translate)

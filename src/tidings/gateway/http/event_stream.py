@@ -73,9 +73,13 @@ class EventStream:
         if self._presence.draining:
             raise Unavailable("draining", "The server is stopping; connect again in a moment.")
         full = len(self._presence) >= SOCKETS_MAX
-        if full or await self._presence.refusal(self._context) is not None:
+        if full or await self._presence.admit(self, self._context) is not None:
             raise LimitExceeded("too_many_connections", "Close some of your connections first.")
-        follower = await feed.follow(self._context, stream, position, self._woken.set)
+        try:
+            follower = await feed.follow(self._context, stream, position, self._woken.set)
+        except BaseException:
+            self._presence.leave(self)
+            raise
         self._presence.enter(self)
         return Flowing(self._flowing(follower, feed.head(stream)), lambda: self._close(follower))
 

@@ -61,6 +61,25 @@ class Database(Protocol):
         ...
 
 
+class Arrivals(Protocol):
+    """Hears where the data are, wherever that may be another place than before."""
+
+    async def arrive(self, origin: str, write: Callable[[Work[None]], Awaitable[None]]) -> None:
+        """Take note of the copy of the data that is there, before anything else is done with it.
+
+        `write` runs a unit of work on it, for the server. Called again for the same copy, nothing
+        changes.
+        """
+        ...
+
+
+class Anywhere:
+    """For those to whom one copy is like another."""
+
+    async def arrive(self, origin: str, write: Callable[[Work[None]], Awaitable[None]]) -> None:
+        """Do nothing."""
+
+
 class Store(Database, Protocol):
     """A database as the one who opened it holds it."""
 

@@ -9,3 +9,7 @@ create table duties (
 -- brought yet while they are equal. Null: nobody was asked.
 alter table runs add column dispatched_at double precision;
 alter table runs add column dispatched_fence integer;
+
+-- Which copy of the data this is, where an engine keeps them for several processes: another one
+-- after a failover or a restore. A new epoch begins then.
+alter table store add column origin text;

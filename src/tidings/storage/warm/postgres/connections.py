@@ -27,6 +27,13 @@ LOOK_FOR_CLIENT_SECONDS = 2
 Connection: TypeAlias = Any
 """The driver's own, which has no types."""
 
+_ORIGIN = (
+    "select case when not pg_is_in_recovery() then"
+    " (select system_identifier::text from pg_control_system())"
+    " || '.' || left(pg_walfile_name(pg_current_wal_lsn()), 8) end"
+)
+"""The cluster, and the timeline of its log: another one after a failover or a restore."""
+
 _SETTINGS = {
     "application_name": "tidings",
     "jit": "off",
@@ -43,6 +50,7 @@ class Connections:
     """Connections to one database, at most so many; the newest idle one is used first."""
 
     def __init__(self, url: str, most: int = CONNECTIONS_MAX) -> None:
+        self.origin = ""
         self._url = url
         self._free = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
@@ -97,13 +105,26 @@ class Connections:
 
     async def _open(self, asked: "_Asked") -> Connection:
         try:
-            asked.connection = await connect(self._url)
+            asked.connection = await self._looked_at(await connect(self._url))
         except BaseException:
             self._free.release()
             raise
         if asked.withdrawn:
             self.give_back(asked.connection)
         return asked.connection
+
+    async def _looked_at(self, connection: Connection) -> Connection:
+        """See where a new connection leads; forget those to where the data are no more."""
+        try:
+            origin = await _origin(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        if origin != self.origin:
+            self.origin = origin
+            while self._idle:
+                self._idle.pop().terminate()
+        return connection
 
 
 @dataclass(slots=True)
@@ -157,6 +178,20 @@ async def connect(url: str, **settings: str) -> Connection:
                 "numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text"
             )
     return connection
+
+
+async def _origin(connection: Connection) -> str:
+    """Return which copy of the data a connection leads to.
+
+    Raises:
+        Unavailable: `storage_unavailable`: to one that only follows another.
+    """
+    with as_unavailable():
+        async with asyncio.timeout(CONNECT_SECONDS):
+            origin = await connection.fetchval(_ORIGIN)
+    if origin is None:
+        raise Unavailable("storage_unavailable", "The database only takes reads now.")
+    return str(origin)
 
 
 async def close(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from tidings.domain.context import Scope, UserContext
-from tidings.storage.warm.port import Work
+from tidings.storage.warm.port import Anywhere, Arrivals, Work
 from tidings.storage.warm.postgres.connections import CONNECTIONS_MAX, Connections, Shares
 from tidings.storage.warm.postgres.faults import AGAIN, as_unavailable, unanswered
 from tidings.storage.warm.postgres.security import SERVER_ROLE, USER_ROLE, USER_SETTING
@@ -24,9 +24,14 @@ UNIT_SECONDS = 10.0
 ATTEMPTS_MAX = 4
 PAUSE_SECONDS_MAX = 0.05
 
+ANYWHERE = Anywhere()
 _READ = "begin isolation level repeatable read, read only"
 _WRITE = "begin isolation level read committed"
 _AS_SERVER = f"set local role {SERVER_ROLE}"
+
+
+class _Moved(Exception):
+    """The data are elsewhere since the last look: look again before anything is done."""
 
 
 class PostgresDatabase:
@@ -43,15 +48,21 @@ class PostgresDatabase:
         random: Random,
         connections: int = CONNECTIONS_MAX,
         unit_seconds: float = UNIT_SECONDS,
+        arrivals: Arrivals = ANYWHERE,
     ) -> None:
-        """Connect to nothing yet; `announce` is called with each note of a committed unit."""
+        """Connect to nothing yet; `announce` is called with each note of a committed unit.
+
+        `arrivals` hears where the data are before the first unit, and before the first one after
+        they have come to be elsewhere.
+        """
         self._announce = announce
         self._random = random
         self._connections = Connections(url, connections)
         self._shares = Shares()
         self._unit_seconds = unit_seconds
         self._verifying = asyncio.Lock()
-        self._verified = False
+        self._verified = ""
+        self._arrivals = arrivals
 
     async def write(self, scope: Scope, work: Work[T]) -> T:
         return await self._run(_WRITE, scope, work)
@@ -60,24 +71,33 @@ class PostgresDatabase:
         return await self._run(_READ, scope, work)
 
     async def check(self) -> None:
-        """Look at the schema and its walls, once; the engine looks after its files itself.
+        """Look at the schema and its walls, once wherever the data are.
+
+        The engine looks after its files itself.
 
         Raises:
             Unavailable: `store_outdated`, `store_too_new`, `store_unprotected`.
         """
         async with self._verifying:
-            if not self._verified:
+            if not self._is_verified:
                 await self._in_time(self._verify())
-                self._verified = True
 
     async def close(self) -> None:
         """Say goodbye to the server; units under way are cut off."""
         await self._connections.close()
 
     async def _run(self, begin: str, scope: Scope, work: Work[T]) -> T:
-        if not self._verified:
+        if not self._is_verified:
             await self.check()
-        return await self._in_time(self._in_turn(begin, scope, work))
+        try:
+            return await self._in_time(self._in_turn(begin, scope, work))
+        except _Moved:
+            await self.check()
+            return await self._in_time(self._in_turn(begin, scope, work))
+
+    @property
+    def _is_verified(self) -> bool:
+        return bool(self._verified) and self._verified == self._connections.origin
 
     async def _in_time(self, doing: Coroutine[Any, Any, T]) -> T:
         try:
@@ -104,6 +124,8 @@ class PostgresDatabase:
 
     async def _once(self, begin: str, scope: Scope, work: Work[T]) -> T:
         async with self._lent(is_users=isinstance(scope, UserContext)) as transaction:
+            if not self._is_verified:
+                raise _Moved
             await transaction.begin(f"{begin}; {_within(scope)}")
             result = await work(transaction)
             await transaction.commit()
@@ -113,8 +135,20 @@ class PostgresDatabase:
 
     async def _verify(self) -> None:
         async with self._lent(is_users=False) as transaction:
+            origin = self._connections.origin
             await transaction.begin(_READ)
             await verify(transaction)
+        await self._arrivals.arrive(origin, self._write_first)
+        self._verified = origin
+
+    async def _write_first(self, work: Work[None]) -> None:
+        """Run a unit before all others."""
+        async with self._lent(is_users=False) as transaction:
+            await transaction.begin(f"{_WRITE}; {_AS_SERVER}")
+            await work(transaction)
+            await transaction.commit()
+        for note in transaction.notes:
+            self._announce(note)
 
     @asynccontextmanager
     async def _lent(self, *, is_users: bool) -> AsyncIterator[PostgresTransaction]:
