@@ -1,0 +1,47 @@
+"""A failover of PostgreSQL: another copy of the data, perhaps a lagging one, is promoted."""
+
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.harness.postgres import PostgresServer
+
+PROMOTED_SECONDS = 20
+
+
+class Failover:
+    """A server with a copy that lags behind it as far as the test wants, at the same address."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._copy = server.data.with_name("copy")
+
+    def copy(self) -> None:
+        """Copy everything as it is now; the server restarts for that."""
+        self._server.stop()
+        shutil.copytree(self._server.data, self._copy)
+        self._server.start()
+
+    def to_the_copy(self) -> None:
+        """Lose the server, and go on with what the copy has."""
+        self._server.kill()
+        shutil.rmtree(self._server.data)
+        self._copy.rename(self._server.data)
+        self._promoted()
+
+    def to_a_copy_that_has_everything(self) -> None:
+        """Lose the server, and go on with another that lacks nothing."""
+        self._server.kill()
+        self._promoted()
+
+    def _promoted(self) -> None:
+        """Start as a standby, which is what the promotion makes a primary of, on a new timeline."""
+        (self._server.data / "standby.signal").touch()
+        with ThreadPoolExecutor(1) as aside:
+            starting = aside.submit(self._server.start)
+            give_up = time.monotonic() + PROMOTED_SECONDS
+            while not starting.done():
+                assert time.monotonic() < give_up, self._server.log
+                self._server.promote()
+                time.sleep(0.1)
+            starting.result()

@@ -1,0 +1,126 @@
+"""F22, F23, F24: PostgreSQL restarts, or another copy of the data takes its place."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.faults.devices import Puppet, device, eventually
+from tests.fleet.failover import Failover
+from tests.fleet.nodes import Fleet, fleet, stored_streams
+from tests.fleet.test_nodes import start
+from tests.harness.postgres import PostgresServer
+from tests.invariants import check
+from tidings.domain.context import SERVER
+from tidings.domain.events import thread_stream
+from tidings.protocol.client import Anew
+from tidings.storage.warm.port import Row, Transaction
+from tidings.storage.warm.postgres.database import PostgresDatabase
+
+WAIT_SECONDS = 20.0
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, to be lost."""
+    server = PostgresServer()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def on(server: PostgresServer, folder: Path, scenario: Callable[[Fleet], Awaitable[None]]) -> None:
+    with fleet(folder, {}, gateways=1, workers=1, url=server.database()) as nodes:
+        asyncio.run(scenario(nodes))  # type: ignore[arg-type]
+
+
+async def rows(url: str, sql: str) -> list[Row]:
+    async def work(tx: Transaction) -> list[Row]:
+        return await tx.execute(sql)
+
+    database = PostgresDatabase(url, lambda note: None, Random(1))
+    try:
+        return await database.read(SERVER, work)
+    finally:
+        await database.close()
+
+
+async def epochs(url: str) -> list[Row]:
+    return await rows(url, "select why, lost_events from epochs order by began_at")
+
+
+def test_f22_a_restart_of_postgresql_costs_a_wait_and_nothing_else(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    async def scenario(nodes: Fleet) -> None:
+        ana, token = await nodes.user("ana")
+        async with device(nodes.gateways[0].url, ana, token, "d1") as client:
+            receipt = await start(client, 30, "m1")
+            await client.until(lambda: client.count >= 10)
+            await asyncio.to_thread(server.stop)
+            async with asyncio.TaskGroup() as tasks:
+                meanwhile = tasks.create_task(start(client, 1, "m2"))
+                await asyncio.to_thread(server.start)
+                async with asyncio.timeout(WAIT_SECONDS):
+                    second = await meanwhile
+            await client.until_end(receipt, second)
+            check(await nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
+        nodes.check_payments()
+        assert await epochs(nodes.database_url) == [("created", 0)]
+
+    on(server, tmp_path, scenario)
+
+
+def test_f23_after_a_failover_without_loss_clients_go_on_without_a_reset(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    async def scenario(nodes: Fleet) -> None:
+        ana, token = await nodes.user("ana")
+        async with device(nodes.gateways[0].url, ana, token, "d1") as client:
+            first = await start(client, 3, "m1")
+            await client.until_end(first)
+            await asyncio.to_thread(Failover(server).to_a_copy_that_has_everything)
+            async with asyncio.timeout(WAIT_SECONDS):
+                second = await start(client, 3, "m2")
+            await client.until_end(second)
+            check(await nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
+        nodes.check_payments()
+        assert await epochs(nodes.database_url) == [("created", 0), ("moved", 0)]
+
+    on(server, tmp_path, scenario)
+
+
+def test_f24_after_a_failover_with_loss_who_is_ahead_is_told_and_the_loss_is_counted(
+    tmp_path: Path, server: PostgresServer
+) -> None:
+    async def scenario(nodes: Fleet) -> None:
+        ana, token = await nodes.user("ana")
+        failover, gateway = Failover(server), nodes.gateways[0].url
+        async with device(gateway, ana, token, "d1") as client:
+            first = await start(client, 1, "m1")
+            await client.until_end(first)
+        await asyncio.to_thread(failover.copy)
+        async with device(gateway, ana, token, "d2") as client:
+            async with asyncio.timeout(WAIT_SECONDS):
+                second = await client.ask("pay 1", "m2", thread=first.thread_id)
+            await client.until_end(second)
+        stream = thread_stream(first.thread_id)
+        before = await stored_streams(nodes.database_url)
+        puppet = Puppet(gateway, ana, token, "d3", (stream,))
+        async with puppet.connected():
+            await puppet.until(lambda: puppet.last(stream) >= puppet_head(before, stream))
+            await asyncio.to_thread(failover.to_the_copy)
+            await puppet.until(lambda: isinstance(puppet.heard[-1], Anew))
+        assert isinstance(puppet.heard[-1], Anew)
+        assert puppet.heard[-1].reason == "diverged"
+        after = await stored_streams(nodes.database_url)
+        lost = frozenset(e.frame for e in before.events) - {e.frame for e in after.events}
+        assert lost
+        check(await nodes.stored(lost), [puppet.history])
+        await eventually_counted(nodes.database_url, len(lost))
+
+    on(server, tmp_path, scenario)
