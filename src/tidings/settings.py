@@ -11,7 +11,7 @@ from tidings.storage.backups import KEY_FILE
 
 PREFIX = "TIDINGS_"
 ALL, GATEWAY, WORKER = ROLES = ("all", "gateway", "worker")
-SECRETS = frozenset({"token", "database_url", "hot_url"})
+SECRETS = frozenset({"token", "cold_url", "database_url", "hot_url"})
 """Settings whose values are never shown."""
 
 
@@ -40,6 +40,15 @@ class Settings:
     )
     database_connections: int = field(
         default=16, metadata={"meaning": "How many connections to it a server may have."}
+    )
+    cold_url: str = field(
+        default="",
+        metadata={
+            "meaning": "`http(s)://user:password@host:port/database` of ClickHouse, for history."
+        },
+    )
+    history_days: float = field(
+        default=0.0, metadata={"meaning": "How long events stay in the history; 0 is for ever."}
     )
     hot_url: str = field(
         default="",
@@ -156,6 +165,11 @@ class Settings:
         return self.retention_days * 86_400 or None
 
     @property
+    def history_seconds(self) -> float | None:
+        """How long events stay in the history; None is for ever."""
+        return self.history_days * 86_400 or None
+
+    @property
     def origin_list(self) -> frozenset[str]:
         """The allowed origins, one by one."""
         return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
@@ -221,7 +235,7 @@ def _checked(settings: Settings) -> Settings:
     for name in (*positive, "model_first_byte_seconds", "model_gap_seconds"):
         if not getattr(settings, name) > 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must be above 0.")
-    for name in ("retention_days", "compact_after_seconds"):
+    for name in ("retention_days", "history_days", "compact_after_seconds"):
         if not getattr(settings, name) >= 0:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must not be below 0.")
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports

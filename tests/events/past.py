@@ -64,12 +64,17 @@ class Past:
         )  # fmt: skip
         await self.append(run_id, (EventType.MESSAGE_RECEIVED, {"text": run_id}), at=at)
 
-    async def end_run(self, run_id: str, at: float = LONG_AGO) -> None:
+    async def end_run(self, run_id: str, at: float = LONG_AGO, *, exported: bool = True) -> None:
         await self.append(run_id, (EventType.AGENT_COMPLETED, {"answer": f"of {run_id}"}), at=at)
         await self.database.write(
             SERVER,
             lambda tx: tx.execute(
-                "update runs set state = 'ended', ended_at = ? where run_id = ?", at, run_id
+                "update runs set state = 'ended', status = 'completed',"
+                " ended_at = ?, exported_at = ?"
+                " where run_id = ?",
+                at,
+                at if exported else None,
+                run_id,
             ),
         )
 

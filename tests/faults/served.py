@@ -26,6 +26,7 @@ from tidings.events.positions import Positions
 from tidings.gateway.presence import Presence
 from tidings.gateway.socket import Backend
 from tidings.gateway.sockets import Sockets
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
@@ -131,7 +132,8 @@ async def served(
             tick_seconds=tick_seconds,
             drain_seconds=DRAIN_SECONDS,
         )
-        backend = Backend(identity, w.router, w.feed, positions, metrics, clock, pace)
+        levels = DeliveryLevels(metrics.history, clock)
+        backend = Backend(identity, w.router, w.feed, positions, metrics, clock, pace, levels)
         sockets = around(Sockets(backend, presence, w.ids, origins=frozenset()))
         app = Starlette(routes=[WebSocketRoute("/ws", sockets)])
         with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:

@@ -31,6 +31,7 @@ from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
 from tidings.health.watch import Health, Look
+from tidings.history.service import History
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
@@ -41,6 +42,7 @@ from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.queue import Limits
+from tidings.storage.cold.parquet import ParquetHistory
 from tidings.storage.hot.memory import LocalHints, LocalOnce, LocalPrecedence, LocalRates
 from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
@@ -145,6 +147,7 @@ def running(folder: Path, look: Look = well) -> Iterator[World]:
         reads=Reads(database, clock, ids),
         permissions=Permissions(database, Catalogue(())),
         spending=Spending(database, clock, Plans()),
+        history=History(database, ParquetHistory(folder / "cold"), clock),
         notifications=Notifications(database, Egress(AllowedHosts()), clock, ids),
         files=files,
         reports=reports,

@@ -15,7 +15,7 @@ from tidings.storage.cold.records import Batch, KeptEvent, KeptLatency, KeptRun,
 ANA = UserContext("acme", "ana", "s1")
 BOB = UserContext("acme", "bob", "s2")
 DAY = "2026-11-20"
-ALWAYS = Days("2000-01-01", "2100-01-01")
+ALWAYS = Days("1970-01-01", "2100-01-01")
 
 Story = Callable[[ColdStore], Awaitable[None]]
 

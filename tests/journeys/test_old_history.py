@@ -62,9 +62,9 @@ async def old_run(
         await log.append(tx, context, stream, drafts, LONG_AGO)
         await tx.execute(
             "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent, request,"
-            " state, created_at, deadline_at, ended_at)"
-            " values (?, ?, 'default', 's', ?, 'a', '{}', 'ended', ?, ?, ?)",
-            run_id, user_id, thread_id, LONG_AGO, LONG_AGO, LONG_AGO,
+            " state, created_at, deadline_at, ended_at, exported_at)"
+            " values (?, ?, 'default', 's', ?, 'a', '{}', 'ended', ?, ?, ?, ?)",
+            run_id, user_id, thread_id, LONG_AGO, LONG_AGO, LONG_AGO, LONG_AGO,
         )  # fmt: skip
 
     await database.write(SERVER, work)

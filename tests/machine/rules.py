@@ -12,7 +12,7 @@ import msgspec
 
 from tests.machine.scene import Scene
 from tidings.domain.commands import Chat, ChatPayload
-from tidings.domain.context import UserContext
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import TidingsError, Unavailable
 from tidings.events import compaction, retention
 
@@ -191,7 +191,13 @@ class Rules:
     def trim(self, rng: random.Random) -> None:
         """What is older than some seconds leaves the log, perhaps all there is."""
         before = self.scene.server.clock.now() - rng.choice((0.0, 1.0, 5.0, 60.0))
-        self.scene.server.run(self._kept_up(retention.trim(self.scene.database, before)))
+        self.scene.server.run(self._kept_up(self._trimmed(before)))
+
+    async def _trimmed(self, before: float) -> None:
+        """Trim as where the cold tier has everything that has ended."""
+        exported = "update runs set exported_at = ended_at where state = 'ended'"
+        await self.scene.database.write(SERVER, lambda tx: tx.execute(exported))
+        await retention.trim(self.scene.database, before)
 
     def remove(self, rng: random.Random) -> None:
         """A user removes a thread, if nothing is done in it."""

@@ -19,6 +19,7 @@ from tidings.gateway.outlet import EXTENSION, OUTLET
 from tidings.gateway.presence import Presence
 from tidings.gateway.socket import Backend, Socket
 from tidings.gateway.sockets import Sockets
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
@@ -168,7 +169,10 @@ class SteppedServer:
         self.router = Router(database, self.clock, ids, intake, "agent", LIMITS)
         elsewhere = Elsewhere(self.hints, LocalPrecedence(), LocalRates(self.clock))
         self.presence = Presence(identity, positions, elsewhere)
-        backend = Backend(identity, self.router, self.feed, positions, METRICS, self.clock, PACE)
+        levels = DeliveryLevels(METRICS.history, self.clock)
+        backend = Backend(
+            identity, self.router, self.feed, positions, METRICS, self.clock, PACE, levels
+        )
         self.reads = Reads(database, self.clock, ids)
         self._sockets = Sockets(backend, self.presence, ids, origins=frozenset())
         self._tasks: set[asyncio.Task[None]] = set()

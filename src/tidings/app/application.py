@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from tidings.agents.registry import AgentRegistry
-from tidings.app.pieces import Abilities
+from tidings.app.pieces import Abilities, Chronicle
 from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
-from tidings.events import log
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness
+from tidings.history.service import History
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
@@ -34,6 +34,7 @@ class Kept:
     """What the application holds on to, to begin with and to let go of."""
 
     tiers: Tiers
+    past: Chronicle
     passwords: Passwords
     able: Abilities
     clock: Clock
@@ -86,7 +87,12 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.tiers.warm.read(SERVER, lambda tx: log.stored_events(tx, object_id))
+        return await self._kept.past.history.story(object_id)
+
+    @property
+    def history(self) -> History:
+        """What is asked of the cold tier."""
+        return self._kept.past.history
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":
@@ -103,6 +109,7 @@ class App:
         if isinstance(kept.model, Closing):
             await kept.model.close()
         await kept.able.sandbox.close()
+        await kept.past.store.close()
         kept.passwords.close()
         await kept.tiers.lineage.end()
         await kept.tiers.warm.close()

@@ -11,6 +11,7 @@ from tidings.agents.workflow import ANALYSIS, DESCRIPTION, analysis_workflow
 from tidings.analysis.library import Library, LibraryLimits
 from tidings.analysis.prices import PriceList
 from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
+from tidings.app.tiers import Cold
 from tidings.domain.budgets import Plans, plans_of
 from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
@@ -20,8 +21,11 @@ from tidings.events.compaction import Compacted
 from tidings.events.lineage import Continuity, Epochs
 from tidings.events.log import Appended
 from tidings.events.retention import Trimmed
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
+from tidings.history.exporter import Exporter
+from tidings.history.service import History
 from tidings.models.chain import Chain, ChainRules
 from tidings.models.chains import Chains
 from tidings.models.patience import TimeLimits
@@ -40,6 +44,7 @@ from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunE
 from tidings.scheduling.port import Scheduler
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
+from tidings.storage.cold.port import ColdStore
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
@@ -140,6 +145,7 @@ def count(hints: Hints, metrics: Metrics) -> None:
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
     hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
+    hints.listen(Trimmed, lambda note: metrics.history.lost_events.inc(note.lost))
     hints.listen(Epochs, lambda note: metrics.lineage(note.count, note.lost_events))
 
 
@@ -147,6 +153,26 @@ def limits_of(settings: Settings) -> Limits:
     """Return how many runs are worked on; where another worker may take over, it does so soon."""
     lease = LEASE_SECONDS if settings.alone else SHARED_LEASE_SECONDS
     return Limits(settings.runs, settings.runs_per_user, settings.run_seconds, lease)
+
+
+@dataclass(frozen=True, slots=True)
+class Chronicle:
+    """The history: what keeps it, what is asked of it, who feeds it, and latencies to feed it."""
+
+    store: ColdStore
+    history: History
+    exporter: Exporter
+    levels: DeliveryLevels
+
+
+def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
+    """Wire what brings ended runs to the cold tier, and what asks it."""
+    database, clock, metrics = ground.database, ground.clock, ground.metrics.history
+    server = ground.ids.new("w")
+    duty = Duty(database, clock, "history", server)
+    levels = DeliveryLevels(metrics, clock)
+    exporter = Exporter(database, cold.store, duty, levels, server, clock, metrics, cold.policy)
+    return Chronicle(cold.store, History(database, cold.store, clock), exporter, levels)
 
 
 def upkeep_of(ground: Ground, lineage: Continuity, library: Library) -> Upkeep:

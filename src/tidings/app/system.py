@@ -7,6 +7,7 @@ from tidings.app.pieces import (
     Ground,
     abilities_of,
     chosen_plans,
+    chronicle_of,
     count,
     dispatching,
     engine_of,
@@ -54,10 +55,9 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         Unavailable: the store cannot be opened.
         InvalidInput: the settings name a model that cannot be used.
     """
-    folder = settings.data_dir
     clock, ids = SystemClock(), UlidSource()
-    key, metrics = load_or_create_key(settings.key_path), Metrics()
-    tiers, passwords = open_tiers(settings, clock, ids, key, metrics), Passwords()
+    key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
+    tiers = open_tiers(settings, clock, ids, key, metrics)
     hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
     count(hot.hints, metrics)
     ground = Ground(settings, clock, ids, hot.hints, database, metrics)
@@ -73,20 +73,21 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
     upkeep = upkeep_of(ground, tiers.lineage, able.library)
     notifications, telling = notifying(ground)
+    past = chronicle_of(ground, tiers.cold)
 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
-    work = {"worker": worker.run, "upkeep": upkeep.run} | telling if settings.works else {}
-    always = edge | work | hot.parts | watched.parts | dispatching(ground, tiers.scheduler, limits)
+    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run} | telling
+    always = edge | (behind if settings.works else {}) | hot.parts | watched.parts
+    always |= dispatching(ground, tiers.scheduler, limits)
     for servers in served if settings.works else ():
         always["tool servers"] = servers.run
     parts = Parts(always, clock, ground.metrics)
-    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace)
-    readiness = Readiness((database_probe(database), disk_probe(folder)), clock)
-    look = Looking(
-        ground, (database, hot.tier), readiness, parts, watched, agents, served, engine, presence
-    )
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
+    readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
+    known = (database, hot.tier, past.exporter)
+    look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
     services = Services(
         identity=identity,
         router=router,
@@ -94,6 +95,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         permissions=Permissions(database, catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,
+        history=past.history,
         files=able.library,
         reports=able.reports,
         readiness=readiness,
@@ -109,7 +111,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
     )
-    kept = Kept(tiers, passwords, able, clock, engine.model)
+    kept = Kept(tiers, past, passwords, able, clock, engine.model)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
     return App(agents, catalogue, identity, presence, services, http, parts, kept)
 

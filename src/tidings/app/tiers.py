@@ -5,7 +5,7 @@ client of a server that it does not use.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from tidings.events.lineage import Continuity, Lineage
 from tidings.events.moves import Moves
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
+from tidings.history.exporter import SELDOM, STEADY, ExportPolicy
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.settings import Settings
 from tidings.storage import backups
 from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
+from tidings.storage.cold.parquet import ParquetHistory
+from tidings.storage.cold.port import ColdStore
 from tidings.storage.hot.memory import (
     LocalHints,
     LocalOnce,
@@ -32,6 +35,9 @@ from tidings.storage.warm.port import Store
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock
+
+HISTORY = "cold"
+"""Where, in the data directory, the embedded cold tier is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,14 @@ class Hot:
 
 
 @dataclass(frozen=True, slots=True)
+class Cold:
+    """The cold tier: history, which may lag; and how it is fed."""
+
+    store: ColdStore
+    policy: ExportPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class Tiers:
     """Where data are kept: the truth, and what may be lost; and who brings runs to workers.
 
@@ -57,6 +71,7 @@ class Tiers:
     warm: Store
     lineage: Continuity
     hot: Hot
+    cold: Cold
     scheduler: Scheduler
 
 
@@ -71,7 +86,8 @@ def open_tiers(
     """
     hot = _hot(settings, clock, key, metrics)
     store, lineage = _warm(settings, hot.hints, clock, ids)
-    return Tiers(settings.alone, store, lineage, hot, _scheduler(settings, clock))
+    scheduler = _scheduler(settings, clock)
+    return Tiers(settings.alone, store, lineage, hot, _cold(settings), scheduler)
 
 
 def _warm(
@@ -101,6 +117,19 @@ def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:
     server = Valkey(settings.hot_url, key, clock, random.Random(), metrics.note)  # noqa: S311
     parts = {"hot tier": server.run}
     return Hot(server, server.hints, server.once, server.rates, server.precedence, parts)
+
+
+def _cold(settings: Settings) -> Cold:
+    if not settings.cold_url:
+        store = ParquetHistory(settings.data_dir / HISTORY)
+        return Cold(store, replace(SELDOM, keep_seconds=settings.history_seconds))
+    # Only those who have such a server should wait for its client.
+    from tidings.storage.cold.clickhouse import (  # noqa: PLC0415 - a third of a second to import
+        ClickHouseHistory,
+    )
+
+    policy = replace(STEADY, keep_seconds=settings.history_seconds)
+    return Cold(ClickHouseHistory(settings.cold_url), policy)
 
 
 def _scheduler(settings: Settings, clock: Clock) -> Scheduler:

@@ -16,6 +16,7 @@ from tidings.cli import doctor as examination
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.backups import backed_up, restored
 from tidings.cli.health import show_health
+from tidings.cli.history import show_levels, show_usage
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
@@ -23,6 +24,7 @@ from tidings.cli.show import Show
 from tidings.cli.tools import tool_lines
 from tidings.domain.errors import InvalidInput, NotFound
 from tidings.domain.events import Event
+from tidings.history.service import DAYS_MAX
 from tidings.protocol.client import Apply
 from tidings.settings import GATEWAY, WORKER, Settings, load
 
@@ -33,6 +35,7 @@ users = typer.Typer(no_args_is_help=True, help="Who may sign in.")
 cli.add_typer(users, name="user")
 
 DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
+Days = Annotated[int, typer.Option(min=1, max=DAYS_MAX, help="How many days, with today.")]
 Name = Annotated[str, typer.Argument(help="The user's name.")]
 
 
@@ -207,6 +210,23 @@ def migrate_(data_dir: DataDir = None) -> None:
     """Bring the database's schema up to date; TIDINGS_DATABASE_URL is its owner's."""
     count = asyncio.run(migrate(_settings(data_dir)))
     typer.echo(f"applied {count} scripts; the schema is up to date")
+
+
+@cli.command()
+def usage(days: Days = 30, data_dir: DataDir = None) -> None:
+    """Show what everybody's runs have taken, by day, user and model."""
+
+    async def show(app: App) -> None:
+        names = {user.user_id: user.name for user in await app.identity.list_users()}
+        await show_usage(app.history, names, days, Console())
+
+    _with_app(_settings(data_dir), show)
+
+
+@cli.command()
+def levels(days: Days = 7, data_dir: DataDir = None) -> None:
+    """Show how fast events were delivered, and how runs ended."""
+    _with_app(_settings(data_dir), lambda app: show_levels(app.history, days, Console()))
 
 
 @cli.command()

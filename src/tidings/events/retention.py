@@ -3,6 +3,9 @@
 The first offset that is kept moves up; a reader behind it is told. What the snapshot of a thread is
 made of stays below it: what the user said, and how the runs ended. So does the row right below it,
 without its frame, so that a cursor which has everything before can still be checked.
+
+A run that is not in the cold tier yet counts as HELD_SECONDS younger: the log is the spool of the
+exporter, and bounded.
 """
 
 from functools import partial
@@ -15,15 +18,24 @@ from tidings.storage.warm.port import Database, Row, Transaction
 
 ROWS_PER_BATCH_MAX = 500
 STREAMS_PER_READ_MAX = 500
+HELD_SECONDS = 7 * 86_400.0
+"""How much longer than the policy wants a run is kept that could not be exported."""
+
+ENDED_AT = f"r.ended_at + case when r.exported_at is null then {HELD_SECONDS} else 0.0 end"
+"""The time that counts for an ended run `r`; null while it has not ended."""
 
 _KEPT = sorted(str(type_) for type_ in TERMINAL | {EventType.MESSAGE_RECEIVED})
 _MARKS = ", ".join("?" * len(_KEPT))
 
 
 class Trimmed(msgspec.Struct, frozen=True):
-    """A note for whoever counts: so many offsets are behind what is kept."""
+    """A note for whoever counts: so many offsets are behind what is kept.
+
+    `lost` is how many events are nowhere any more: they were let go of before they were exported.
+    """
 
     events: int
+    lost: int = 0
 
 
 async def trim(database: Database, before: float) -> None:
@@ -86,8 +98,8 @@ async def _last_old(database: Database, stream: str, first: int, before: float) 
 async def _ages(tx: Transaction, stream: str, after: int) -> list[Row]:
     """Return events with the time that counts for them, null while their run has not ended."""
     return await tx.execute(
-        'select e."offset", e.type, r.run_id,'
-        " case when r.run_id is null then e.appended_at else r.ended_at end"
+        'select e."offset", e.type, r.run_id,'  # noqa: S608 - a constant
+        f" case when r.run_id is null then e.appended_at else {ENDED_AT} end"
         " from events e left join runs r on r.run_id = e.run_id"
         ' where e.stream = ? and e."offset" > ? order by e."offset" limit ?',
         stream,
@@ -106,6 +118,15 @@ async def _remove(tx: Transaction, stream: str, first: int, last: int) -> None:
     )
     if not moved:
         return  # the thread was deleted meanwhile
+    ((lost,),) = await tx.execute(
+        "select count(*) from events e join runs r on r.run_id = e.run_id"  # noqa: S608 - marks
+        ' where e.stream = ? and e."offset" >= ? and e."offset" <= ? and r.exported_at is null'
+        f" and length(e.frame) > 0 and e.type not in ({_MARKS})",
+        stream,
+        first,
+        last,
+        *_KEPT,
+    )
     await tx.execute(
         'delete from events where stream = ? and "offset" >= ? and "offset" < ?'  # noqa: S608
         f" and type not in ({_MARKS})",
@@ -121,4 +142,4 @@ async def _remove(tx: Transaction, stream: str, first: int, last: int) -> None:
         last,
         *_KEPT,
     )
-    tx.announce(Trimmed(last - first + 1))
+    tx.announce(Trimmed(last - first + 1, lost))

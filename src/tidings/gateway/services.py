@@ -14,6 +14,7 @@ from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.health.watch import Health
+from tidings.history.service import History
 from tidings.identity.service import Identity
 from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
@@ -69,6 +70,7 @@ class Services:
     permissions: Permissions
     spending: Spending
     notifications: Notifications
+    history: History
     files: FileShelf
     reports: ReportShelf
     readiness: Readiness

@@ -15,6 +15,8 @@ from tidings.events.positions import Positions
 from tidings.events.ranges import Entry
 from tidings.gateway.outlet import Outlet
 from tidings.gateway.presence import Presence
+from tidings.gateway.sampling import DeliverySample
+from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.identity.service import Identity
 from tidings.protocol.closing import Close
@@ -55,6 +57,7 @@ class Backend:
     metrics: Metrics
     clock: Clock
     pace: Pace
+    levels: DeliveryLevels
 
 
 class Socket:
@@ -85,6 +88,7 @@ class Socket:
         self._is_more = False
         self._over = False
         self._sending_since: float | None = None
+        self._sample = DeliverySample(backend.levels, backend.clock)
 
     async def serve(self, headers: dict[str, str], query: bytes) -> None:
         """Serve until either side ends it."""
@@ -147,6 +151,7 @@ class Socket:
                     self._unfollow(stream)
                 case Remember(device, positions):
                     self._backend.positions.acknowledge(self._user, device, positions)
+                    self._sample.acknowledged(positions, self._now())
                 case Miscounted(mismatch):
                     _count(self._backend.metrics, mismatch)
                 case _:
@@ -292,8 +297,9 @@ class Socket:
             entries = follower.take(min(credit, READ_EVENTS), self.connection.flow.room())
             if entries is None:
                 return False
-            for send in self.connection.events(stream, entries, self._now()):
+            for send in self.connection.events(stream, entries, now := self._now()):
                 self._outlet.write(send.message)
+            self._sample.sent(stream, entries, now)
         return True
 
     async def _pump(self) -> None:
@@ -321,6 +327,8 @@ class Socket:
             return True  # subscribed anew meanwhile, from another place
         if entries:
             await self.carry(self.connection.events(stream, entries, self._now()))
+            if stream not in self._catching_up:
+                self._sample.sent(stream, entries, self._now())
         if follower.after >= self._catching_up.get(stream, follower.after + 1):
             del self._catching_up[stream]
             await self.carry(self.connection.live(stream, follower.after))

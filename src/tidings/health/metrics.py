@@ -3,6 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from tidings.health.history import HistoryMetrics
+
 METRICS_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
@@ -66,6 +68,7 @@ class Metrics:
         self.notes = self._counter(
             "notes", "Notes of and for other processes, and what became of them.", "fate"
         )
+        self.history = HistoryMetrics(self._registry)
         self.run_seconds = self._histogram("run", "Time from command to end.", "outcome")
 
     def run_ended(self, outcome: str, seconds: float) -> None:

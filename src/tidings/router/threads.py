@@ -6,7 +6,7 @@ from tidings.domain.commands import IfBusy
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream, user_stream
-from tidings.events import log
+from tidings.events import erasures, log
 from tidings.events.log import rfc3339
 from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Row, Transaction
@@ -102,6 +102,7 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
     rows = await tx.execute("select state from runs where thread_id = ?", thread_id)
     if any(state != "ended" for (state,) in rows):
         raise Conflict("thread_busy", "Stop the thread's run before you delete the thread.")
+    await erasures.note(tx, context, thread_id)
     runs = "(select run_id from runs where thread_id = ?)"
     await tx.execute(f"delete from steps where run_id in {runs}", thread_id)  # noqa: S608
     await tx.execute(f"delete from reports where run_id in {runs}", thread_id)  # noqa: S608

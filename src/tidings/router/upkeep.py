@@ -11,7 +11,7 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.events.compaction import RUNS_PER_PASS_MAX, compact
 from tidings.events.lineage import Continuity
-from tidings.events.retention import trim
+from tidings.events.retention import ENDED_AT, trim
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database, Row, Transaction
 
@@ -47,8 +47,8 @@ class Stale:
 
 
 STEPS = Stale(
-    "select s.run_id, s.key from runs r join steps s on s.run_id = r.run_id"
-    " where r.state = 'ended' and r.ended_at < ? limit ?",
+    "select s.run_id, s.key from runs r join steps s on s.run_id = r.run_id"  # noqa: S608 - a constant
+    f" where r.state = 'ended' and {ENDED_AT} < ? limit ?",
     ("delete from steps where run_id = ? and key = ?",),
 )
 COMMANDS = Stale(

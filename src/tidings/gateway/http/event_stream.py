@@ -13,7 +13,7 @@ from tidings.domain.errors import Conflict, LimitExceeded, NotFound, TidingsErro
 from tidings.domain.ports import Clock
 from tidings.events.feed import Feed, Follower
 from tidings.events.ranges import Entry
-from tidings.gateway.presence import SOCKETS_PER_USER_MAX, Presence
+from tidings.gateway.presence import Presence
 from tidings.gateway.sockets import SOCKETS_MAX
 from tidings.protocol.closing import Close
 from tidings.protocol.server_frames import (
@@ -72,8 +72,8 @@ class EventStream:
         """
         if self._presence.draining:
             raise Unavailable("draining", "The server is stopping; connect again in a moment.")
-        crowded = self._presence.count(self._context.user_id) >= SOCKETS_PER_USER_MAX
-        if crowded or len(self._presence) >= SOCKETS_MAX:
+        full = len(self._presence) >= SOCKETS_MAX
+        if full or await self._presence.refusal(self._context) is not None:
             raise LimitExceeded("too_many_connections", "Close some of your connections first.")
         follower = await feed.follow(self._context, stream, position, self._woken.set)
         self._presence.enter(self)

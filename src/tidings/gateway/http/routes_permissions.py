@@ -1,4 +1,4 @@
-"""What tools may do for you, and what you have spent."""
+"""What tools may do for you."""
 
 from typing import Annotated
 
@@ -33,9 +33,3 @@ async def get_permissions(context: Caller, into: Collaborators) -> Response:
 async def put_permissions(body: Wishes, context: Caller, into: Collaborators) -> Response:
     """Say of some tools whether they may be used, must ask, or may not be used."""
     return Json({"tools": await into.permissions.tell(context, body.permissions)})
-
-
-@router.get("/usage")
-async def get_usage(context: Caller, into: Collaborators) -> Response:
-    """Return what you have spent today (UTC), what is reserved now, and your limits."""
-    return Json(await into.spending.today(context))

@@ -5,6 +5,7 @@ which nothing ends, pays nothing for its history.
 """
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +55,7 @@ WORK_SECONDS = 120.0
 IDLE_SECONDS = 5.0
 
 R = TypeVar("R")
+_log = logging.getLogger(__name__)
 _ALWAYS = Days("", "9999")
 
 
@@ -143,6 +145,9 @@ class ParquetHistory:
             if self._child is None or self._child.returncode is not None:
                 self._child = await self._start()
             reply = await _exchange(self._child, request)
+        except OSError as error:
+            await self._dismiss()
+            raise _unavailable(error.strerror or "it cannot be started") from error
         except BaseException:
             await self._dismiss()
             raise
@@ -151,7 +156,8 @@ class ParquetHistory:
             return reply.rows
         if reply.final:
             raise Failure("cold_refused", f"The history cannot take this: {reply.message}")
-        raise _unavailable(reply.message)
+        _log.warning("the files of the history: %s", reply.message)
+        raise _unavailable("its files cannot be used")
 
     async def _start(self) -> asyncio.subprocess.Process:
         await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)

@@ -22,6 +22,8 @@ from tidings.storage.cold.pipe import (
 from tidings.storage.cold.records import TABLES
 
 _TABLES = {table.name: table for table in TABLES}
+_PASSING = (duckdb.IOException, duckdb.OutOfMemoryException, OSError)
+"""Faults that say nothing of the rows."""
 
 
 def main() -> None:
@@ -35,10 +37,9 @@ def main() -> None:
 def _reply(files: ParquetFiles, request: Request) -> Reply:
     try:
         return FilesAnswer(_do(files, request))
-    except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
-        return FilesRefusal(str(error), final=False)
-    except duckdb.Error as error:
-        return FilesRefusal(str(error), final=True)
+    except (duckdb.Error, OSError) as error:
+        is_final = isinstance(request, KeepPart) and not isinstance(error, _PASSING)
+        return FilesRefusal(str(error), is_final)
 
 
 def _do(files: ParquetFiles, request: Request) -> list[list[object]]:

@@ -1,5 +1,7 @@
 """Where the server of the hot tier is, and how connections to it are made and ended."""
 
+import asyncio
+
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError
 
@@ -25,21 +27,25 @@ class Address:
                 url,
                 protocol=2,
                 client_name=CLIENT_NAME,
-                socket_connect_timeout=CONNECT_SECONDS,
+                socket_connect_timeout=None,
                 socket_timeout=None,
             )
-        except ValueError as error:
-            raise InvalidInput("bad_setting", f"TIDINGS_HOT_URL: {error}") from error
+        except ValueError:
+            # What the parser says may hold a part of the password.
+            raise InvalidInput(
+                "bad_setting", "TIDINGS_HOT_URL must be a redis://, rediss:// or unix:// address."
+            ) from None
 
     async def connect(self) -> AbstractConnection:
         """Return a connection of the caller's own, who ends it with `cut`; nothing is pooled.
 
         Raises:
-            RedisError, OSError, TimeoutError: there is none to be had within a second or two.
+            RedisError, OSError, TimeoutError: there is none to be had within CONNECT_SECONDS.
         """
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(CONNECT_SECONDS):  # of which greeting each other is a part
+                await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             await cut(connection)
             raise

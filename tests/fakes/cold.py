@@ -1,0 +1,35 @@
+"""A cold store that fails: passes everything on, and fails the inserts that are picked."""
+
+from collections.abc import Callable
+
+from tidings.domain.errors import Failure, Unavailable
+from tidings.storage.cold.parquet import ParquetHistory
+from tidings.storage.cold.records import Batch
+
+
+class FaultyHistory(ParquetHistory):
+    """Fails inserts before they are done, or after: then the caller cannot know that they are.
+
+    `refuses` picks batches that are refused for good. `inserts` counts what was asked.
+    """
+
+    fails: Callable[[int], bool] = staticmethod(lambda _: False)
+    refuses: Callable[[Batch], bool] = staticmethod(lambda _: False)
+    after = False
+    inserts = 0
+
+    async def insert(self, batch: Batch) -> None:
+        self.inserts += 1
+        if self.refuses(batch):
+            raise Failure("cold_refused", "Injected: not of this kind.")
+        failing = self.fails(self.inserts)
+        if failing and not self.after:
+            raise Unavailable("cold_unavailable", "Injected: not kept.")
+        await super().insert(batch)
+        if failing:
+            raise Unavailable("cold_unavailable", "Injected: kept, but the reply is lost.")
+
+    async def check(self) -> str:
+        if self.fails(self.inserts + 1):
+            raise Unavailable("cold_unavailable", "Injected: away.")
+        return await super().check()
