@@ -1,19 +1,21 @@
 """F22, F23, F24: PostgreSQL restarts, or another copy of the data takes its place."""
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import msgspec
 import pytest
 
-from tests.faults.devices import Puppet, device, eventually
+from tests.faults.devices import Puppet, device
 from tests.fleet.failover import Failover
 from tests.fleet.nodes import Fleet, fleet, stored_streams
 from tests.fleet.test_nodes import start
 from tests.harness.postgres import PostgresServer
-from tests.invariants import check
+from tests.invariants import LoggedStreams, check
+from tidings.domain.commands import StartAgent, StartPayload
 from tidings.domain.context import SERVER
 from tidings.domain.events import thread_stream
 from tidings.protocol.client import Anew
@@ -33,9 +35,11 @@ def server() -> Iterator[PostgresServer]:
         server.close()
 
 
-def on(server: PostgresServer, folder: Path, scenario: Callable[[Fleet], Awaitable[None]]) -> None:
+def on(
+    server: PostgresServer, folder: Path, scenario: Callable[[Fleet], Coroutine[Any, Any, None]]
+) -> None:
     with fleet(folder, {}, gateways=1, workers=1, url=server.database()) as nodes:
-        asyncio.run(scenario(nodes))  # type: ignore[arg-type]
+        asyncio.run(scenario(nodes))
 
 
 async def rows(url: str, sql: str) -> list[Row]:
@@ -47,6 +51,18 @@ async def rows(url: str, sql: str) -> list[Row]:
         return await database.read(SERVER, work)
     finally:
         await database.close()
+
+
+def head_of(streams: LoggedStreams, stream: str) -> int:
+    events = [msgspec.json.decode(event.frame) for event in streams.events]
+    return max(int(event["offset"]) for event in events if event["stream"] == stream)
+
+
+async def eventually_counted(url: str, lost: int) -> None:
+    """Wait until every node has added what it knows: each has its own connections to lose."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (await epochs(url))[-1] != ("moved", lost):
+            await asyncio.sleep(0.1)
 
 
 async def epochs(url: str) -> list[Row]:
@@ -105,18 +121,19 @@ def test_f24_after_a_failover_with_loss_who_is_ahead_is_told_and_the_loss_is_cou
             await client.until_end(first)
         await asyncio.to_thread(failover.copy)
         async with device(gateway, ana, token, "d2") as client:
+            payload = StartPayload("pay 1", "payer", first.thread_id)
             async with asyncio.timeout(WAIT_SECONDS):
-                second = await client.ask("pay 1", "m2", thread=first.thread_id)
+                second = await client.session.send(StartAgent("m2", payload))
             await client.until_end(second)
         stream = thread_stream(first.thread_id)
         before = await stored_streams(nodes.database_url)
         puppet = Puppet(gateway, ana, token, "d3", (stream,))
         async with puppet.connected():
-            await puppet.until(lambda: puppet.last(stream) >= puppet_head(before, stream))
+            await puppet.until(lambda: puppet.last(stream) >= head_of(before, stream))
             await asyncio.to_thread(failover.to_the_copy)
             await puppet.until(lambda: isinstance(puppet.heard[-1], Anew))
         assert isinstance(puppet.heard[-1], Anew)
-        assert puppet.heard[-1].reason == "diverged"
+        assert puppet.heard[-1].why == "cursor_diverged"
         after = await stored_streams(nodes.database_url)
         lost = frozenset(e.frame for e in before.events) - {e.frame for e in after.events}
         assert lost

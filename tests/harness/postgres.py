@@ -48,7 +48,7 @@ class PostgresServer:
         self._settings = _SETTINGS | settings
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-postgres-"))
         self._programs = _programs(self._folder)
-        self._data = self._folder / "data"
+        self.data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
         self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
@@ -56,13 +56,13 @@ class PostgresServer:
             self._as_nobody = {}
         else:
             os.chown(self._folder, NOBODY, NOBODY)
-        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync")
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "--no-sync")
         self.start()
         self.sql(f"create role {OWNER} login createrole")
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        program = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        program = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*program, *(f"--{name}={value}" for name, value in self._settings.items())],
@@ -108,6 +108,17 @@ class PostgresServer:
         if self._process is not None and self._process.poll() is None:
             self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def promote(self) -> None:
+        """Let a standby be a primary, as soon as it can; tried on anything else, nothing happens."""
+        command = [str(self._programs / "pg_ctl"), "promote", "-D", str(self.data)]
+        subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            cwd=self._folder,
+            **self._as_nobody,  # type: ignore[call-overload]
+        )
 
     @property
     def log(self) -> str:
@@ -161,7 +172,7 @@ class PostgresServer:
         return str(done.stdout)
 
     def _is_ready(self) -> bool:
-        file = self._data / "postmaster.pid"
+        file = self.data / "postmaster.pid"
         written = file.read_text().split() if file.exists() else [""]
         process = self._process
         return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")
