@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
 
-.PHONY: demo test check fix serve bench bench-runs bench-delivery bench-tiers soak client storm fuzz clean
+.PHONY: demo test check fix serve bench bench-runs bench-delivery bench-tiers soak client storm cancel-storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -45,6 +45,10 @@ soak: .venv/.ready  ## a million critical events through cuts, stalls and kills:
 
 client:  ## compile web/client and put it where the page has it
 	cd web/client && npm ci --no-audit --no-fund && npm run build
+
+cancel-storm: .venv/.ready  ## a hundred thousand cancelled units of work on PostgreSQL; a thousand lost replies to commits
+	$(BIN)/python -m tests.storage.cancels $(or $(CANCELS),100000)
+	TIDINGS_TEST_COMMANDS=1000 $(BIN)/pytest -q tests/storage/test_postgres.py -k was_not_answered
 
 storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
 	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)

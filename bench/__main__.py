@@ -6,7 +6,7 @@ import sys
 
 import uvloop
 
-from bench import delivery, returning, runs, start, tiers
+from bench import delivery, returning, runs, start, tiers, warm
 from bench.processes import LOAD_CORE
 
 PARTS = {
@@ -15,6 +15,7 @@ PARTS = {
     "runs": runs.report,
     "start": start.report,
     "tiers": tiers.report,
+    "warm": warm.report,
 }
 
 

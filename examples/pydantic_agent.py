@@ -1,5 +1,6 @@
 """An agent of pydantic-ai, served: its requests and calls become recorded steps and live events."""
 
+from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
@@ -7,7 +8,16 @@ from tidings.agents.pydantic_agents import pydantic_agent
 from tidings.app import App
 from tidings.cli.serve import serve
 
-agent = Agent(TestModel(), instructions="Answer in one sentence.")  # any model of pydantic-ai
+
+class Stock(BaseModel):
+    """What the answer holds, for programs; people are shown it too."""
+
+    part: str
+    count: int
+
+
+# any model of pydantic-ai; without one, the server's models are asked
+agent = Agent(TestModel(), output_type=Stock, instructions="Say how many there are.")
 
 
 @agent.tool_plain(metadata={"effect": "read"})

@@ -1,12 +1,17 @@
 """The examples: short, served by their own process, and they do what they say over a socket."""
 
 import asyncio
+import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from examples import served_by_hand
 from tests.harness.cli import tidings
 from tests.harness.server import ROOT, ServerProcess, add_users, check_story, serving
+from tests.tools.mcp.bench import bench
+from tidings.tools.mcp.configuration import ToolServer
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LINES_MAX = 40
@@ -26,6 +31,9 @@ def test_there_are_no_other_examples() -> None:
         "own_client.py",
         "own_tool.py",
         "pydantic_agent.py",
+        "served_by_hand.py",
+        "tool_server.py",
+        "workflow.py",
     ]
 
 
@@ -88,7 +96,9 @@ def test_an_agent_of_pydantic_ai_is_served_as_a_plugin_too(tmp_path: Path) -> No
             events = await client.until_end(accepted["run_id"])
             [done] = [e["payload"] for e in events if e["type"] == "tool_completed"]
             assert (done["tool"], done["ok"], done["result"]["content"]) == ("stock", True, "7")
-            assert events[-1]["payload"]["answer"] == '{"stock":7}'
+            end = events[-1]["payload"]
+            assert end["output"] == {"part": "a", "count": 0}
+            assert end["answer"].startswith("```json")
 
     with serving(tmp_path / "served", ROOT / "examples" / "pydantic_agent.py") as server:
         asyncio.run(scenario())
@@ -99,6 +109,59 @@ def test_an_agent_of_pydantic_ai_is_served_as_a_plugin_too(tmp_path: Path) -> No
         asyncio.run(scenario())
     finally:
         server.stop()
+
+
+def test_an_agent_that_was_served_by_hand_is_served_with_all_the_rest(tmp_path: Path) -> None:
+    async def by_hand() -> str:
+        transport = httpx2.ASGITransport(app=served_by_hand.by_hand)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.post("/ask", params={"question": "Where?"})
+            return str(answer.json())
+
+    async def scenario() -> None:
+        (ana,) = await add_users(server, "ana")
+        async with ana.connected() as client:
+            accepted = await client.ask("Where are bolts?", "m1", agent="clerk")
+            events = await client.until_end(accepted["run_id"])
+            assert events[1]["type"] == "agent_started"
+            assert events[-1]["payload"]["answer"] == await by_hand()
+
+    with serving(tmp_path / "data", ROOT / "examples" / "served_by_hand.py") as server:
+        asyncio.run(scenario())
+
+
+def test_a_workflow_nests_its_agents_and_waits_for_a_person(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (ana,) = await add_users(server, "ana")
+        async with ana.connected() as client:
+            accepted = await client.ask("The lift is broken", "m1", agent="letter")
+            asked = await client.until(lambda frame: frame["type"] == "input_required")
+            assert "It is fine. May it go?" in asked["payload"]["question"]
+            answer = {"run_id": accepted["run_id"], "request_id": "q1", "value": True}
+            await client.send({"type": "answer", "id": "a1", "payload": answer})
+            events = await client.until_end(accepted["run_id"])
+        end = events[-1]["payload"]
+        assert end["answer"] == "Dear all, the lift is out of order."
+        assert end["output"] == {"goes": True}
+        subs = [(e["type"], e["agent"]) for e in events if e["type"].startswith("subagent")]
+        pair = ("subagent_started", "subagent_completed")
+        assert subs == [(type_, name) for name in ("writer", "checker") for type_ in pair]
+
+    with serving(tmp_path / "data", ROOT / "examples" / "workflow.py") as server:
+        asyncio.run(scenario())
+
+
+def test_the_tools_of_a_server_of_ones_own_are_offered_and_called(tmp_path: Path) -> None:
+    program = ToolServer(command=(sys.executable, str(ROOT / "examples" / "tool_server.py")))
+
+    async def scenario() -> None:
+        async with bench(tmp_path, {"board": program}) as at_work:
+            await at_work.offers("board.book")
+            assert (await at_work.call("board.seats", room="blue")).content == '{"result":16}'
+            booked = await at_work.call("board.book", room="blue", day="Monday")
+            assert "blue is booked for Monday." in booked.content
+
+    asyncio.run(scenario())
 
 
 def test_a_plugin_that_is_not_there_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def head_of(streams: LoggedStreams, stream: str) -> int:
 async def eventually_counted(url: str, lost: int) -> None:
     """Wait until every node has added what it knows: each has its own connections to lose."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while (await epochs(url))[-1] != ("moved", lost):
+        while (await epochs(url))[-1] != ("moved", lost):  # noqa: ASYNC110 - of other processes
             await asyncio.sleep(0.1)
 
 

@@ -75,6 +75,8 @@ def test_users_hear_what_they_notice_and_nothing_of_the_inside(tmp_path: Path) -
         ]
         assert seen["sections"]["tiers"][0]["detail"] == "valkey at 10.1.2.3 refused"
         assert world.ask("GET", "/api/status", token=world.chief).json["admin"] is True
+        metrics = world.ask("GET", "/metrics").body.decode()
+        assert 'tidings_concern{code="tier_hot",state="degraded"} 1.0' in metrics
 
 
 def test_when_all_is_well_users_hear_nothing(world: World) -> None:

@@ -133,10 +133,11 @@ class World:
 
 @contextmanager
 def running(folder: Path, look: Look = well) -> Iterator[World]:
-    database = store_in(folder)
+    database = store_in(folder, engine="sqlite")  # it is used in several event loops
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
     identity = Identity(database, Tokens(KEY), passwords, tickets, LocalRates(clock), clock, ids)
+    metrics = Metrics()
     readiness = Readiness((database_probe(database),), clock)
     files, reports = MemoryFiles(), MemoryReports()
     positions = Positions(database, clock)
@@ -152,14 +153,14 @@ def running(folder: Path, look: Look = well) -> Iterator[World]:
         files=files,
         reports=reports,
         readiness=readiness,
-        health=Health(look, clock),
+        health=Health(look, metrics, clock),
         sockets=greet_and_close,
         presence=Presence(
             identity, positions, Elsewhere(LocalHints(), LocalPrecedence(), LocalRates(clock))
         ),
         feed=Feed(database, LocalHints()),
         positions=positions,
-        metrics=Metrics(),
+        metrics=metrics,
         clock=clock,
         ids=ids,
         upload_bytes_max=UPLOAD_BYTES_MAX,

@@ -110,7 +110,7 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def promote(self) -> None:
-        """Let a standby be a primary, as soon as it can; tried on anything else, nothing happens."""
+        """Let a standby be a primary as soon as it can; anything else goes on as it is."""
         command = [str(self._programs / "pg_ctl"), "promote", "-D", str(self.data)]
         subprocess.run(
             command,
@@ -129,11 +129,11 @@ class PostgresServer:
 
     def empty_database(self) -> str:
         """Make a database without any schema, and return its URL."""
-        return self._database("template0")
+        return self.database("template0")
 
     def database(self) -> str:
         """Make a database with the schema of this version, and return its URL."""
-        return self._database(self._template())
+        return self.database(self._template())
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is connected."""
@@ -173,7 +173,7 @@ class PostgresServer:
 
     def _is_ready(self) -> bool:
         file = self.data / "postmaster.pid"
-        written = file.read_text().split() if file.exists() else [""]
+        written = (file.read_text() if file.exists() else "").split() or [""]
         process = self._process
         return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")
 

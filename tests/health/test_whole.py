@@ -37,7 +37,7 @@ def test_a_new_server_is_well_and_every_section_knows_something(tmp_path: Path) 
         await app.close()
         assert (health.state, health.meaning, codes) == (TierState.OK, "All is well.", [])
         assert health.up_seconds > 0
-        assert [tier["name"] for tier in sections["tiers"]] == ["warm", "hot"]
+        assert [tier["name"] for tier in sections["tiers"]] == ["warm", "hot", "cold"]
         assert all(check["ok"] for check in sections["checks"])
         assert [model["name"] for model in sections["models"]] == ["tidings:planner"]
         assert "describe_data" in [tool["name"] for tool in sections["tools"]]

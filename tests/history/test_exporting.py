@@ -1,24 +1,37 @@
 """What has ended comes to the cold tier whole and once, whatever fails and whenever."""
 
+import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.events.past import ANA, LONG_AGO, STREAM
-from tests.fakes.ports import FaultyDatabase
+from tests.fakes.cold import FaultyHistory
+from tests.fakes.models import says
+from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.history.feeding import SOON, Feeding, check_whole, feeding
 from tests.history.keeping import ALWAYS, event
+from tests.world import ANA as WORLDS_ANA
+from tests.world import world
 from tidings.domain.context import SERVER
 from tidings.domain.errors import NotFound
 from tidings.domain.levels import SEND_TO_ACK
+from tidings.domain.runs import Outcome
 from tidings.domain.tiers import TierState
 from tidings.events.compaction import compact
 from tidings.events.erasures import ERASED_AGAIN_SECONDS
 from tidings.events.retention import HELD_SECONDS, Trimmed, trim
-from tidings.history import ended, exporter
+from tidings.health.levels import DeliveryLevels
+from tidings.health.metrics import Metrics
+from tidings.history import ended, exporter, gathering
 from tidings.history.exporter import REFUSED_AGAIN_SECONDS, SELDOM, SETTLED_SECONDS
+from tidings.models.port import Usage
 from tidings.router import threads
+from tidings.runs.context import RunContext
+from tidings.runs.outcomes import ModelAnswer
 from tidings.storage.cold.records import Batch
+from tidings.storage.warm.duties import Duty
 
 DAY = 86_400.0
 
@@ -297,3 +310,38 @@ def test_old_days_leave_the_cold_tier_by_policy(tmp_path: Path) -> None:
         assert await at.counts() == {"completed": 1}
 
     feeding(tmp_path, scenario)
+
+
+def test_usage_is_what_the_journal_says_by_model(tmp_path: Path) -> None:
+    async def agent(ctx: RunContext) -> Outcome:
+        await ctx.model(says("one two three"))
+        reply = await ctx.model(says("four"))
+        return Outcome(reply.text)
+
+    async def whole() -> None:
+        cold = FaultyHistory(tmp_path / "cold")
+        async with world(tmp_path, {"agent": agent}) as w:
+            await w.begin()
+            async with w.working():
+                await w.events_until_end(await w.ask("hello"))
+            clock, metrics = ManualClock(w.clock.now() + 100), Metrics().history
+            duty, levels = Duty(w.database, clock, "history", "w1"), DeliveryLevels(metrics, clock)
+            feeder = exporter.Exporter(
+                w.database, cold, duty, levels, "w1", clock, metrics, exporter.STEADY
+            )
+            await feeder.turn()
+            (line,) = await cold.usage(WORLDS_ANA, ALWAYS)
+            assert (line.model, line.requests, line.unpriced) == ("test:scripted", 2, 0)
+            assert (line.input_tokens, line.output_tokens) == (20, 4)
+            assert line.cost_usd == pytest.approx(0.002)
+            (run,) = await cold.runs(WORLDS_ANA, ALWAYS)
+            assert (run.agent, run.outcome, run.runs) == ("agent", "completed", 1)
+        await cold.close()
+
+    asyncio.run(whole())
+
+
+def test_a_request_that_failed_is_counted_for_no_model() -> None:
+    step = msgspec.json.encode(ModelAnswer(None, usage=Usage(7, 1, None)))
+    asked = msgspec.json.decode(step, type=gathering._Asked)
+    assert (asked.model, asked.used) == (gathering.UNKNOWN_MODEL, Usage(7, 1, None))

@@ -1,10 +1,12 @@
 """Providers' models, spoken to over a real socket."""
 
 import asyncio
+import re
 
 import pytest
 
 from tests.fakes.openai_server import Answer, OpenAIServer, error, openai_server, stream
+from tests.harness.server import ROOT
 from tidings.domain.errors import Failure, InvalidInput
 from tidings.models.planner import PLANNER
 from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
@@ -122,15 +124,44 @@ def test_a_model_that_cannot_be_used_is_refused_at_start(
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["openai:gpt-4o", "anthropic:claude-sonnet-4-5", "google-gla:gemini-2.5-flash", "ollama:x"],
-)
-def test_known_providers_connect_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+def documented() -> list[tuple[str, list[str], str]]:
+    """Return the providers of the document, with the variables and the package that each needs."""
+    rows = []
+    for line in (ROOT / "docs/models.md").read_text().splitlines():
+        if line.startswith("| `"):
+            names, needed, _ = line.strip("| ").split(" | ")
+            package = re.search(r"package `(.+)`", needed)
+            variables = [] if package else re.findall(r"`(\w+)`", needed)
+            told = package[1] if package else ""
+            rows += [(name, variables, told) for name in re.findall(r"`([\w-]+)`", names)]
+    return rows
+
+
+@pytest.mark.parametrize(("name", "variables", "package"), documented(), ids=str)
+def test_a_provider_is_used_by_its_name_or_says_what_is_missing(
+    name: str, variables: list[str], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in (*variables, "OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
+    if variables or package:
+        with pytest.raises(InvalidInput) as refused:
+            named_models(f"{name}:openai/m")
+        assert refused.value.code == "model_not_configured"
+        wanted = package or variables[0]
+        assert wanted in refused.value.message
+    if package or name == "google-cloud":  # not installed here; real credentials
+        return
+    for variable in variables:
+        base = variable.endswith(("URL", "ENDPOINT"))
+        monkeypatch.setenv(variable, "http://127.0.0.1:9/v1" if base else "x")
+    (model,) = named_models(f"{name}:openai/m")
+    assert model.name == f"{name}:openai/m"
+
+
+def test_older_names_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "x")
-    monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1")
-    assert [model.name for model in named_models(name)] == [name]
+    (model,) = named_models("google-gla:gemini-2.5-flash")
+    assert model.name == "google-gla:gemini-2.5-flash"
 
 
 def test_a_chain_is_named_by_one_string(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,7 @@ async def storm(path: Path, runs: int, seed: int) -> Aftermath:
         path, {"it": agent}, weather.tools(), wrap=wrap, limits=limits, model=Moody()
     ) as w:
         await w.begin()
+        before = processes()  # such as the store's
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(people(w, rng, runs))
             answering = tasks.create_task(answer(w, rng))
@@ -225,7 +226,7 @@ async def storm(path: Path, runs: int, seed: int) -> Aftermath:
         paid_twice=sum(count > 1 for count in weather.paid.values()),
         tasks_left=len(asyncio.all_tasks()) - 1,
         files_left=max(0, open_files() - files),
-        processes_left=processes(),
+        processes_left=processes() - before,
         memory_grown_mib=round(memory[-1] - memory[len(memory) // 3], 1),
         seconds=round(time.monotonic() - begun, 1),
     )

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.fakes.models import says
 from tests.runs.test_budgets import plan
 from tests.world import ANA, World, payloads, types, world
 from tidings.domain.commands import Approve, ApprovePayload, Receipt
@@ -69,6 +72,10 @@ class Desk:
 def wants(*calls: str) -> list[ToolRequest]:
     """Return requests from `tool what`."""
     return [ToolRequest(c.split()[0], {"what": c.split()[1]}, "to see") for c in calls]
+
+
+async def nothing() -> int:
+    return 0
 
 
 def ends(outcomes: Sequence[ToolOutcome]) -> str:
@@ -268,15 +275,27 @@ def test_arguments_of_ten_megabytes_or_no_json_are_refused_and_not_told(tmp_path
     asyncio.run(scenario())
 
 
-def test_a_tool_cannot_call_tools_of_its_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wants", ["a tool", "the model", "an answer", "a step", "an agent"])
+def test_a_tool_has_no_steps_of_its_run(tmp_path: Path, wants: str) -> None:
     """It would not be repeated with its call, so the numbers of later calls would be others."""
 
     async def agent(ctx: RunContext) -> Outcome:
         @tool(effect=Effect.READ)
         async def outer(_: ToolContext) -> ToolResult:
             """Call another."""
-            inner = await ctx.tool("look", {"what": "a"}, purpose="to see")
-            return ToolResult(inner.call_id)
+            match wants:
+                case "a tool":
+                    await ctx.tool("look", {"what": "a"}, purpose="to see")
+                case "the model":
+                    await ctx.model(says("hello"))
+                case "an answer":
+                    await ctx.ask("Well?")
+                case "a step":
+                    await ctx.step("once", nothing, int)
+                case _:
+                    async with ctx.sub("inner", "Work."):
+                        pass
+            return ToolResult("It was done.")
 
         return Outcome(ends([await ctx.tool(outer, {}, purpose="to nest")]))
 
@@ -285,7 +304,7 @@ def test_a_tool_cannot_call_tools_of_its_run(tmp_path: Path) -> None:
         async with world(tmp_path, {"it": agent}, desk.tools()) as w:
             await w.begin()
             events = await run(w)
-        assert events[-1].payload["answer"] == "call_within_call"
+        assert events[-1].payload["answer"] == "step_within_call"
         assert desk.done == []
 
     asyncio.run(scenario())

@@ -99,7 +99,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         files=able.library,
         reports=able.reports,
         readiness=readiness,
-        health=Health(look, clock),
+        health=Health(look, metrics, clock),
         sockets=Sockets(backend, presence, ids, origins=settings.origin_list)
         if settings.serves_clients
         else no_sockets,

@@ -104,7 +104,7 @@ def _warm(
     chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
     url, most = settings.database_url, settings.database_connections
     moves = Moves(clock, ids, hints)
-    return PostgresDatabase(url, hints.publish, chance, most, moves), moves
+    return PostgresDatabase(url, hints.publish, chance, most, arrivals=moves), moves
 
 
 def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:

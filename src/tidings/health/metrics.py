@@ -35,25 +35,24 @@ class Metrics:
         self.model_fallbacks = self._counter(
             "model_fallbacks", "Replies of another model in this one's place.", "model", "cause"
         )
-        self.model_breakers = Gauge(
-            "tidings_model_breaker",
-            "1 for the state that the model's breaker is in.",
-            ("model", "state"),
-            registry=self._registry,
+        self.model_breakers = self._gauge(
+            "model_breaker", "1 for the state that the model's breaker is in.", "model", "state"
         )
         self.part_restarts = self._counter(
             "part_restarts", "Parts of the server that crashed and were begun again.", "part"
         )
-        self.open_runs = Gauge(
-            "tidings_runs_open", "Runs that have not ended.", ("state",), registry=self._registry
-        )
-        self.queue_wait = Gauge(
-            "tidings_queue_wait_seconds",
-            "How long the first run that only wants for room has waited.",
-            registry=self._registry,
+        self.open_runs = self._gauge("runs_open", "Runs that have not ended.", "state")
+        self.queue_wait = self._gauge(
+            "queue_wait_seconds", "How long one more run would wait for room."
         )
         self.shed = self._counter(
             "shed", "Commands refused because there was too much to do.", "priority", "bound"
+        )
+        self.concerns = self._gauge(
+            "concern",
+            "1 for what is not well, by its code, and as which state it counts.",
+            "code",
+            "state",
         )
         self.loop_lag = self._histogram("loop_lag", "How late the event loop is.")
         self.loop_blocks = self._counter("loop_blocks", "Times that the event loop stood still.")
@@ -62,9 +61,7 @@ class Metrics:
         self.webhook_deliveries = self._counter(
             "webhook_deliveries", "Calls of webhooks.", "outcome"
         )
-        self.outbox_lag = Gauge(
-            "tidings_outbox_lag_seconds", "How late the outbox is.", registry=self._registry
-        )
+        self.outbox_lag = self._gauge("outbox_lag_seconds", "How late the outbox is.")
         self.notes = self._counter(
             "notes", "Notes of and for other processes, and what became of them.", "fate"
         )
@@ -110,8 +107,8 @@ class Metrics:
     def _counter(self, name: str, says: str, *labels: str) -> Counter:
         return Counter(f"tidings_{name}", says, labels, registry=self._registry)
 
-    def _gauge(self, name: str, says: str) -> Gauge:
-        return Gauge(f"tidings_{name}", says, registry=self._registry)
+    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
+        return Gauge(f"tidings_{name}", says, labels, registry=self._registry)
 
     def _histogram(self, name: str, says: str, *labels: str) -> Histogram:
         return Histogram(

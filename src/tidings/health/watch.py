@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from tidings.domain.ports import Clock
 from tidings.health.judgement import judge
+from tidings.health.metrics import Metrics
 from tidings.health.overview import Sections, ServerHealth
 
 LOOK_KEPT_SECONDS = 1.0
@@ -17,8 +18,9 @@ Look = Callable[[], Awaitable[Sections]]
 class Health:
     """How this server is."""
 
-    def __init__(self, look: Look, clock: Clock) -> None:
+    def __init__(self, look: Look, metrics: Metrics, clock: Clock) -> None:
         self._look = look
+        self._metrics = metrics
         self._clock = clock
         self._begun_at = clock.monotonic()
         self._looking = asyncio.Lock()
@@ -34,6 +36,9 @@ class Health:
 
     def _judged(self, sections: Sections, now: float) -> ServerHealth:
         state, meaning, concerns = judge(sections)
+        self._metrics.concerns.clear()
+        for concern in concerns:
+            self._metrics.concerns.labels(concern.code, concern.state).set(1)
         return ServerHealth(
             state=state,
             meaning=meaning,

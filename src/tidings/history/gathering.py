@@ -42,24 +42,16 @@ class _Reply(msgspec.Struct):
     usage: Usage = NOTHING_USED
 
 
-class _Response(msgspec.Struct):
-    model_name: str | None = None
-
-
 class _Asked(msgspec.Struct):
-    """A model request as the journal has it, ours or that of another framework."""
+    """A model request as the journal has it."""
 
     reply: _Reply | None = None
-    body: list[_Response] | None = None
     usage: Usage = NOTHING_USED
 
     @property
     def model(self) -> str:
         """The model that replied, as far as that is known."""
-        if self.reply is not None:
-            return self.reply.model
-        names = [response.model_name for response in self.body or ()]
-        return names[0] or UNKNOWN_MODEL if names else UNKNOWN_MODEL
+        return UNKNOWN_MODEL if self.reply is None else self.reply.model
 
     @property
     def used(self) -> Usage:

@@ -1,8 +1,10 @@
 """Connections to providers: pydantic-ai's models over the one HTTP client that bounds replies."""
 
+import re
 from typing import Any
 
 import httpx2
+from google.auth.exceptions import GoogleAuthError
 from pydantic_ai import exceptions as faults
 from pydantic_ai.models import Model as AiModel
 from pydantic_ai.models import infer_model
@@ -18,11 +20,16 @@ from tidings.models.wire import client
 
 _OVER_HTTPX2 = frozenset(
     {
-        "anthropic", "deepseek", "google", "mistral", "ollama",
-        "openai", "openai-chat", "openai-responses", "openrouter",
+        "alibaba", "anthropic", "azure", "cerebras", "crusoe", "deepseek", "fireworks",
+        "github-copilot", "google", "google-cloud", "heroku", "litellm", "meta", "mistral",
+        "moonshotai", "nebius", "ollama", "openai", "openai-chat", "openai-responses",
+        "openrouter", "ovhcloud", "sambanova", "snowflake", "together", "vercel", "vllm", "zai",
     }
 )  # fmt: skip
 """Providers that take our client; with others the bytes of a reply are bounded by their library."""
+
+_VARIABLE = re.compile(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`")
+_PACKAGE = re.compile(r"install (?:the )?`([\w-]+)` package")
 
 
 def connect(
@@ -40,13 +47,21 @@ def connect(
     http = client(transport)
     try:
         connected = _connected(provider, model, base_url, http)
-    except (faults.UserError, ValueError, ImportError) as error:
-        raise InvalidInput(
-            "model_not_configured",
-            f"{provider}:{model} cannot be used. Check its name, that its provider's key is set, "
-            "and that its package is installed.",
-        ) from error
+    except (faults.UserError, GoogleAuthError, ValueError, ImportError) as error:
+        told = f"{provider}:{model} cannot be used: {_missing(error)}."
+        raise InvalidInput("model_not_configured", told) from error
     return ConnectedModel(name, connected, http, priced=base_url is None)
+
+
+def _missing(error: Exception) -> str:
+    """Return what is missing for a model, from what its library said."""
+    if package := _PACKAGE.search(str(error)):
+        return f"install the package {package[1]}"
+    if variables := list(dict.fromkeys(_VARIABLE.findall(str(error)))):
+        return f"set {' or '.join(variables)}"
+    if isinstance(error, GoogleAuthError):
+        return "give Google's credentials, by GOOGLE_APPLICATION_CREDENTIALS"
+    return "check its name, and that its provider is set up"
 
 
 def _connected(

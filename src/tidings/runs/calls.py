@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tidings.domain.budgets import Budget, BudgetSpent, Spent
-from tidings.domain.errors import Failure
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import all_facts
 from tidings.domain.permissions import reason_to_ask
@@ -15,7 +14,7 @@ from tidings.runs.outcomes import ToolOutcome, arguments_shown, shown
 from tidings.runs.pauses import Pause, PauseKind
 from tidings.runs.repetition import Repetition
 from tidings.runs.rulings import Call, Ruling, Rulings, ToolRequest
-from tidings.runs.tries import CALLING, Tries
+from tidings.runs.tries import Tries, check_not_in_a_call
 from tidings.runs.work import At, Work
 from tidings.tools.catalogue import Catalogue
 
@@ -50,13 +49,9 @@ class Calls:
         """Take the ids of so many calls: by their places among the calls of the run.
 
         Raises:
-            Failure: `call_within_call`: a tool of the run is asking.
+            Failure: `step_within_call`: a tool of the run is asking.
         """
-        if CALLING.get():
-            raise Failure(
-                "call_within_call",
-                "A tool cannot call tools of its run; let the agent do so.",
-            )
+        check_not_in_a_call()
         first = self._work.calls + 1
         self._work.calls += count
         return tuple(f"c{number}" for number in range(first, first + count))

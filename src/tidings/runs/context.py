@@ -27,7 +27,7 @@ from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
 from tidings.runs.requests import Requests
 from tidings.runs.rulings import ToolRequest
-from tidings.runs.tries import Tries
+from tidings.runs.tries import Tries, check_not_in_a_call
 from tidings.runs.work import Work
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
@@ -180,7 +180,7 @@ class RunContext:
             failed.usage, failed.shown = answer.usage, answer.partial
             raise failed
         await self._tell_fallbacks(answer.reply)
-        if not answer.reply.calls:
+        if not answer.reply.calls and request.messages:
             self._calls.answered(request.messages[-1].text, answer.reply.text)
         return answer.reply
 
@@ -233,6 +233,7 @@ class RunContext:
             Failure: `input_expired`: nobody answered within `wait_seconds`.
             ValueError: the schema uses other words.
         """
+        check_not_in_a_call()
         check_schema(schema or {})
         self._work.questions += 1
         self._enter("ask")
@@ -253,6 +254,7 @@ class RunContext:
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
         """Do something once and remember its result; `name` is unique within the agent."""
+        check_not_in_a_call()
         key = f"{self._scope}step.{name}"
         if self._journal.is_done(key):
             return self._journal.recorded(key, type_)
@@ -308,6 +310,7 @@ class RunContext:
         self._work.enter(self.agent, step, self._engine.clock.monotonic())
 
     def _next_step(self, kind: str) -> str:
+        check_not_in_a_call()
         self._steps += 1
         self._enter(kind)
         return f"{self._scope}{self._steps}.{kind}"

@@ -318,21 +318,17 @@ async def _read_steps(tx: Transaction, run_id: str) -> list[_StepRow]:
 async def _write_step(
     tx: Transaction, run_id: str, key: str, kind: str, emitted: str, result: bytes | None
 ) -> None:
-    """Insert a step, or finish one that was begun; what it had told stays told."""
-    rows = await tx.execute("select emitted from steps where run_id = ? and key = ?", run_id, key)
-    if rows:
-        told = msgspec.json.decode(rows[0][0]) + msgspec.json.decode(emitted)
-        await tx.execute(
-            "update steps set kind = ?, emitted = ?, result = ? where run_id = ? and key = ?",
-            kind,
-            msgspec.json.encode(told).decode(),
-            result,
-            run_id,
-            key,
-        )
-        return
+    """Insert a step, or finish one that was begun; what it had told stays told.
+
+    `emitted` is a list in JSON: two of them become one by what is between their brackets.
+    """
     await tx.execute(
-        "insert into steps (run_id, key, kind, emitted, result) values (?, ?, ?, ?, ?)",
+        "insert into steps (run_id, key, kind, emitted, result) values (?, ?, ?, ?, ?)"
+        " on conflict (run_id, key) do update set kind = excluded.kind, result = excluded.result,"
+        " emitted = case when steps.emitted = '[]' then excluded.emitted"
+        "  when excluded.emitted = '[]' then steps.emitted"
+        "  else substr(steps.emitted, 1, length(steps.emitted) - 1) || ','"
+        "   || substr(excluded.emitted, 2) end",
         run_id,
         key,
         kind,

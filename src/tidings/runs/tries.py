@@ -8,7 +8,7 @@ from types import MappingProxyType
 import msgspec
 from pydantic import BaseModel
 
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.facts import ToolResult
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run
@@ -32,8 +32,20 @@ TOOL_FAULTS = (
 )
 """What a tool's own code may raise; the call has failed, the run goes on."""
 
-CALLING: ContextVar[bool] = ContextVar("CALLING", default=False)
-"""Whether a tool is at work in this task: what it does is not a step of its run."""
+_CALLING: ContextVar[bool] = ContextVar("_CALLING", default=False)
+"""Whether a tool is at work in this task."""
+
+
+def check_not_in_a_call() -> None:
+    """Check that no tool is at work here: what it does is no step of its run.
+
+    A call that is on record is not made again, so steps within it would be missing from the count.
+
+    Raises:
+        Failure: `step_within_call`.
+    """
+    if _CALLING.get():
+        raise Failure("step_within_call", "A tool has no steps of its run; let the agent do this.")
 
 
 class Tries:
@@ -98,7 +110,7 @@ class Tries:
         return ToolOutcome(call.call_id, call.tool, ok, ended.result, ended.error, tries=tries)
 
     async def _tried(self, call: Call, tool: Tool, values: BaseModel) -> "_Ended":
-        at_work = CALLING.set(True)
+        at_work = _CALLING.set(True)
         try:
             return _Ended(kept(await tool.call(self._context(call), values)))
         except TidingsError as error:
@@ -109,7 +121,7 @@ class Tries:
         except TOOL_FAULTS as error:
             return _Ended(error=Fault("tool_failed", f"The tool failed ({type(error).__name__})."))
         finally:
-            CALLING.reset(at_work)
+            _CALLING.reset(at_work)
 
     def _context(self, call: Call) -> ToolContext:
         return ToolContext(

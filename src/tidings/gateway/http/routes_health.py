@@ -49,6 +49,7 @@ async def metrics(request: Request, into: Collaborators) -> Response:
     """Return the counters, to this machine or to an administrator."""
     if not _is_from_here(request):
         await administrator(await caller(request, into), into)
+    await into.health.now()  # what is not well is among them
     return Response(into.metrics.render(), media_type=METRICS_TYPE)
 
 

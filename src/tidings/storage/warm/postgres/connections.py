@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -61,16 +62,14 @@ class Connections:
         Raises:
             Unavailable: `storage_busy`: none was free in WAIT_SECONDS; `storage_unavailable`.
         """
+        if self._closed:
+            raise Unavailable("storage_unavailable", "The store is closing; try again shortly.")
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._free.acquire()
         except TimeoutError:
             raise Unavailable("storage_busy", "The store is busy; try again.") from None
-        try:
-            return self._newest() or await self._opened()
-        except BaseException:
-            self._free.release()
-            raise
+        return self._newest() or await self._opened()
 
     def give_back(self, connection: Connection) -> None:
         """Keep a clean connection for the next who asks; one that is closed is forgotten."""
@@ -94,22 +93,46 @@ class Connections:
         return None
 
     async def _opened(self) -> Connection:
-        if self._closed:
-            raise Unavailable("storage_unavailable", "The store is closing; try again shortly.")
-        connection = await connect(self._url)
+        """Connect; if whoever waits for it is cut off, the connection is for the next."""
+        asked = _Asked()
         try:
-            self._arrived(await _origin(connection))
+            return await asyncio.shield(self._open(asked))
+        except asyncio.CancelledError:
+            asked.withdrawn = True
+            if asked.connection is not None:
+                self.give_back(asked.connection)
+            raise
+
+    async def _open(self, asked: "_Asked") -> Connection:
+        try:
+            asked.connection = await self._looked_at(await connect(self._url))
+        except BaseException:
+            self._free.release()
+            raise
+        if asked.withdrawn:
+            self.give_back(asked.connection)
+        return asked.connection
+
+    async def _looked_at(self, connection: Connection) -> Connection:
+        """See where a new connection leads; forget those to where the data are no more."""
+        try:
+            origin = await _origin(connection)
         except BaseException:
             connection.terminate()
             raise
-        return connection
-
-    def _arrived(self, origin: str) -> None:
-        """Forget the connections to where the data are no more."""
         if origin != self.origin:
             self.origin = origin
             while self._idle:
                 self._idle.pop().terminate()
+        return connection
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A connection that somebody waits for, or no longer."""
+
+    connection: Connection | None = None
+    withdrawn: bool = False
 
 
 class Shares:

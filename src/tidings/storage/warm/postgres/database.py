@@ -47,6 +47,7 @@ class PostgresDatabase:
         announce: Callable[[object], None],
         random: Random,
         connections: int = CONNECTIONS_MAX,
+        unit_seconds: float = UNIT_SECONDS,
         arrivals: Arrivals = ANYWHERE,
     ) -> None:
         """Connect to nothing yet; `announce` is called with each note of a committed unit.
@@ -58,6 +59,7 @@ class PostgresDatabase:
         self._random = random
         self._connections = Connections(url, connections)
         self._shares = Shares()
+        self._unit_seconds = unit_seconds
         self._verifying = asyncio.Lock()
         self._verified = ""
         self._arrivals = arrivals
@@ -99,7 +101,7 @@ class PostgresDatabase:
 
     async def _in_time(self, doing: Coroutine[Any, Any, T]) -> T:
         try:
-            async with asyncio.timeout(UNIT_SECONDS):
+            async with asyncio.timeout(self._unit_seconds):
                 with as_unavailable():
                     return await doing
         except TimeoutError:
