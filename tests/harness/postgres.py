@@ -129,11 +129,11 @@ class PostgresServer:
 
     def empty_database(self) -> str:
         """Make a database without any schema, and return its URL."""
-        return self.database("template0")
+        return self._database("template0")
 
     def database(self) -> str:
         """Make a database with the schema of this version, and return its URL."""
-        return self.database(self._template())
+        return self._database(self._template())
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is connected."""
