@@ -144,6 +144,29 @@ def test_a_cancelled_request_stops_the_server_s_writing(server: LocalServer) -> 
     asyncio.run(scenario())
 
 
+def test_a_value_that_the_model_cannot_give_is_a_named_fault(server: LocalServer) -> None:
+    """In six tokens nobody can; nothing of it is shown, and the model is asked again."""
+    told = {"city": {"type": "string"}, "degrees": {"type": "integer"}}
+    schema = {"type": "object", "properties": told, "required": list(told)}
+    asked = (Message("user", "How warm is it in Oslo?"),)
+    request = ModelRequest("Answer.", asked, max_output_tokens=6, schema=schema)
+    shown: list[str] = []
+
+    async def show(piece: str) -> None:
+        shown.append(piece)
+
+    async def scenario() -> None:
+        chain = server.chain()
+        with pytest.raises(ModelFault) as failed:
+            await chain.respond(request, show)
+        assert failed.value.code == "model_output_unfit"
+        assert 0 < failed.value.usage.output_tokens <= 6
+        assert (await chain.respond(BRIEF, unseen)).text
+
+    asyncio.run(scenario())
+    assert shown == []
+
+
 def test_a_server_that_dies_in_mid_stream_is_a_named_fault() -> None:
     dying = LocalServer()
 
