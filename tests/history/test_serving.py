@@ -7,12 +7,14 @@ import pytest
 
 from tests.events.past import ANA, LONG_AGO
 from tests.history.feeding import SOON, Feeding, check_whole, feeding, texts
+from tests.history.keeping import event
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound, Unavailable
 from tidings.domain.events import Event
 from tidings.events import compaction
 from tidings.events.compaction import compact
 from tidings.events.retention import trim
+from tidings.storage.cold.records import Batch
 
 BOB = UserContext("default", "bob", "s2")
 LATER = LONG_AGO + 1_000.0
@@ -105,5 +107,20 @@ def test_a_replay_has_what_the_log_has_let_go_of(tmp_path: Path) -> None:
             await at.frames()
         )
         assert await at.history.story("t9") == []
+
+    feeding(tmp_path, scenario)
+
+
+def test_runs_that_a_restore_has_lost_are_not_shown_again(tmp_path: Path) -> None:
+    """Others have taken their offsets since."""
+
+    async def scenario(at: Feeding) -> None:
+        await at.told_run("r1")
+        lost = Event("notice", "e_lost", "thread:t1", "old", 5, "1970-01-12T13:46:40Z", run_id="r0")
+        kept = event(5, tenant_id="default", frame=msgspec.json.encode(lost).decode())
+        await at.cold.insert(Batch(events=(kept,)))
+        await at.exporter.turn()
+        await trim(at.past.database, SOON)
+        check_whole(await at.pages(100), 6)
 
     feeding(tmp_path, scenario)

@@ -60,7 +60,7 @@ class History:
                 if not entries:
                     raise
             else:
-                entries = [*_entries(older), *entries]
+                entries = [*await self._known(context, thread_id, older), *entries]
                 is_all = len(older) < wanted
         begins = 1 if is_all or not entries else entries[0].first
         there = sum(entry.offset - entry.first + 1 for entry in entries)
@@ -69,6 +69,13 @@ class History:
             "before": begins if begins > 1 else None,
             "missing": max(0, kept.before - begins - there),
         }
+
+    async def _known(
+        self, context: UserContext, thread_id: str, older: list[PastEvent]
+    ) -> list[Entry]:
+        """Return events of runs that the warm tier knows: after a restore there may be others."""
+        runs = await self._database.read(context, lambda tx: _runs(tx, thread_id))
+        return [entry for entry in _entries(older) if _place.decode(entry.frame).run_id in runs]
 
     async def usage(self, scope: Scope, days: int) -> dict[str, Any]:
         """Return what was taken in so many days, by day, user and model.
@@ -101,7 +108,7 @@ class History:
         frames = await self._old_story(object_id)
         stored = await self._database.read(SERVER, lambda tx: log.stored_events(tx, object_id))
         for frame in stored:
-            frames[_offset.decode(frame).offset] = frame
+            frames[_place.decode(frame).offset] = frame
         return [frame for _, frame in sorted(frames.items())]
 
     async def _old_story(self, object_id: str) -> dict[int, bytes]:
@@ -130,11 +137,12 @@ class History:
         return Days(first.isoformat(), today.isoformat())
 
 
-class _Offset(msgspec.Struct):
+class _Place(msgspec.Struct):
     offset: int
+    run_id: str | None = None
 
 
-_offset = msgspec.json.Decoder(_Offset)
+_place = msgspec.json.Decoder(_Place)
 
 
 class _Kept(NamedTuple):
@@ -184,6 +192,11 @@ async def _beginning(tx: Transaction, stream: str, within: int) -> int:
         EventType.ANSWER_DELTA,
     )
     return int(before) + 1
+
+
+async def _runs(tx: Transaction, thread_id: str) -> set[str]:
+    rows = await tx.execute("select run_id from runs where thread_id = ?", thread_id)
+    return {run_id for (run_id,) in rows}
 
 
 def _entries(page: list[PastEvent]) -> list[Entry]:
