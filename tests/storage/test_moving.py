@@ -19,12 +19,12 @@ from tidings.storage import moving
 from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.marks import read_mark
 from tidings.storage.moving import Moved
-from tidings.storage.warm.catalogue import Table, tables
+from tidings.storage.warm.catalogue import StoredTable, tables
 from tidings.storage.warm.port import Store
 from tidings.storage.warm.postgres.database import PostgresDatabase
 from tidings.storage.warm.sqlite import SqliteDatabase
 
-ROWS = 2 * moving.PAGE_ROWS + 40
+ROWS = 2 * moving.PAGE_ROWS_MAX + 40
 COLUMNS = (
     "select c.relname::text, array(select attname::text from pg_attribute"
     " where attrelid = c.oid and attnum > 0) from pg_class c"
@@ -58,7 +58,8 @@ def value(column: str, kind: str, n: int) -> object:
             return bytes([0, 255, n % 256]) * (n % 5)
         case "INTEGER":
             return (-1) ** n * 2**62 + n
-    return n / 3
+        case _:
+            return n / 3
 
 
 def filled(folder: Path) -> Path:
@@ -81,7 +82,7 @@ async def begun(folder: Path) -> None:
         await app.close()
 
 
-def fill(connection: sqlite3.Connection, table: Table) -> None:
+def fill(connection: sqlite3.Connection, table: StoredTable) -> None:
     kinds = [row[1:4] for row in connection.execute(f"pragma table_info({table.name})")]
     marks = ", ".join("?" * len(kinds))
     rows = [
@@ -100,7 +101,7 @@ def contents(folder: Path) -> dict[str, list[object]]:
         return {table.name: all_of(connection, table) for table in tables()}
 
 
-def all_of(connection: sqlite3.Connection, table: Table) -> list[object]:
+def all_of(connection: sqlite3.Connection, table: StoredTable) -> list[object]:
     columns = ", ".join(f'"{column}"' for column in table.columns if column != "generation")
     return connection.execute(f"select {columns} from {table.name} order by 1, 2").fetchall()
 
@@ -190,7 +191,7 @@ def test_half_a_store_in_a_file_is_not_served_either(tmp_path: Path) -> None:
     here, there = filled(tmp_path / "here"), tmp_path / "there"
 
     def cut_off(table: str, rows: int) -> None:
-        if (table, rows) == ("events", moving.PAGE_ROWS):
+        if (table, rows) == ("events", moving.PAGE_ROWS_MAX):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -14,10 +14,10 @@ import msgspec
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Conflict, InvalidInput
 from tidings.storage.marks import UNFINISHED_GENERATION, Mark, is_unfinished, unfinished
-from tidings.storage.warm.catalogue import Table, tables
+from tidings.storage.warm.catalogue import StoredTable, tables
 from tidings.storage.warm.port import Database, Row, Transaction
 
-PAGE_ROWS = 256
+PAGE_ROWS_MAX = 256
 _STORE = "store"
 _SUM_BYTES = 16
 
@@ -43,7 +43,7 @@ Told = Callable[[str, int], None]
 async def move(source: Database, target: Database, told: Told) -> Moved:
     """Carry everything, and see that it has arrived; nobody may work on either meanwhile.
 
-    Memory holds PAGE_ROWS rows at a time. The target's generation is above the source's at the end:
+    Memory holds PAGE_ROWS_MAX rows at a time. The target's generation is above the source's at the end:
     who goes on with the source by mistake is known to have older data.
 
     Raises:
@@ -68,7 +68,7 @@ async def move(source: Database, target: Database, told: Told) -> Moved:
     return Moved(rows, raised)
 
 
-async def _store_row(source: Database, store: Table) -> Row:
+async def _store_row(source: Database, store: StoredTable) -> Row:
     sql = f"select {_names(store.columns)} from store"  # noqa: S608 - names of the schema
     rows = await source.read(SERVER, partial(_rows, sql, ()))
     if not rows:
@@ -76,7 +76,7 @@ async def _store_row(source: Database, store: Table) -> Row:
     return rows[0]
 
 
-def _mark_of(store: Table, row: Row) -> Mark:
+def _mark_of(store: StoredTable, row: Row) -> Mark:
     fields = dict(zip(store.columns, row, strict=True))
     mark = Mark(fields["store_id"], fields["generation"])
     if is_unfinished(mark.generation):
@@ -84,7 +84,7 @@ def _mark_of(store: Table, row: Row) -> Mark:
     return mark
 
 
-async def _make_room(target: Database, carried: list[Table], store_id: str) -> None:
+async def _make_room(target: Database, carried: list[StoredTable], store_id: str) -> None:
     """See that the target is empty, or remove what a move of this store has left there."""
     found = await target.read(
         SERVER, lambda tx: tx.execute("select store_id, generation from store")
@@ -101,22 +101,22 @@ async def _make_room(target: Database, carried: list[Table], store_id: str) -> N
             )
 
 
-async def _drop_page(table: Table, tx: Transaction) -> bool:
+async def _drop_page(table: StoredTable, tx: Transaction) -> bool:
     """Delete a page of rows; False when there were none."""
     key = _names(table.key)
     dropped = await tx.execute(
         f"delete from {table.name} where ({key}) in"  # noqa: S608 - names of the schema
-        f" (select {key} from {table.name} limit {PAGE_ROWS}) returning 1"
+        f" (select {key} from {table.name} limit {PAGE_ROWS_MAX}) returning 1"
     )
     return bool(dropped)
 
 
-async def _is_empty(target: Database, table: Table) -> bool:
+async def _is_empty(target: Database, table: StoredTable) -> bool:
     sql = f"select 1 from {table.name} limit 1"  # noqa: S608 - names of the schema
     return not await target.read(SERVER, partial(_rows, sql, ()))
 
 
-async def _put_unfinished(store: Table, row: Row, tx: Transaction) -> None:
+async def _put_unfinished(store: StoredTable, row: Row, tx: Transaction) -> None:
     await tx.execute("delete from store")
     await _insert(store, [row], tx)
     await _set_generation(UNFINISHED_GENERATION, tx)
@@ -126,7 +126,7 @@ async def _set_generation(generation: int, tx: Transaction) -> None:
     await tx.execute("update store set generation = ?", generation)
 
 
-async def _carry(source: Database, target: Database, table: Table, told: Told) -> None:
+async def _carry(source: Database, target: Database, table: StoredTable, told: Told) -> None:
     count = 0
     async for page in _pages(source, table):
         await target.write(SERVER, partial(_insert, table, page))
@@ -134,14 +134,14 @@ async def _carry(source: Database, target: Database, table: Table, told: Told) -
         told(table.name, count)
 
 
-async def _insert(table: Table, rows: list[Row], tx: Transaction) -> None:
+async def _insert(table: StoredTable, rows: list[Row], tx: Transaction) -> None:
     marks = ", ".join("?" * len(table.columns))
     into = f"{table.name} ({_names(table.columns)})"
     sql = f"insert into {into} values ({marks})"  # noqa: S608 - names of the schema
     await tx.execute_many(sql, rows)
 
 
-async def _compared(source: Database, target: Database, table: Table) -> int:
+async def _compared(source: Database, target: Database, table: StoredTable) -> int:
     """Return how many rows both have, once they are known to be the same.
 
     The source is read anew: what was changed there meanwhile is found, too.
@@ -152,7 +152,7 @@ async def _compared(source: Database, target: Database, table: Table) -> int:
     return here.rows
 
 
-async def _sum(database: Database, table: Table) -> Sum:
+async def _sum(database: Database, table: StoredTable) -> Sum:
     rows = digest = 0
     async for page in _pages(database, table):
         rows += len(page)
@@ -165,13 +165,13 @@ def _digest(row: Row) -> int:
     return int.from_bytes(hashlib.blake2b(packed, digest_size=_SUM_BYTES).digest())
 
 
-async def _pages(database: Database, table: Table) -> AsyncIterator[list[Row]]:
+async def _pages(database: Database, table: StoredTable) -> AsyncIterator[list[Row]]:
     """Yield all rows by the primary key, whatever order the engine sorts texts in."""
     key = _names(table.key)
     marks = ", ".join("?" * len(table.key))
     places = [table.columns.index(column) for column in table.key]
     select = f"select {_names(table.columns)} from {table.name}"  # noqa: S608 - of the schema
-    rest = f"order by {key} limit {PAGE_ROWS}"
+    rest = f"order by {key} limit {PAGE_ROWS_MAX}"
     first = partial(_rows, f"{select} {rest}", ())
     page = await database.read(SERVER, first)
     while page:

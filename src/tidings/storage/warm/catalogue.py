@@ -9,7 +9,7 @@ from tidings.storage.warm.migrations import scripts
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class StoredTable:
     """A table, its columns in order, and those of its primary key; `store` has none."""
 
     name: str
@@ -17,7 +17,7 @@ class Table:
     key: tuple[str, ...]
 
 
-def tables() -> list[Table]:
+def tables() -> list[StoredTable]:
     """Return every table; one that others refer to comes before them."""
     with closing(sqlite3.connect(":memory:")) as scratch:
         for _, script in scripts():
@@ -33,7 +33,7 @@ def tables() -> list[Table]:
 _NAMES = "select name from sqlite_schema where type = 'table' order by name"
 
 
-def _table(scratch: sqlite3.Connection, name: str) -> Table:
+def _table(scratch: sqlite3.Connection, name: str) -> StoredTable:
     rows = scratch.execute(f"pragma table_info({name})").fetchall()
     key = sorted((row[5], row[1]) for row in rows if row[5])
-    return Table(name, tuple(row[1] for row in rows), tuple(column for _, column in key))
+    return StoredTable(name, tuple(row[1] for row in rows), tuple(column for _, column in key))
