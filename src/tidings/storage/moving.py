@@ -43,8 +43,8 @@ Told = Callable[[str, int], None]
 async def move(source: Database, target: Database, told: Told) -> Moved:
     """Carry everything, and see that it has arrived; nobody may work on either meanwhile.
 
-    Memory holds PAGE_ROWS_MAX rows at a time. The target's generation is above the source's at the end:
-    who goes on with the source by mistake is known to have older data.
+    Memory holds PAGE_ROWS_MAX rows at a time. The target's generation is above the source's at
+    the end: who goes on with the source by mistake is known to have older data.
 
     Raises:
         InvalidInput: `no_store`: no server has ever worked on the source.
