@@ -97,10 +97,16 @@ class PostgresAddress:
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run a statement as the superuser, and return what it prints."""
+        return self._psql("-d", database, "-c", statement)
+
+    def run_script(self, path: Path) -> None:
+        """Run a file of statements as the superuser."""
+        self._psql("-d", "postgres", "-f", str(path))
+
+    def _psql(self, *arguments: str) -> str:
         return self._run(
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
-            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database,
-            "-c", statement,
+            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", *arguments,
         ).strip()  # fmt: skip
 
     def _database(self, name: str, template: str) -> str:
