@@ -194,14 +194,8 @@ class PostgresServer(PostgresAddress):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def promote(self) -> None:
-        """Let a standby be a primary as soon as it can; anything else goes on as it is."""
-        subprocess.run(
-            [str(self._programs / "pg_ctl"), "promote", "-D", str(self.data)],
-            check=False,
-            capture_output=True,
-            cwd=self.folder,
-            **self._as_nobody,  # type: ignore[call-overload]
-        )
+        """Make a standby a primary, and wait until it is one."""
+        self._run("pg_ctl", "promote", "-D", str(self.data))
 
     @property
     def log(self) -> str:
