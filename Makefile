@@ -48,7 +48,7 @@ client:  ## compile web/client and put it where the page has it
 
 cancel-storm: .venv/.ready  ## 100,000 cancelled units of work, 1,000 lost replies to commits: some 15 minutes
 	$(BIN)/python -m tests.storage.cancels $(or $(CANCELS),100000)
-	TIDINGS_TEST_COMMANDS=1000 $(BIN)/pytest -q tests/storage/test_postgres.py -k was_not_answered
+	TIDINGS_TEST_COMMANDS=1000 $(BIN)/pytest -q --timeout 1200 tests/storage/test_postgres.py -k was_not_answered
 
 storm: .venv/.ready  ## ten thousand runs with random faults: each ends once, in time
 	$(BIN)/python -m tests.runs.storm $(or $(RUNS),10000) $(or $(SEED),1)

@@ -1,9 +1,12 @@
 """`tidings migrate`: what stands between an empty PostgreSQL and a server on it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.harness.cli import tidings
 from tests.harness.postgres import postgres
+from tests.harness.server import ENVIRONMENT
 from tidings.storage.warm.migrations import scripts
 
 
@@ -27,3 +30,11 @@ def test_a_database_is_refused_until_it_is_migrated(tmp_path: Path) -> None:
 def test_a_store_of_files_is_always_up_to_date(tmp_path: Path) -> None:
     ran = tidings("migrate", "--data-dir", tmp_path)
     assert (ran.status, ran.out) == (0, "applied 0 scripts; the schema is up to date\n")
+
+
+def test_a_server_on_embedded_defaults_loads_no_client_of_postgresql() -> None:
+    program = "import sys, tidings.app, tidings.cli.main; print('asyncpg' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert done.stdout == "False\n"

@@ -87,7 +87,7 @@ class Past:
         return await self.database.read(SERVER, lambda tx: tx.execute(sql, *values))
 
     async def read(self, after: int, limit: int = 1_000, stream: str = STREAM) -> list[Event]:
-        entries = await self.database.read(
+        _, entries = await self.database.read(
             ANA, lambda tx: log.read_after(tx, ANA, stream, after, limit)
         )
         return [msgspec.json.decode(entry.frame, type=Event) for entry in entries]

@@ -42,7 +42,7 @@ class Store:
         return await self.database.write(ANA, lambda tx: log.append(tx, ANA, STREAM, drafts, 0.0))
 
     async def events(self, after: int = 0) -> list[Event]:
-        entries = await self.database.read(
+        _, entries = await self.database.read(
             ANA, lambda tx: log.read_after(tx, ANA, STREAM, after, 99)
         )
         return [msgspec.json.decode(frame, type=Event) for _, frame, _ in entries]

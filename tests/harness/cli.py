@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tests.harness.server import ENVIRONMENT, ROOT
+from tests.harness.tiers import variables_of
 
 COMMAND_SECONDS = 60
 
@@ -38,7 +39,7 @@ def tidings(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
         text=True,
         timeout=COMMAND_SECONDS,
         cwd=ROOT,
-        env=ENVIRONMENT | environment,
+        env=ENVIRONMENT | _tiers(arguments) | environment,
     )
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
@@ -52,7 +53,7 @@ def start(*arguments: str | Path, **environment: str) -> "subprocess.Popen[str]"
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=ENVIRONMENT | environment,
+        env=ENVIRONMENT | _tiers(arguments) | environment,
     )
 
 
@@ -60,3 +61,10 @@ def refused(ran: Ran, code: str) -> None:
     """Check that a command said no in one line."""
     assert (ran.status, ran.out) == (1, "")
     assert re.fullmatch(rf"tidings: [^\n]+[.?] \({code}\)\n", ran.err), ran.err
+
+
+def _tiers(arguments: tuple[str | Path, ...]) -> dict[str, str]:
+    """Return what puts the data folder that is named on this session's tiers."""
+    if "--data-dir" not in arguments:
+        return {}
+    return variables_of(Path(arguments[arguments.index("--data-dir") + 1]))

@@ -142,17 +142,17 @@ class PostgresServer(PostgresAddress):
     def __init__(self, **settings: str) -> None:
         super().__init__(free_port(), Path(tempfile.mkdtemp(prefix="tidings-postgres-")))
         self._settings = _SETTINGS | settings
-        self._data = self.folder / "data"
+        self.data = self.folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         if self._as_nobody:
             os.chown(self.folder, NOBODY, NOBODY)
-        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync")
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "--no-sync")
         self.start()
         self.sql(f"create role {OWNER} login createrole")
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        program = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        program = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*program, *(f"--{name}={value}" for name, value in self._settings.items())],
@@ -199,12 +199,16 @@ class PostgresServer(PostgresAddress):
             self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def promote(self) -> None:
+        """Make a standby a primary, and wait until it is one."""
+        self._run("pg_ctl", "promote", "-D", str(self.data))
+
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
     def _is_ready(self) -> bool:
-        file = self._data / "postmaster.pid"
+        file = self.data / "postmaster.pid"
         written = (file.read_text() if file.exists() else "").split() or [""]  # empty at first
         process = self._process
         return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")

@@ -240,6 +240,9 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
         ("patch", "/api/threads/{thread_id}"): [(thread, {"title": "mine"})],
         ("delete", "/api/threads/{thread_id}"): [(thread, None)],
         ("get", "/api/threads/{thread_id}/snapshot"): [(f"{thread}/snapshot", None)],
+        ("get", "/api/threads/{thread_id}/history"): [
+            (f"{thread}/history{place}", None) for place in ("", "?before=3")
+        ],
         ("get", "/api/threads/{thread_id}/events"): [
             (f"{thread}/events?after={place}", None) for place in ("0", "live", "abcdef.3.AAAAAAAA")
         ],
@@ -249,10 +252,7 @@ def paths_about(things: Things) -> dict[tuple[str, str], list[tuple[str, Any]]]:
             (f"/api/streams/user:{things.user}/events?after=live", None),
         ],
         ("post", "/api/commands"): [
-            (
-                "/api/commands",
-                command | {"payload": {"thread_id": things.thread, "text": "hi"}},
-            ),
+            ("/api/commands", command | {"payload": {"thread_id": things.thread, "text": "hi"}}),
             (
                 "/api/commands",
                 {"type": "stop_agent", "id": "c2", "payload": {"run_id": things.run}},
@@ -289,7 +289,9 @@ ABOUT_NOBODY = {
     ("get", "/readyz"),
     ("get", "/metrics"),
 }
-FOR_ADMINISTRATORS = {("get", "/api/health")}
+FOR_ADMINISTRATORS = {
+    ("get", path) for path in ("/api/health", "/api/admin/usage", "/api/admin/levels")
+}
 ABOUT_ONESELF = {
     ("post", "/api/logout"): None,
     ("post", "/api/ws-ticket"): None,

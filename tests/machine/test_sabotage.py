@@ -16,7 +16,7 @@ from tidings.domain.cursors import cursor_of
 from tidings.domain.errors import TidingsError
 from tidings.events import log
 from tidings.events.feed import Feed
-from tidings.events.ranges import Entry
+from tidings.events.log import Page
 from tidings.protocol.client import Apply, Happening
 from tidings.protocol.connection import Connection
 from tidings.protocol.effects import Effect
@@ -86,11 +86,9 @@ def test_one_lost_event_in_ten_thousand_is_noticed(monkeypatch: pytest.MonkeyPat
     passed: Iterator[int] = count(1)
     read = Feed.read
 
-    async def lossy(
-        self: Feed, context: UserContext, stream: str, after: int, limit: int
-    ) -> list[Entry]:
-        entries = await read(self, context, stream, after, limit)
-        return [entry for entry in entries if next(passed) % 10_000]
+    async def lossy(self: Feed, context: UserContext, stream: str, after: int, limit: int) -> Page:
+        epoch, entries = await read(self, context, stream, after, limit)
+        return Page(epoch, [entry for entry in entries if next(passed) % 10_000])
 
     with monkeypatch.context() as patch:
         patch.setattr(Feed, "read", lossy)

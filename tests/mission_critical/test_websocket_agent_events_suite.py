@@ -19,6 +19,7 @@ if __name__ == "__main__":  # run alone: pytest imports this file anew, as a par
 
 from websockets.asyncio.client import connect
 
+from tests.harness.cli import tidings
 from tests.harness.server import (
     Client,
     ServerProcess,
@@ -317,11 +318,8 @@ def test_a_disabled_user_is_out_at_once(server: ServerProcess) -> None:
 
 
 async def disable(server: ServerProcess, name: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tidings", "user", "disable", name,
-        "--data-dir", str(server.data_dir), stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert await process.wait() == 0
+    told = ("user", "disable", name, "--data-dir", server.data_dir)
+    assert (await asyncio.to_thread(tidings, *told)).status == 0
 
 
 def test_a_stopped_server_closes_its_clients_so_that_they_come_back(

@@ -110,7 +110,7 @@ class Office:
 
     async def told(self) -> list[Event]:
         """Return what the user's own stream says of the inbox."""
-        entries = await self.database.read(
+        _, entries = await self.database.read(
             ANA, lambda tx: log.read_after(tx, ANA, user_stream(ANA.user_id), 0, 1000)
         )
         events = [msgspec.json.decode(entry.frame, type=Event) for entry in entries]

@@ -341,7 +341,7 @@ def test_events_appended_at_once_have_places_without_a_hole(tmp_path: Path, engi
                 *(w.ask(f"{n}", thread=first.thread_id) for n in range(AT_ONCE)),
             )
             assert all(isinstance(r, Receipt) for r in asked), asked
-            entries = await w.database.read(
+            _, entries = await w.database.read(
                 ANA, lambda tx: log.read_after(tx, ANA, f"thread:{first.thread_id}", 0, 500)
             )
             assert [e.offset for e in entries] == list(range(1, len(entries) + 1))

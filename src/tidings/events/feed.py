@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tidings.domain.context import SERVER, UserContext
+from tidings.domain.cursors import Cursor
 from tidings.domain.errors import NotFound, Unavailable
 from tidings.events import log
-from tidings.events.log import Appended, Place, Removed
+from tidings.events.log import Appended, Page, Place, Removed
 from tidings.events.ranges import Entry, joined
 from tidings.storage.hot.port import Hints, HintsMissed
 from tidings.storage.warm.port import Database
@@ -42,8 +43,10 @@ class Tail:
     def found(self, place: Place) -> None:
         """Take what the log says; hints that came before and know better are of another history."""
         if self.epoch != place.epoch:
-            self.epoch, self.head = place.epoch, 0
+            known, self.epoch, self.head = self.epoch, place.epoch, 0
             self._clear()
+            for follower in self.followers if known else ():
+                follower.wake()
         self.saw(place.head)
 
     def add(self, entries: list[Entry]) -> None:
@@ -116,22 +119,33 @@ class Follower:
         self.after = place.after
         self.wake = wake
         self._feed = feed
+        self._position = ""
+        self._last = b""
+
+    def begin(self, place: Place, position: str) -> None:
+        """Take the place that a position has turned out to be."""
+        self.epoch, self.after, self._position = place.epoch, place.after, position
 
     @property
     def behind(self) -> bool:
-        """Whether a read has something to tell: more entries, or that the stream is no more."""
-        return self._feed.has_news(self.stream, self.after)
+        """Whether a read has something to tell: more entries, or that the stream is another."""
+        return self._feed.has_news(self.stream, self.after) or self._is_astray
+
+    @property
+    def _is_astray(self) -> bool:
+        """Whether the stream is of another history than the one it has read."""
+        return self._feed.epoch(self.stream) not in {"", self.epoch}
 
     def take(
         self, limit: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
     ) -> list[Entry] | None:
         """Do what `read` does if memory is enough for it; else return None."""
+        if self._is_astray:
+            return None
         entries = self._feed.kept(self.stream, self.after, min(limit, READ_ENTRIES_MAX))
         if not entries or entries[0].first != self.after + 1:
             return None
-        entries = _within(entries, bytes_max)
-        self.after = entries[-1].offset
-        return entries
+        return self._moved_behind(_within(entries, bytes_max))
 
     async def read(
         self, limit: int = READ_ENTRIES_MAX, bytes_max: int = READ_BYTES_MAX
@@ -139,14 +153,31 @@ class Follower:
         """Return the entries that follow the place and move it behind them.
 
         One entry comes however long it is; what would go beyond `bytes_max` comes the next time.
+
+        Raises:
+            NotFound: there is no such stream any more.
+            Conflict: `cursor_trimmed`: what follows is no longer kept; `cursor_diverged`: the data
+                have come to be elsewhere, and what was read last is not there.
         """
+        if self._is_astray:
+            await self._prove()
         limit = min(limit, READ_ENTRIES_MAX)
-        entries = await self._feed.read(self.context, self.stream, self.after, limit)
-        entries = _within(entries, bytes_max)
+        page = await self._feed.read(self.context, self.stream, self.after, limit)
+        if page.epoch != self.epoch:
+            return []  # the next read proves its place first
+        entries = _within(page.entries, bytes_max)
+        if entries and entries[0].first != self.after + 1:
+            raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")
+        return self._moved_behind(entries)
+
+    async def _prove(self) -> None:
+        """See whether what was read last is there; then the other history is this one, longer."""
+        seen = Cursor(self.epoch, self.after, log.tail_of(self._position, self._last))
+        self.epoch = (await self._feed.prove(self.context, self.stream, seen)).epoch
+
+    def _moved_behind(self, entries: list[Entry]) -> list[Entry]:
         if entries:
-            if entries[0].first != self.after + 1:
-                raise Unavailable("log_gap", "The log has a gap; the stream cannot go on.")
-            self.after = entries[-1].offset
+            self.after, self._last = entries[-1].offset, entries[-1].frame
         return entries
 
     def close(self) -> None:
@@ -161,7 +192,7 @@ class Feed:
         self._database = database
         self._tails: defaultdict[str, Tail] = defaultdict(Tail)
         self._hints = hints
-        self._reading: dict[tuple[str, str, int, int], asyncio.Future[list[Entry]]] = {}
+        self._reading: dict[tuple[str, str, int, int], asyncio.Future[Page]] = {}
         self._missed = asyncio.Event()
         hints.hear(Appended, self._on_appended)
         hints.hear(Removed, self._on_removed)
@@ -185,11 +216,20 @@ class Feed:
         except BaseException:
             self.forget(waiting)
             raise
-        waiting.epoch, waiting.after = place.epoch, place.after
+        waiting.begin(place, position)
         tail.found(place)
         return waiting
 
-    async def read(self, context: UserContext, stream: str, after: int, limit: int) -> list[Entry]:
+    async def prove(self, context: UserContext, stream: str, cursor: Cursor) -> Place:
+        """Find the place of a reader again in another history; see `log.prove`."""
+        place = await self._database.read(
+            context, lambda tx: log.prove(tx, context, stream, cursor)
+        )
+        if (tail := self._tails.get(stream)) is not None:
+            tail.found(place)
+        return place
+
+    async def read(self, context: UserContext, stream: str, after: int, limit: int) -> Page:
         """Return entries after an offset: from memory when they are there, else from the log.
 
         Readers of the same page of the log at the same time share one reading of it. Pieces of an
@@ -201,8 +241,8 @@ class Feed:
         """
         if (tail := self._tails.get(stream)) is not None and tail.removed:
             raise NotFound
-        if (entries := self.kept(stream, after, limit)) is not None:
-            return entries
+        if tail is not None and (entries := tail.after(after, limit)) is not None:
+            return Page(tail.epoch, entries)
         page = (context.user_id, stream, after, limit)
         while (reading := self._reading.get(page)) is not None:
             await asyncio.wait({reading})
@@ -210,12 +250,14 @@ class Feed:
                 return reading.result()
         reading = self._reading[page] = asyncio.get_running_loop().create_future()
         try:
-            rows = await self._database.read(
+            epoch, rows = await self._database.read(
                 context, lambda tx: log.read_after(tx, context, stream, after, limit)
             )
-            entries = list(joined(rows))
-            reading.set_result(entries)
-            return entries
+            found = Page(epoch, list(joined(rows)))
+            reading.set_result(found)
+            if tail is not None:
+                tail.found(Place(epoch, after, 0))
+            return found
         finally:
             reading.cancel()  # after a failure: those who waited read for themselves
             del self._reading[page]
@@ -234,6 +276,11 @@ class Feed:
         """Return the newest offset heard of."""
         tail = self._tails.get(stream)
         return tail.head if tail else 0
+
+    def epoch(self, stream: str) -> str:
+        """Return the history that a stream is known to be of; empty: nothing is known."""
+        tail = self._tails.get(stream)
+        return tail.epoch if tail else ""
 
     def forget(self, follower: Follower) -> None:
         """Drop a follower, and the tail that nobody follows any more."""
@@ -259,15 +306,14 @@ class Feed:
     async def _poll(self, streams: list[str]) -> None:
         there = {stream for stream in streams if self.head(stream)}  # before the log is asked
         try:
-            heads = await self._database.read(SERVER, lambda tx: log.heads(tx, streams))
+            found = await self._database.read(SERVER, lambda tx: log.heads(tx, streams))
         except Unavailable:
             return  # the next poll will tell
-        found = dict(heads)
         for stream in streams:
             if (tail := self._tails.get(stream)) is None:
                 continue
             if stream in found:
-                tail.saw(found[stream])
+                tail.found(found[stream])
             elif stream in there:
                 tail.remove()
 

@@ -1,7 +1,7 @@
 """The durable log: contiguous streams, appended inside the caller's transaction."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,7 @@ from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
 from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
+from tidings.storage.marks import is_unfinished, unfinished
 from tidings.storage.notes import UserNote
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
@@ -52,9 +53,29 @@ class Place(msgspec.Struct, frozen=True):
     head: int
 
 
+class _Seen(msgspec.Struct):
+    """As much of an event as tells it from another."""
+
+    event_id: str
+
+
+class Page(NamedTuple):
+    """Entries of a stream, and the epoch that they are of."""
+
+    epoch: str
+    entries: list[Entry]
+
+
 async def open_store(tx: Transaction, store_id: str, now: float) -> None:
-    """Begin the store's lineage, if it is new; the epoch names it in every cursor."""
-    if not await tx.execute("select 1 from store"):
+    """Begin the store's lineage, if it is new; the epoch names it in every cursor.
+
+    Raises:
+        Unavailable: `store_unfinished`: a move to here has not come to its end.
+    """
+    found = await tx.execute("select generation from store")
+    if found and is_unfinished(found[0][0]):
+        raise unfinished()
+    if not found:
         epoch = store_id[-EPOCH_CHARACTERS:].lower()
         await tx.execute(
             "insert into store (store_id, epoch, created_at) values (?, ?, ?)", store_id, epoch, now
@@ -119,14 +140,14 @@ async def append(
 
 async def read_after(
     tx: Transaction, context: UserContext, stream: str, after: int, limit: int
-) -> list[Entry]:
+) -> Page:
     """Return up to `limit` entries that follow `after`, oldest first, without a gap.
 
     Raises:
         NotFound: the user has no such stream.
         Conflict: `cursor_trimmed`: what follows is no longer kept.
     """
-    _, _, first = await _bounds(tx, context, stream)
+    epoch, _, first = await _bounds(tx, context, stream)
     if after < first - 1:
         raise _trimmed()
     rows = await tx.execute(
@@ -139,7 +160,7 @@ async def read_after(
     entries = [Entry(offset, bytes(frame), offset - joined) for offset, frame, joined in rows]
     if entries:
         entries[0] = ranges.after(entries[0], after)
-    return entries
+    return Page(epoch, entries)
 
 
 async def proof_of(tx: Transaction, run_id: str) -> Proof:
@@ -207,16 +228,38 @@ async def remove_stream(tx: Transaction, context: UserContext, stream: str) -> N
     tx.announce(Removed(context.user_id, stream))
 
 
-async def heads(tx: Transaction, streams: list[str]) -> list[tuple[str, int]]:
-    """Return the newest offset of each stream; for the poll that makes lost hints harmless."""
+async def heads(tx: Transaction, streams: list[str]) -> dict[str, Place]:
+    """Return where each stream ends; for the poll that makes lost hints harmless."""
     marks = ", ".join("?" * len(streams))
-    return [
-        (stream, head)
-        for stream, head in await tx.execute(
-            f"select stream, head from streams where stream in ({marks})",  # noqa: S608
-            *streams,
-        )
-    ]
+    rows = await tx.execute(
+        f"select stream, epoch, head from streams where stream in ({marks})",  # noqa: S608
+        *streams,
+    )
+    return {stream: Place(epoch, head, head) for stream, epoch, head in rows}
+
+
+def tail_of(position: str, frame: bytes) -> str:
+    """Return the tail of what a reader has seen last; empty when there is nothing to compare.
+
+    That is the event of `frame`; without one, that of the cursor at which it began.
+    """
+    if frame:
+        return msgspec.json.decode(frame, type=_Seen).event_id[-TAIL_LENGTH:]
+    return (
+        ""
+        if position in {FROM_START, FROM_HEAD} or _is_offset(position)
+        else (parse_cursor(position).tail)
+    )
+
+
+async def prove(tx: Transaction, context: UserContext, stream: str, cursor: Cursor) -> Place:
+    """Find the place of a reader again in what is another history than its cursor's epoch.
+
+    Raises:
+        NotFound, Conflict: as `locate` does.
+    """
+    position = str(cursor) if cursor.tail else str(cursor.offset)
+    return await locate(tx, context, stream, position)
 
 
 async def stored_events(tx: Transaction, object_id: str) -> list[bytes]:

@@ -114,7 +114,7 @@ class Reads:
 
         async def work(tx: Transaction) -> dict[str, Any]:
             place = await log.locate(tx, context, stream, after)
-            entries = await log.read_after(tx, context, stream, place.after, limit)
+            _, entries = await log.read_after(tx, context, stream, place.after, limit)
             reached = entries[-1].offset if entries else place.after
             return {
                 "events": [msgspec.Raw(entry.frame) for entry in joined(entries)],

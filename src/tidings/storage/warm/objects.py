@@ -29,7 +29,7 @@ async def fetch_owned(
     Raises:
         NotFound: no such object, or it belongs to someone else; the two are the same answer.
     """
-    return _only(await tx.execute(_owned(kind, columns), object_id, context.user_id))
+    return _only(await tx.execute(_owned(kind, columns), _key(object_id), context.user_id))
 
 
 async def lock_owned(
@@ -40,7 +40,7 @@ async def lock_owned(
     Raises:
         NotFound: as above.
     """
-    return _only(await tx.lock(_owned(kind, columns), object_id, context.user_id))
+    return _only(await tx.lock(_owned(kind, columns), _key(object_id), context.user_id))
 
 
 async def take_turn(tx: Transaction, context: UserContext) -> None:
@@ -55,6 +55,13 @@ async def take_turn(tx: Transaction, context: UserContext) -> None:
 def _owned(kind: Kind, columns: str) -> str:
     table, key = kind.value
     return f"select {columns} from {table} where {key} = ? and user_id = ?"  # noqa: S608 - no input
+
+
+def _key(object_id: str) -> str:
+    """Return an id that there may be: none holds a NUL, which not every engine takes as a value."""
+    if "\0" in object_id:
+        raise NotFound
+    return object_id
 
 
 def _only(rows: list[Row]) -> Row:

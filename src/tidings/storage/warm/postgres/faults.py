@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import InvalidInput, TidingsError, Unavailable
 
 _GONE = (
     OSError,
@@ -73,7 +73,9 @@ def unanswered() -> Unavailable:
     )
 
 
-def _told(error: Exception) -> Unavailable | None:
+def _told(error: Exception) -> TidingsError | None:
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return InvalidInput("invalid_text", "A text holds a NUL, which cannot be kept.")
     if isinstance(error, asyncpg.DiskFullError):
         return Unavailable("storage_full", "The database's disk is full.", status=507)
     if isinstance(error, _BUSY):

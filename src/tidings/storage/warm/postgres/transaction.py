@@ -76,6 +76,8 @@ class PostgresTransaction:
         except asyncpg.PostgresError:
             self._midway = False
             raise
+        except asyncpg.InternalClientError as error:  # it was cut off in the middle of another word
+            raise ConnectionResetError from error
         except asyncpg.InterfaceError as error:
             if self._connection.is_closed():
                 raise ConnectionResetError from error
