@@ -15,7 +15,7 @@ from tidings.protocol.frames import TYPES
 from tidings.protocol.server_frames import ServerFrame
 from tidings.settings import PREFIX, Settings
 
-BESIDE = ("tests/conformance/README.md", "web/client/README.md")
+BESIDE = ("tests/conformance/README.md", "web/client/README.md", "deploy/README.md")
 DOCS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in BESIDE)],
     key=lambda path: path.as_posix(),

@@ -11,8 +11,9 @@ from tidings.storage.backups import KEY_FILE
 
 PREFIX = "TIDINGS_"
 ALL, GATEWAY, WORKER = ROLES = ("all", "gateway", "worker")
-SECRETS = frozenset({"token", "cold_url", "database_url", "hot_url"})
-"""Settings whose values are never shown."""
+SECRETS = frozenset({"token", "cold_url", "database_url", "hot_url", "metrics_token"})
+"""Settings whose values are never shown; each may stand in a file that `<variable>_FILE` names."""
+METRICS_TOKEN_CHARACTERS_MIN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ class Settings:
     token: str = field(
         default="", metadata={"meaning": "The access token `tidings ask` signs in with."}
     )
+    metrics_token: str = field(
+        default="", metadata={"meaning": "What Prometheus on another machine shows at `/metrics`."}
+    )
     log_level: str = field(
         default="warning", metadata={"meaning": "`debug`, `info`, `warning` or `error`."}
     )
@@ -210,10 +214,22 @@ def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.envir
         variable = PREFIX + setting.name.upper()
         value = overrides.get(setting.name)
         if value is None:
-            value = environment.get(variable)
+            value = environment.get(variable) or _from_file(setting.name, environment)
         if value is not None:
             given[setting.name] = _converted(variable, value, _kind(setting.default))
     return _checked(Settings(**given))
+
+
+def _from_file(name: str, environment: Mapping[str, str]) -> str | None:
+    """Return what is in the file that a secret's variable names."""
+    variable = f"{PREFIX}{name.upper()}_FILE"
+    path = environment.get(variable) if name in SECRETS else None
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput("bad_setting", f"{variable} names a file that is not read.") from error
 
 
 def _kind(default: Any) -> type:
@@ -241,6 +257,7 @@ def _checked(settings: Settings) -> Settings:
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
     _check_role(settings)
+    _check_metrics_token(settings)
     if settings.log_level not in {"debug", "info", "warning", "error"}:
         raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL is not a level.")
     return settings
@@ -252,4 +269,12 @@ def _check_role(settings: Settings) -> None:
     if settings.role != ALL and settings.alone:
         raise InvalidInput(
             "bad_setting", f"{PREFIX}ROLE needs a store that can be shared: {PREFIX}DATABASE_URL."
+        )
+
+
+def _check_metrics_token(settings: Settings) -> None:
+    if 0 < len(settings.metrics_token) < METRICS_TOKEN_CHARACTERS_MIN:
+        raise InvalidInput(
+            "bad_setting",
+            f"{PREFIX}METRICS_TOKEN must have {METRICS_TOKEN_CHARACTERS_MIN} characters or more.",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.time import ManualClock
-from tests.gateway.world import World, running
+from tests.gateway.world import METRICS_TOKEN, World, running
 from tidings.domain.errors import Unavailable
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Probe, Readiness, disk_probe
@@ -36,6 +36,19 @@ def test_metrics_are_for_this_machine_or_an_administrator(world: World) -> None:
     refused = world.ask("GET", "/metrics", headers=proxied, token=world.ada)
     assert (refused.status, refused.code) == (403, "admin_only")
     assert world.ask("GET", "/metrics", headers=proxied, token=world.chief).status == 200
+
+
+def test_metrics_have_a_token_that_opens_nothing_else(world: World) -> None:
+    proxied, token = [("X-Forwarded-For", "127.0.0.1")], METRICS_TOKEN
+    assert world.ask("GET", "/metrics", headers=proxied, token=token).status == 200
+    assert world.ask("GET", "/metrics", headers=proxied, token=token[:-1]).status == 401
+    assert world.ask("GET", "/api/health", headers=proxied, token=token).status == 401
+
+
+def test_without_its_token_no_empty_one_opens_metrics(tmp_path: Path) -> None:
+    proxied = [("X-Forwarded-For", "127.0.0.1"), ("Authorization", "Bearer ")]
+    with running(tmp_path, metrics_token="") as own:
+        assert own.ask("GET", "/metrics", headers=proxied).status == 401
 
 
 def test_a_limit_that_was_hit_shows_under_its_name(world: World) -> None:

@@ -48,6 +48,7 @@ from tidings.storage.warm.port import Database
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 
+METRICS_TOKEN = "counted-in-words-of-thirty-two-ones"
 UPLOAD_BYTES_MAX = 4 * 1024 * 1024
 PASSWORD = "correct horse"
 KEY = b"k" * 32
@@ -132,7 +133,7 @@ class World:
 
 
 @contextmanager
-def running(folder: Path, look: Look = well) -> Iterator[World]:
+def running(folder: Path, look: Look = well, metrics_token: str = METRICS_TOKEN) -> Iterator[World]:
     database = store_in(folder, engine="sqlite")  # it is used in several event loops
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
@@ -164,6 +165,7 @@ def running(folder: Path, look: Look = well) -> Iterator[World]:
         clock=clock,
         ids=ids,
         upload_bytes_max=UPLOAD_BYTES_MAX,
+        metrics_token=metrics_token,
     )
     listener = socket.create_server(("127.0.0.1", 0))
     world = World(listener.getsockname()[1], identity, readiness, files, reports)

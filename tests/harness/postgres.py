@@ -97,10 +97,16 @@ class PostgresAddress:
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run a statement as the superuser, and return what it prints."""
+        return self._psql("-d", database, "-c", statement)
+
+    def run_script(self, path: Path) -> None:
+        """Run a file of statements as the superuser."""
+        self._psql("-d", "postgres", "-f", str(path))
+
+    def _psql(self, *arguments: str) -> str:
         return self._run(
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
-            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database,
-            "-c", statement,
+            "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", *arguments,
         ).strip()  # fmt: skip
 
     def _database(self, name: str, template: str) -> str:
@@ -194,14 +200,8 @@ class PostgresServer(PostgresAddress):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def promote(self) -> None:
-        """Let a standby be a primary as soon as it can; anything else goes on as it is."""
-        subprocess.run(
-            [str(self._programs / "pg_ctl"), "promote", "-D", str(self.data)],
-            check=False,
-            capture_output=True,
-            cwd=self.folder,
-            **self._as_nobody,  # type: ignore[call-overload]
-        )
+        """Make a standby a primary, and wait until it is one."""
+        self._run("pg_ctl", "promote", "-D", str(self.data))
 
     @property
     def log(self) -> str:

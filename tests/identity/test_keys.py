@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidings.identity.keys import UnsafeKey, load_or_create_key
+from tidings.identity.keys import UnsafeKey, is_private, load_or_create_key
 
 
 def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -27,3 +27,11 @@ def test_a_key_that_others_can_read_or_that_is_cut_short_is_refused(tmp_path: Pa
     path.write_bytes(b"short")
     with pytest.raises(UnsafeKey, match="less than 32 bytes"):
         load_or_create_key(path)
+
+
+def test_a_key_of_somebody_elses_may_be_read_by_the_group_and_by_no_more() -> None:
+    assert is_private(0o600, owner=1000, reader=1000)
+    assert is_private(0o440, owner=0, reader=1000)
+    assert not is_private(0o440, owner=1000, reader=1000)
+    assert not is_private(0o460, owner=0, reader=1000)
+    assert not is_private(0o444, owner=0, reader=1000)

@@ -269,6 +269,15 @@ def test_who_says_nothing_is_closed_in_time() -> None:
     assert closed_with(connection.tick(5.0, 0.0)) == Close.HELLO_TIMEOUT
 
 
+def test_who_has_said_hello_is_not_late_however_long_the_server_looks_it_up() -> None:
+    connection = Connection("k", 0.0, PACE)
+    connection.receive('{"type":"hello","token":"t"}', 4.0)
+    assert connection.tick(60.0, 0.0) == []
+    by_headers = Connection("k", 0.0, PACE)
+    by_headers.introduced()
+    assert by_headers.tick(60.0, 0.0) == []
+
+
 def test_a_silent_client_is_asked_and_then_closed() -> None:
     connection = full()
     assert connection.tick(17.9, 0.0) == []

@@ -61,14 +61,15 @@ async def opened(
 
 @dataclass(slots=True)
 class Cutting(Direction):
-    """The way to the server: a commit that passes gets its connection cut."""
+    """The way to the server: a commit that passes gets its connection cut, one of so many."""
 
     cuts: int = 0
+    odds: float = 0.5
     random: Random | None = None
     down: Direction | None = None
 
     def take(self, data: bytes) -> list[bytes]:
-        if self.random is not None and b"commit\0" in data and self.random.random() < 0.5:
+        if self.random is not None and b"commit\0" in data and self.random.random() < self.odds:
             self.cuts += 1
             if self.random.random() < 0.5:
                 self.reset_after = len(data)  # perhaps it is done, perhaps not

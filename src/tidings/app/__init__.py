@@ -2,6 +2,6 @@
 
 from tidings.app.application import App
 from tidings.app.system import build, new_ids
-from tidings.app.tiers import back_up, migrate, restore
+from tidings.app.tiers import back_up, migrate, move, restore
 
-__all__ = ["App", "back_up", "build", "migrate", "new_ids", "restore"]
+__all__ = ["App", "back_up", "build", "migrate", "move", "new_ids", "restore"]

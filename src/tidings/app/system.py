@@ -61,14 +61,13 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
     count(hot.hints, metrics)
     ground = Ground(settings, clock, ids, hot.hints, database, metrics)
-    limits = limits_of(settings)
+    limits, plans = limits_of(settings), chosen_plans(settings)
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
     agents, catalogue, served = able.agents, able.catalogue, able.servers
     watched = watching(ground, agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
-    plans = chosen_plans(settings)
     engine = engine_of(ground, catalogue, plans, model)
     worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
     upkeep = upkeep_of(ground, tiers.lineage, able.library)
@@ -110,6 +109,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         clock=clock,
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
+        metrics_token=settings.metrics_token,
     )
     kept = Kept(tiers, past, passwords, able, clock, engine.model)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)

@@ -5,6 +5,7 @@ client of a server that it does not use.
 """
 
 import random
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from tidings.health.parts import Part
 from tidings.history.exporter import SELDOM, STEADY, ExportPolicy
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.settings import Settings
-from tidings.storage import backups
+from tidings.storage import backups, marks, moving
 from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
 from tidings.storage.cold.parquet import ParquetHistory
 from tidings.storage.cold.port import ColdStore
@@ -31,6 +32,7 @@ from tidings.storage.hot.memory import (
     LocalTier,
 )
 from tidings.storage.hot.port import Hints, Once, Precedence, Rates
+from tidings.storage.moving import Moved, Told
 from tidings.storage.warm.port import Store
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.storage.warm.sqlite_file import SqliteFile
@@ -176,6 +178,49 @@ def restore(settings: Settings, source: Path) -> Restored:
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
     aside = settings.data_dir / f"replaced-{now:%Y%m%dT%H%M%S%fZ}"
     return backups.restore(source, settings.data_dir, aside, SqliteFile)
+
+
+async def move(source: Settings, target: Settings, told: Told) -> Moved:
+    """Carry everything from one store to another, which is empty, and verify it.
+
+    The caller makes sure that no server is at work in either's data directory.
+
+    Raises:
+        Conflict: `store_in_use`: a server works on PostgreSQL; and what `moving.move` raises.
+        Unavailable: `store_outdated`, `store_too_new`: one is not of this version.
+    """
+    async with AsyncExitStack() as opened:
+        here, there = [await _at_rest(end, opened) for end in (source, target)]
+        done = await moving.move(here, there, told)
+    for end, closing in ((target, True), (source, None)):
+        if not end.database_url:  # what is left in the source is older from now on
+            marks.put_mark(end.data_dir, done.mark, closing=closing)
+    return done
+
+
+async def _at_rest(settings: Settings, opened: AsyncExitStack) -> Store:
+    """Open a store that no server works on, as it is, and look at it."""
+    store: Store
+    if settings.database_url:
+        # Only those who have such a server should wait for its client.
+        from tidings.storage.warm.postgres.database import (  # noqa: PLC0415 - half a second
+            PostgresDatabase,
+        )
+        from tidings.storage.warm.postgres.sessions import (  # noqa: PLC0415 - half a second
+            refuse_while_served,
+        )
+
+        await refuse_while_served(settings.database_url)
+        chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        store = PostgresDatabase(settings.database_url, LocalHints().publish, chance, 1)
+    else:
+        path = settings.data_dir / DATABASE_FILE
+        if path.exists():
+            SqliteFile(path).check_version()
+        store = SqliteDatabase.open(path, LocalHints().publish)
+    opened.push_async_callback(store.close)
+    await store.check()
+    return store
 
 
 def _check_is_here(settings: Settings) -> None:

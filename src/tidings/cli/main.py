@@ -17,6 +17,7 @@ from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.backups import backed_up, restored
 from tidings.cli.health import show_health
 from tidings.cli.history import show_levels, show_usage
+from tidings.cli.moves import moved
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
@@ -210,6 +211,15 @@ def migrate_(data_dir: DataDir = None) -> None:
     """Bring the database's schema up to date; TIDINGS_DATABASE_URL is its owner's."""
     count = asyncio.run(migrate(_settings(data_dir)))
     typer.echo(f"applied {count} scripts; the schema is up to date")
+
+
+@cli.command("move")
+def move_(
+    source: Annotated[str, typer.Option("--from", help="`sqlite:DATA_DIR` or `postgresql://...`.")],
+    target: Annotated[str, typer.Option("--to", help="The same; it must be empty.")],
+) -> None:
+    """Carry everything from one database to another; no server may work on either."""
+    typer.echo("\n".join(moved(source, target)))
 
 
 @cli.command()

@@ -12,6 +12,7 @@ from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
 from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
+from tidings.storage.marks import is_unfinished, unfinished
 from tidings.storage.notes import UserNote
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
@@ -66,8 +67,15 @@ class Page(NamedTuple):
 
 
 async def open_store(tx: Transaction, store_id: str, now: float) -> None:
-    """Begin the store's lineage, if it is new; the epoch names it in every cursor."""
-    if not await tx.execute("select 1 from store"):
+    """Begin the store's lineage, if it is new; the epoch names it in every cursor.
+
+    Raises:
+        Unavailable: `store_unfinished`: a move to here has not come to its end.
+    """
+    found = await tx.execute("select generation from store")
+    if found and is_unfinished(found[0][0]):
+        raise unfinished()
+    if not found:
         epoch = store_id[-EPOCH_CHARACTERS:].lower()
         await tx.execute(
             "insert into store (store_id, epoch, created_at) values (?, ?, ?)", store_id, epoch, now

@@ -61,7 +61,8 @@ class ReportShelf(Protocol):
 class Services:
     """The collaborators of the edge.
 
-    `sockets` serves `/ws`; `upload_bytes_max` bounds one uploaded file.
+    `sockets` serves `/ws`; `upload_bytes_max` bounds one uploaded file; `metrics_token` opens
+    `/metrics` and nothing else, empty it opens nothing.
     """
 
     identity: Identity
@@ -83,3 +84,4 @@ class Services:
     clock: Clock
     ids: IdSource
     upload_bytes_max: int
+    metrics_token: str

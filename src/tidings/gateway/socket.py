@@ -180,6 +180,7 @@ class Socket:
         if scheme.lower() != "bearer":
             error = InvalidInput("token_invalid", "Send `Authorization: Bearer ...`.")
             await self.carry(self.connection.refused(error))
+        self.connection.introduced()
         await self.carry(await self._authenticate(None, token.strip(), greet=True))
 
     async def _read(self) -> None:

@@ -22,12 +22,22 @@ def load_or_create_key(path: Path) -> bytes:
     """
     if not path.exists():
         _create(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+    found = path.stat()
+    if not is_private(stat.S_IMODE(found.st_mode), found.st_uid, os.geteuid()):
         raise UnsafeKey(f"{path} can be read by others. Run: chmod 600 {path}")
     key = path.read_bytes()
     if len(key) < KEY_BYTES:
         raise UnsafeKey(f"{path} holds less than {KEY_BYTES} bytes. Remove it and start again.")
     return key
+
+
+def is_private(mode: int, owner: int, reader: int) -> bool:
+    """Tell whether a key file is for its reader alone.
+
+    A reader's own file must be closed to its group; one that somebody else owns, as those that are
+    mounted into containers, can only be read by the group, and must not be written by it.
+    """
+    return not mode & (0o077 if owner == reader else 0o037)
 
 
 def new_secret() -> str:

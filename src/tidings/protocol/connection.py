@@ -86,6 +86,7 @@ class Connection:
         self._pace = pace
         self._silence = pace.ping * _spread(connection_id)
         self._opened = now
+        self._introduced = False
         self._greeted = False
         self._heard = now
         self._spoke = now
@@ -98,6 +99,10 @@ class Connection:
         self._frames: list[float] = []
 
     # -- who it is ---------------------------------------------------------------------------
+
+    def introduced(self) -> None:
+        """Take note that it has said who it is: however long that is looked up, it is not late."""
+        self._introduced = True
 
     def opened(self, user: UserContext, expires_at: float) -> list[Effect]:
         """Greet a client that came with credentials in its headers; it need not say hello."""
@@ -190,6 +195,7 @@ class Connection:
             return self.close(Close.NO_COMMON_VERSION, "this server speaks version 1")
         if len(frame.subscribe) > frames.SUBSCRIPTIONS_MAX:
             return self.close(Close.PROTOCOL_VIOLATION, "too many streams")
+        self.introduced()
         self.welcomed = False  # nothing of the streams before they are told of
         self._greeted = self.flow.acknowledged = True
         self.device = frame.device and frame.device[: frames.ECHO_CHARACTERS_MAX]
@@ -271,7 +277,7 @@ class Connection:
     def tick(self, now: float, wall: float) -> list[Effect]:
         """Take note of the time, about once a second: silence, stalls and expiry."""
         if self.user is None:
-            if now - self._opened >= self._pace.hello:
+            if not self._introduced and now - self._opened >= self._pace.hello:
                 return self.close(Close.HELLO_TIMEOUT, "say hello within 5 s")
             return []
         if self._pinged is not None and now - self._pinged >= self._pace.pong:

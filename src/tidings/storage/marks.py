@@ -7,8 +7,13 @@ from typing import TypeVar
 
 import msgspec
 
+from tidings.domain.errors import Unavailable
+
 MARK_FILE = "lineage.json"
 RESTORATION_FILE = "restored.json"
+
+UNFINISHED_GENERATION = -(2**40)
+"""Of a store that is being moved here; a backup of one raises it, and it is still below zero."""
 
 T = TypeVar("T")
 
@@ -62,6 +67,18 @@ def put_restoration(folder: Path, restoration: Restoration) -> None:
 def drop_restoration(folder: Path) -> None:
     """Take note that the restore has been heard of."""
     (folder / RESTORATION_FILE).unlink(missing_ok=True)
+
+
+def is_unfinished(generation: int) -> bool:
+    """Tell whether a store of this generation is one that is being moved here."""
+    return generation < 0
+
+
+def unfinished() -> Unavailable:
+    """Return the refusal to work on a part of a store."""
+    return Unavailable(
+        "store_unfinished", "`tidings move` to here was cut off; begin it again, and let it end."
+    )
 
 
 def sync(path: Path) -> None:

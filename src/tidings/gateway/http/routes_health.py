@@ -1,12 +1,20 @@
 """Is it alive, is it ready, how is it doing."""
 
 import ipaddress
+from hmac import compare_digest
 
 from fastapi import APIRouter, Request, Response
 
 from tidings.domain.errors import Unavailable
 from tidings.gateway.http.answers import Json
-from tidings.gateway.http.callers import Caller, Collaborators, administrator, caller, peer
+from tidings.gateway.http.callers import (
+    Caller,
+    Collaborators,
+    access_token,
+    administrator,
+    caller,
+    peer,
+)
 from tidings.health.metrics import METRICS_TYPE
 
 router = APIRouter(tags=["health"])
@@ -46,11 +54,15 @@ async def status(context: Caller, into: Collaborators) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request, into: Collaborators) -> Response:
-    """Return the counters, to this machine or to an administrator."""
-    if not _is_from_here(request):
+    """Return the counters, to this machine, to an administrator, or for their own token."""
+    if not _is_from_here(request) and not _opens_metrics(request, into.metrics_token):
         await administrator(await caller(request, into), into)
     await into.health.now()  # what is not well is among them
     return Response(into.metrics.render(), media_type=METRICS_TYPE)
+
+
+def _opens_metrics(request: Request, expected: str) -> bool:
+    return bool(expected) and compare_digest(access_token(request).encode(), expected.encode())
 
 
 def _is_from_here(request: Request) -> bool:

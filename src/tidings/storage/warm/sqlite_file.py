@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tidings.domain.errors import InvalidInput
+from tidings.domain.errors import InvalidInput, Unavailable
 from tidings.storage.marks import Mark, sync
+from tidings.storage.warm.migrations import scripts
 from tidings.storage.warm.port import Loss
 from tidings.storage.warm.sqlite import alone, as_unavailable, connect, damaged, refuse_newer
 
@@ -46,6 +47,21 @@ class SqliteFile:
                 return Mark(*rows[0])
             except (sqlite3.OperationalError, IndexError):
                 raise InvalidInput("not_a_backup", f"{self._path} is no store.") from None
+
+    def check_version(self) -> None:
+        """See, without a change, that the schema is this version's.
+
+        Raises:
+            Unavailable: `store_outdated`, `store_too_new`.
+        """
+        with as_unavailable(), closing(sqlite3.connect(_uri(self._path), uri=True)) as connection:
+            refuse_newer(connection)
+            ((version,),) = connection.execute("pragma user_version").fetchall()
+            if version < len(scripts()):
+                raise Unavailable(
+                    "store_outdated",
+                    f"{self._path} is of an older version: run `tidings migrate` there first.",
+                )
 
     def lost_by(self, other: Path) -> Loss:
         with as_unavailable(), closing(sqlite3.connect(_uri(self._path), uri=True)) as connection:

@@ -12,6 +12,8 @@ import asyncpg
 from tidings.domain.errors import Unavailable
 from tidings.storage.warm.postgres.faults import as_unavailable
 
+APPLICATION = "tidings"
+"""What every connection calls itself, for those who look who is there."""
 CONNECTIONS_MAX = 16
 CONNECTIONS_PER_USER_MAX = 4
 WAIT_SECONDS = 1.0
@@ -35,7 +37,7 @@ _ORIGIN = (
 """The cluster, and the timeline of its log: another one after a failover or a restore."""
 
 _SETTINGS = {
-    "application_name": "tidings",
+    "application_name": APPLICATION,
     "jit": "off",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": f"{LOCK_SECONDS}s",

@@ -1,5 +1,8 @@
 """The schema of the database, brought up to date by its owner."""
 
+import asyncpg
+
+from tidings.domain.errors import Unavailable
 from tidings.storage.warm.migrations import scripts, too_new
 from tidings.storage.warm.postgres import security
 from tidings.storage.warm.postgres.connections import Connection, close, connect
@@ -20,7 +23,8 @@ async def migrate(url: str) -> int:
     Returns how many were applied; all of it is one transaction.
 
     Raises:
-        Unavailable: `store_too_new`, `store_unprotected`, `storage_busy`, `storage_unavailable`.
+        Unavailable: `store_too_new`, `store_unprotected`, `store_not_owned`, `storage_busy`,
+            `storage_unavailable`.
     """
     settings = {"statement_timeout": "0", "lock_timeout": f"{MIGRATION_LOCK_SECONDS}s"}
     connection = await connect(url, **settings, idle_in_transaction_session_timeout="0")
@@ -29,6 +33,10 @@ async def migrate(url: str) -> int:
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
                 return await _migrate(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Unavailable(
+            "store_not_owned", f"Migrate as the database's owner: {error}."
+        ) from error
     finally:
         await close(connection)
 
