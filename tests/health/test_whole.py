@@ -104,3 +104,18 @@ def test_an_app_that_does_not_run_can_be_looked_at(tmp_path: Path) -> None:
         assert first.state is TierState.OK
 
     asyncio.run(scenario())
+
+
+def test_a_scheduler_that_does_not_answer_is_a_concern_and_no_reason_to_take_no_work(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        app = build(load({"data_dir": tmp_path, "temporal_address": "127.0.0.1:9"}, {}))
+        await app.begin()
+        whole = await app.services.health.now()
+        assert [concern.code for concern in whole.concerns] == ["tier_scheduler"]
+        assert whole.state is TierState.DEGRADED
+        assert await app.readiness.ready()
+        await app.close()
+
+    asyncio.run(scenario())

@@ -85,7 +85,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
-    known = (database, hot.tier, past.exporter)
+    known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
     look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
     services = Services(
         identity=identity,

@@ -1,4 +1,4 @@
-"""How a tier of storage is: said by its adapter, shown to the operator."""
+"""How a tier is: said by its adapter, shown to the operator."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ class TierState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TierHealth:
-    """The health of one tier: `warm`, `hot` or `cold`.
+    """The health of one tier: `warm`, `hot`, `cold`, or the `scheduler` of runs.
 
     `detail` is for the operator (an engine, a version, a fault; never a password or an address with
     one). `meaning` is one plain sentence on what it means for users; empty when all is well.

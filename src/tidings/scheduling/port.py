@@ -4,6 +4,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tidings.domain.tiers import Tier
+
 
 @dataclass(frozen=True, slots=True)
 class Errand:
@@ -45,6 +47,11 @@ class Scheduler(Protocol):
         """How long workers leave a run to the scheduler before they look for it by themselves."""
         ...
 
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """What can say how it is: the scheduler itself, where there is one."""
+        ...
+
     async def send(self, errand: Errand) -> None:
         """Have it brought to some worker. Sending it again changes nothing.
 
@@ -62,6 +69,7 @@ class Unscheduled:
     """No scheduler: the workers look for runs by themselves."""
 
     patience_seconds = 0.0
+    tiers: tuple[Tier, ...] = ()
 
     async def send(self, errand: Errand) -> None:
         """Leave it where it is: in the queue."""

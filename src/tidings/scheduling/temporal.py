@@ -24,7 +24,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
-from tidings.domain.tiers import TierHealth, TierState
+from tidings.domain.tiers import Tier, TierHealth, TierState
 from tidings.scheduling.port import Errand, NotNow, Take
 
 PATIENCE_SECONDS = 5.0
@@ -99,6 +99,10 @@ class TemporalScheduler:
             except (Unavailable, RPCError, RuntimeError) as error:
                 _log.warning("Temporal brings no runs: %s; workers look for themselves", error)
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        return (self,)
 
     async def health(self) -> TierHealth:
         """Ask whether Temporal serves."""
