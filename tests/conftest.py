@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _who_brings_runs(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--temporal"):
+    if request.config.getoption("--temporal") or tiers.TIERS == "fleet":
         tests.world.BROUGHT_BY = request.getfixturevalue("temporal").address
 
 

@@ -117,6 +117,7 @@ class FleetProcess(ServerProcess):
         self._balancer.start()
 
     def start(self) -> None:
+        variables_of(self.data_dir)  # makes the database, if it is new
         for node, role in self._roles():
             node.extra = self.extra | {"TIDINGS_ROLE": role}
         with ThreadPoolExecutor() as starting:
