@@ -12,6 +12,7 @@ from tidings.domain.commands import AnswerInput, AnswerPayload, StopAgent, StopP
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.runs import Outcome, Run
+from tidings.domain.tiers import Tier
 from tidings.runs import dispatch, queue
 from tidings.runs.context import RunContext
 from tidings.runs.queue import Limits
@@ -25,6 +26,7 @@ class FakeScheduler:
 
     def __init__(self, patience: float, times: int = 1, *, away: bool = False) -> None:
         self.patience_seconds = patience
+        self.tiers: tuple[Tier, ...] = ()
         self.sent: list[Errand] = []
         self._times = times
         self._away = away
