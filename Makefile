@@ -5,8 +5,10 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
+SETS ?= postgres postgres+valkey fleet
+SUITES ?= tests/mission_critical tests/crash tests/faults tests/journeys tests/conformance/test_server_vectors.py
 
-.PHONY: demo test check fix serve bench bench-runs bench-delivery bench-tiers soak client storm cancel-storm fuzz clean
+.PHONY: demo test test-tiers check fix serve bench bench-runs bench-delivery bench-tiers soak client storm cancel-storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -14,6 +16,9 @@ demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read th
 
 test: .venv/.ready  ## every test
 	$(BIN)/pytest $(ARGS)
+
+test-tiers: .venv/.ready  ## the suites that hold anywhere, on PostgreSQL, with Valkey, and in a fleet
+	for tiers in $(SETS); do TIDINGS_TEST_TIERS=$$tiers $(BIN)/pytest $(SUITES) $(ARGS) || exit 1; done
 
 check: .venv/.ready  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
