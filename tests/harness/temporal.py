@@ -44,7 +44,7 @@ class TemporalServer:
             command += ["--dynamic-config-value", f"{key}={value}"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         give_up = time.monotonic() + READY_SECONDS
-        while not self._listens():
+        while not (self._listens() and self._serves(binary)):
             assert self._process.poll() is None, "Temporal did not start"
             assert time.monotonic() < give_up, "Temporal does not answer"
             time.sleep(0.05)
@@ -55,6 +55,11 @@ class TemporalServer:
             self._process.kill()
             self._process.wait(READY_SECONDS)
             self._process = None
+
+    def _serves(self, binary: Path) -> bool:
+        """Ask: it listens before it is ready."""
+        asked = [str(binary), "operator", "cluster", "health", "--address", self.address]
+        return subprocess.run(asked, check=False, capture_output=True).returncode == 0
 
     def _listens(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):

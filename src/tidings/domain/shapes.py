@@ -1,4 +1,4 @@
-"""The shape that an answer must have: a small part of JSON Schema."""
+"""The shape that values of others must have: a small part of JSON Schema, and bounds."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
+ARGUMENTS_BYTES_MAX = 64 * 1024
+"""The arguments of one call of a tool, written as JSON."""
 WORDS = frozenset({"type", "enum", "properties", "required", "items", "title", "description"})
 
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tidings.domain.shapes import ARGUMENTS_BYTES_MAX
 from tidings.models.port import ToolCall
 
 CALLS_PER_REPLY_MAX = 32
-ARGUMENTS_BYTES_MAX = 64 * 1024
 CALL_ID_CHARACTERS_MAX = 64
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -12,8 +12,9 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json
 
+from tidings.domain.shapes import ARGUMENTS_BYTES_MAX
 from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
-from tidings.models.replies import ARGUMENTS_BYTES_MAX, WrittenCall, checked_calls, clean
+from tidings.models.replies import WrittenCall, checked_calls, clean
 
 OUTPUT_TOOL = "answer"
 """The tool by which a model gives its value, where it has no better way."""

@@ -6,8 +6,8 @@ import msgspec
 
 from tidings.domain.errors import LimitExceeded
 from tidings.domain.facts import ToolResult
+from tidings.domain.shapes import ARGUMENTS_BYTES_MAX
 from tidings.models.port import NOTHING_USED, ModelReply, Usage
-from tidings.tools.catalogue import ARGUMENTS_BYTES_MAX
 
 RESULT_ROWS_SHOWN_MAX = 20
 RESULT_FACTS_SHOWN_MAX = 40

@@ -9,12 +9,12 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from tidings.domain.errors import InvalidInput
+from tidings.domain.shapes import ARGUMENTS_BYTES_MAX
 from tidings.health.overview import ToolHealth
 from tidings.resilience.breaker import Breakers, BreakerState
 from tidings.resilience.retry import RetryBudgets
 from tidings.tools.port import Tool
 
-ARGUMENTS_BYTES_MAX = 64 << 10
 PROBLEMS_TOLD_MAX = 5
 
 
