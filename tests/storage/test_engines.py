@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.stores import ENGINES, store_in
+from tests.storage.units import names, put, run
+from tests.stores import ENGINES
 from tests.world import ANA, BOB, World, world
 from tidings.domain.budgets import Budget, BudgetSpent, Spent
 from tidings.domain.commands import Chat, ChatPayload, Receipt
@@ -25,34 +26,6 @@ from tidings.storage.warm.port import Store, Transaction, Work
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
 AT_ONCE = 20
-
-
-def run(
-    path: Path, engine: str, scenario: Callable[[Store, list[object]], Coroutine[Any, Any, Any]]
-) -> Any:
-    async def whole() -> Any:
-        notes: list[object] = []
-        database = store_in(path, notes.append, engine)
-        try:
-            return await scenario(database, notes)
-        finally:
-            await database.close()
-
-    return asyncio.run(whole())
-
-
-async def put(tx: Transaction, name: str) -> None:
-    await tx.execute(
-        "insert into users (user_id, tenant_id, name, password_hash, created_at)"
-        " values (?, 'x', ?, '', 0)",
-        name,
-        name,
-    )
-    tx.announce(name)
-
-
-async def names(tx: Transaction) -> list[str]:
-    return [name for (name,) in await tx.execute("select name from users order by name")]
 
 
 async def outcomes(*doings: Awaitable[Any]) -> list[Any]:

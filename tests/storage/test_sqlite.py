@@ -4,55 +4,28 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.storage.units import names, put, run
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
-from tidings.storage.warm.port import Transaction
-from tidings.storage.warm.sqlite import SqliteDatabase
-
-
-def run(path: Path, scenario: Callable[[SqliteDatabase, list[object]], Awaitable[Any]]) -> Any:
-    async def whole() -> Any:
-        notes: list[object] = []
-        database = SqliteDatabase.open(path / "tidings.db", notes.append)
-        try:
-            return await scenario(database, notes)
-        finally:
-            await database.close()
-
-    return asyncio.run(whole())
-
-
-async def put(tx: Transaction, name: str) -> None:
-    await tx.execute(
-        "insert into users (user_id, tenant_id, name, password_hash, created_at)"
-        " values (?, 'x', ?, '', 0)",
-        name,
-        name,
-    )
-    tx.announce(name)
-
-
-async def names(tx: Transaction) -> list[str]:
-    return [name for (name,) in await tx.execute("select name from users order by name")]
+from tidings.storage.warm.port import Store, Transaction
 
 
 def test_every_commit_is_synced_to_disk(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase, notes: list[object]) -> Any:
+    async def scenario(database: Store, notes: list[object]) -> Any:
         return await database.write(
             SERVER, lambda tx: tx.execute("select * from pragma_synchronous, pragma_journal_mode")
         )
 
-    assert run(tmp_path, scenario) == [(2, "wal")]
+    assert run(tmp_path, "sqlite", scenario) == [(2, "wal")]
 
 
 def test_a_failing_unit_leaves_the_others_of_its_commit_alone(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
+    async def scenario(database: Store, notes: list[object]) -> None:
         async with asyncio.TaskGroup() as tasks:
             writes = [
                 tasks.create_task(attempt(database, name)) for name in ("a", "b", "a", "c", "b")
@@ -61,18 +34,18 @@ def test_a_failing_unit_leaves_the_others_of_its_commit_alone(tmp_path: Path) ->
         assert await database.read(SERVER, names) == ["a", "b", "c"]
         assert notes == ["a", "b", "c"]
 
-    async def attempt(database: SqliteDatabase, name: str) -> bool:
+    async def attempt(database: Store, name: str) -> bool:
         try:
             await database.write(SERVER, lambda tx: put(tx, name))
         except sqlite3.IntegrityError:
             return False
         return True
 
-    run(tmp_path, scenario)
+    run(tmp_path, "sqlite", scenario)
 
 
 def test_an_announcement_is_made_only_after_the_commit(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
+    async def scenario(database: Store, notes: list[object]) -> None:
         async def fails(tx: Transaction) -> None:
             await put(tx, "never")
             raise LookupError
@@ -82,42 +55,42 @@ def test_an_announcement_is_made_only_after_the_commit(tmp_path: Path) -> None:
         assert notes == []
         assert await database.read(SERVER, names) == []
 
-    run(tmp_path, scenario)
+    run(tmp_path, "sqlite", scenario)
 
 
 def test_a_unit_that_waits_for_something_else_is_refused(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
+    async def scenario(database: Store, notes: list[object]) -> None:
         async def waits(tx: Transaction) -> None:
             await asyncio.sleep(0)
 
         with pytest.raises(RuntimeError, match="nothing but its transaction"):
             await database.write(SERVER, waits)
 
-    run(tmp_path, scenario)
+    run(tmp_path, "sqlite", scenario)
 
 
 def test_readers_cannot_write(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
+    async def scenario(database: Store, notes: list[object]) -> None:
         with pytest.raises(Unavailable):
             await database.read(SERVER, lambda tx: put(tx, "x"))
 
-    run(tmp_path, scenario)
+    run(tmp_path, "sqlite", scenario)
 
 
 def test_opening_twice_changes_nothing_and_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    async def writes(database: SqliteDatabase, notes: list[object]) -> None:
+    async def writes(database: Store, notes: list[object]) -> None:
         await database.write(SERVER, lambda tx: put(tx, "kept"))
 
-    async def reads(database: SqliteDatabase, notes: list[object]) -> Any:
+    async def reads(database: Store, notes: list[object]) -> Any:
         return await database.read(SERVER, names)
 
-    run(tmp_path, writes)
-    assert run(tmp_path, reads) == ["kept"]
+    run(tmp_path, "sqlite", writes)
+    assert run(tmp_path, "sqlite", reads) == ["kept"]
     with sqlite3.connect(tmp_path / "tidings.db") as connection:
         connection.execute("pragma user_version = 999")
     connection.close()
     with pytest.raises(Unavailable, match="newer version"):
-        run(tmp_path, reads)
+        run(tmp_path, "sqlite", reads)
 
 
 def test_two_processes_that_open_a_new_file_at_once_both_find_the_schema(tmp_path: Path) -> None:
@@ -133,11 +106,11 @@ def test_two_processes_that_open_a_new_file_at_once_both_find_the_schema(tmp_pat
 
 
 def test_a_unit_whose_caller_has_gone_is_not_begun(tmp_path: Path) -> None:
-    async def scenario(database: SqliteDatabase, notes: list[object]) -> None:
+    async def scenario(database: Store, notes: list[object]) -> None:
         async with asyncio.TaskGroup() as tasks:
             gone = tasks.create_task(database.write(SERVER, lambda tx: put(tx, "gone")))
             gone.cancel()
         await database.write(SERVER, lambda tx: put(tx, "here"))
         assert await database.read(SERVER, names) == ["here"]
 
-    run(tmp_path, scenario)
+    run(tmp_path, "sqlite", scenario)
