@@ -234,8 +234,12 @@ def test_a_backup_under_load_is_of_one_moment(tmp_path: Path) -> None:
     """Runs come and go while three backups are taken; each of these is whole and sound."""
 
     async def load(user: User) -> None:
-        for number in range(10**6):
-            await asked(user, f"{user.name} {number}")
+        for number in range(10**6):  # some runs a connection: connections are rationed too
+            async with user.connected() as client:
+                for run in range(10):
+                    id = f"m-{user.name}-{number}-{run}"
+                    accepted = await client.ask(user.name, id, agent="completes")
+                    await client.until_end(accepted["run_id"])
 
     async def scenario(server: ServerProcess) -> None:
         users = await add_users(server, "ana", "bob", "eve")
