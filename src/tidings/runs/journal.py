@@ -1,8 +1,8 @@
 """The journal of one run: steps done, events told; a step and its events commit together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -49,6 +49,13 @@ class Pending(msgspec.Struct, frozen=True):
     draft: Draft
 
 
+class Question(NamedTuple):
+    """What a person is asked, and the event that asks."""
+
+    pause: Pause
+    draft: Draft
+
+
 class Journal:
     """What this run has done, in memory and in the warm tier.
 
@@ -59,10 +66,10 @@ class Journal:
     def __init__(self, database: Database, clock: Clock, ids: IdSource, run: Run) -> None:
         self.run = run
         self.steps_done = 0
-        self.interrupted = False
         self.parked = False
         self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
+        self._over = asyncio.Event()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -94,6 +101,11 @@ class Journal:
         if turns:
             await self.finish(HISTORY_STEP, "history", turns)
         return turns
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether nothing can be recorded here any more."""
+        return self._over.is_set()
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""
@@ -177,33 +189,50 @@ class Journal:
                 key, kind, body, lambda tx, now: spending.settle(tx, self.run, key, usage, now)
             )
 
-    async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
+    async def answer_to(self, question: Question) -> Settled:
         """Return what a person has said; while nobody has, let the run wait.
-
-        `draft` is the event that asks; it gets its `expires_at` here.
 
         Raises:
             Parked: it waits now.
         """
-        if self.is_done(pause.step):
-            return self.recorded(pause.step, Settled)
+        if not self.is_done(question.pause.step):
+            await self.park([question])
+        return self.recorded(question.pause.step, Settled)
+
+    async def park(self, questions: Sequence[Question]) -> NoReturn:
+        """Ask all of it at once, and let the run wait until each has its answer.
+
+        The events that ask get their `expires_at` here and, of several, how many ask `together`.
+
+        Raises:
+            Parked: it waits now.
+        """
         now, moved_id = self._clock.now(), self.new_event_id()
-        expires = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
-        asking = msgspec.structs.replace(draft, payload=draft.payload | expires)
-        self.tell(f"{pause.step}.asked", asking)
+        for question in questions:
+            self.tell(f"{question.pause.step}.asked", self._asking(question, len(questions), now))
         pending = self._take()
-        emitted = _keys_of(pending)
+        waits = [question.pause for question in questions]
+        emitted = [_keys_of(pending), *("[]" for _ in waits[1:])]
 
         async def work(tx: Transaction) -> None:
             await queue.held(tx, self.run)
-            await _write_step(tx, self.run.run_id, pause.step, "waiting", emitted, None)
+            for pause, told in zip(waits, emitted, strict=True):
+                await _write_step(tx, self.run.run_id, pause.step, "waiting", told, None)
             head = await self._append(tx, [p.draft for p in pending], now)
-            await pauses.begin(tx, self.run, pause, now)
+            await pauses.begin(tx, self.run, waits, now)
             await activity.tell(tx, self.run, RunState.WAITING, head, moved_id, now=now)
 
-        await self._write(work)
-        self.interrupted = self.parked = True
+        await self._write(work, parks=True)
         raise Parked
+
+    async def until_interrupted(self) -> NoReturn:
+        """Wait until nothing can be recorded here any more.
+
+        Raises:
+            Interrupted: always.
+        """
+        await self._over.wait()
+        raise Interrupted
 
     async def flush(self) -> None:
         """Commit the waiting events on their own."""
@@ -259,14 +288,22 @@ class Journal:
             self._pending = pending + self._pending
             raise
 
-    async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+    def _asking(self, question: Question, count: int, now: float) -> Draft:
+        pause, draft = question
+        more: dict[str, Any] = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
+        more |= {"together": count} if count > 1 else {}
+        return msgspec.structs.replace(draft, payload=draft.payload | more)
+
+    async def _write(
+        self, work: Callable[[Transaction], Awaitable[None]], *, parks: bool = False
+    ) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
-        failure = await asyncio.shield(self._failure_to_write(work))
+        failure = await asyncio.shield(self._failure_to_write(work, parks=parks))
         if failure is not None:
             raise failure
 
     async def _failure_to_write(
-        self, work: Callable[[Transaction], Awaitable[None]]
+        self, work: Callable[[Transaction], Awaitable[None]], *, parks: bool
     ) -> Interrupted | BudgetSpent | None:
         """Write after everything before it has been written; after a failure write nothing.
 
@@ -278,12 +315,15 @@ class Journal:
             try:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
-                self.interrupted = True
+                self._over.set()
                 interrupted = Interrupted()
                 interrupted.__cause__ = error
                 return interrupted
             except BudgetSpent as error:
                 return error
+            if parks:
+                self.parked = True
+                self._over.set()
         return None
 
     def _take(self) -> list[Pending]:

@@ -98,14 +98,21 @@ export class RunView {
     const { outcome, value } = payload;
     if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
     this.asked.delete(payload.request_id);
-    if (!this.asked.size) this.status.textContent = "Working";
+    this.waiting();
   }
 
   ask(id, box) {
     this.asked.set(id, box);
-    this.status.textContent = "Waiting for you";
     this.thought.textContent = "";
     this.questions.append(box);
+    this.waiting();
+  }
+
+  // The run goes on when the last of what it asks is answered.
+  waiting() {
+    const open = this.asked.size;
+    const many = open > 1 ? `: ${open} questions` : "";
+    this.status.textContent = open ? `Waiting for you${many}` : "Working";
   }
 
   notice(payload, agent) {
