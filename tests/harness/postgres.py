@@ -1,7 +1,7 @@
 """A real PostgreSQL server, started once for a whole session of tests.
 
 Its programs are those of the wheel, or in the folder that `TIDINGS_TEST_POSTGRES` names: so any
-version is tested. The programs that tests start reach the same server by `TIDINGS_TEST_POSTGRES_AT`.
+version is tested. Programs that tests start reach the same server by `TIDINGS_TEST_POSTGRES_AT`.
 """
 
 import asyncio
