@@ -18,10 +18,11 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.harness.balancer import Balancer
 from tests.harness.ports import free_port
-from tests.harness.tiers import TIERS, settings_of, variables_of
+from tests.harness.tiers import TIERS, variables_of
 from tidings.app import build
 from tidings.client.http import Api
 from tidings.domain.events import TERMINAL
+from tidings.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
@@ -82,6 +83,11 @@ class ServerProcess:
         assert self._process is not None
         self._process.terminate()
         return self._finish()
+
+    @property
+    def settings(self) -> Settings:
+        """What an application in the test's own process needs to work on the same store."""
+        return load({}, variables_of(self.data_dir) | self.extra)
 
     @property
     def pid(self) -> int:
@@ -240,7 +246,7 @@ def serving(data_dir: Path, program: Path | None = None) -> Iterator[ServerProce
 
 async def add_users(server: ServerProcess, *names: str) -> list[User]:
     """Make accounts and sign them in, as the operator of the machine does."""
-    app = build(settings_of(server.data_dir))
+    app = build(server.settings)
     try:
         users = []
         for name in names:

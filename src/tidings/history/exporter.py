@@ -28,6 +28,9 @@ from tidings.storage.warm.port import Database
 
 SETTLED_SECONDS = 30.0
 """So long after its end a run is brought: by then devices that listen have acknowledged it."""
+DUTY_SECONDS_MIN = 30.0
+"""Between two words to the duty there is one insert, which may be slow."""
+DUTY_LOOKS = 3
 RUNS_PER_BATCH_MAX = 100
 EVENT_BYTES_PER_INSERT_MAX = 8 << 20
 RETRY_SECONDS_MAX = 60.0
@@ -55,6 +58,11 @@ class ExportPolicy:
     wait_seconds: float
     runs: int
     keep_seconds: float | None = None
+
+    @property
+    def duty_seconds(self) -> float:
+        """How long whoever exports may say nothing until another one does it."""
+        return max(DUTY_SECONDS_MIN, DUTY_LOOKS * self.look_seconds)
 
 
 SELDOM = ExportPolicy(60.0, 600.0, 200)
@@ -205,11 +213,16 @@ class Exporter:
                 if not batch.events:
                     rest.append(batch)
                 if size >= EVENT_BYTES_PER_INSERT_MAX:
-                    await self._store.insert(Batch(events=tuple(events)))
+                    await self._keep(Batch(events=tuple(events)))
                     events, size = [], 0
         usage = tuple(line for batch in rest for line in batch.usage)
         ends = tuple(end for batch in rest for end in batch.runs)
-        await self._store.insert(Batch(events=tuple(events), usage=usage, runs=ends))
+        await self._keep(Batch(events=tuple(events), usage=usage, runs=ends))
+
+    async def _keep(self, batch: Batch) -> None:
+        """Insert a batch; the duty is kept meanwhile, or let another one do the same once more."""
+        await self._duty.mine()
+        await self._store.insert(batch)
 
     def _put_off(self, run: EndedRun, error: Failure) -> None:
         """Leave a run in the log that the store will not take: others shall not wait for it."""
