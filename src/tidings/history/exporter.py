@@ -18,7 +18,7 @@ from tidings.events import erasures
 from tidings.events.log import rfc3339
 from tidings.health.history import HistoryMetrics
 from tidings.health.levels import Cell, DeliveryLevels
-from tidings.history import ended
+from tidings.history import ended, rewound
 from tidings.history.ended import EndedRun, Unexported
 from tidings.history.gathering import gather
 from tidings.storage.cold.port import ColdStore, Erasure
@@ -28,7 +28,7 @@ from tidings.storage.warm.port import Database
 
 SETTLED_SECONDS = 30.0
 """So long after its end a run is brought: by then devices that listen have acknowledged it."""
-DUTY_SECONDS_MIN = 30.0
+DUTY_SECONDS = 30.0
 """Between two words to the duty there is one insert, which may be slow."""
 DUTY_LOOKS = 3
 RUNS_PER_BATCH_MAX = 100
@@ -62,7 +62,7 @@ class ExportPolicy:
     @property
     def duty_seconds(self) -> float:
         """How long whoever exports may say nothing until another one does it."""
-        return max(DUTY_SECONDS_MIN, DUTY_LOOKS * self.look_seconds)
+        return max(DUTY_SECONDS, DUTY_LOOKS * self.look_seconds)
 
 
 SELDOM = ExportPolicy(60.0, 600.0, 200)
@@ -100,6 +100,7 @@ class Exporter:
         self._refused: dict[str, float] = {}
         self._tidied_at = self._forgot_at = float("-inf")
         self._is_untidy = False
+        self._epoch = ""
 
     async def run(self) -> None:
         """Look again and again, for ever; after a failure later and later."""
@@ -147,6 +148,7 @@ class Exporter:
         await self._bring_latencies()
         if not await self._duty.mine():
             return
+        await self._disown()
         if self._is_time(waiting):
             while await self._bring_runs():
                 if not await self._duty.mine():
@@ -172,6 +174,14 @@ class Exporter:
             records = tuple(_latency(self._server, c, n, now) for c, n in counts.items())
             await self._store.insert(Batch(latencies=records))
             self._levels.forget(counts)
+
+    async def _disown(self) -> None:
+        """At the first look in an epoch, let go of what is of a past that is not any more."""
+        epoch = await self._database.read(SERVER, rewound.epoch)
+        if epoch != self._epoch:
+            if disowned := await rewound.disown(self._database, self._store):
+                _log.warning("%s threads are in the history alone, and leave it", disowned)
+            self._epoch = epoch
 
     async def _bring_runs(self) -> int:
         """Bring a batch of runs; return how many."""

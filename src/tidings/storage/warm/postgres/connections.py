@@ -214,5 +214,5 @@ def _number(text: str) -> Any:
     return float(text) if "." in text else int(text)
 
 
-_NUMERIC = (1700, "numeric", "pg_catalog", [], "scalar", str, _number, "text")
+_NUMERIC: tuple[Any, ...] = (1700, "numeric", "pg_catalog", [], "scalar", str, _number, "text")
 """How sums are read, by the type's number, which never changes: to ask for it are round trips."""
