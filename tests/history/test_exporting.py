@@ -26,7 +26,7 @@ from tidings.events.retention import HELD_SECONDS, Trimmed, trim
 from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.history import ended, exporter, gathering
-from tidings.history.exporter import REFUSED_AGAIN_SECONDS, SELDOM, SETTLED_SECONDS, STEADY
+from tidings.history.exporter import REFUSED_AGAIN_SECONDS, SELDOM, SETTLED_SECONDS
 from tidings.models.port import Usage
 from tidings.router import threads
 from tidings.runs.context import RunContext
@@ -120,46 +120,6 @@ def test_two_processes_at_once_bring_everything_once(tmp_path: Path) -> None:
         await at.exporter._bring(runs)
         check_whole(await at.frames(), 12)
         assert await at.counts() == {"completed": 2}
-
-    feeding(tmp_path, scenario)
-
-
-def test_what_a_dead_process_had_to_bring_is_brought_by_another_within_a_minute(
-    tmp_path: Path,
-) -> None:
-    async def scenario(at: Feeding) -> None:
-        await at.told_run("r1")
-        await at.exporter.turn()
-        await at.told_run("r2")  # and the first one is heard of no more
-        other = at.an_exporter("w2")
-        turns = 0
-        while await at.counts() != {"completed": 2}:
-            at.clock.time += STEADY.look_seconds
-            turns += 1
-            await other.turn()
-        assert turns * STEADY.look_seconds <= 60
-
-    feeding(tmp_path, scenario)
-
-
-def test_a_slow_store_costs_nobody_the_duty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporter, "EVENT_BYTES_PER_INSERT_MAX", 1)
-
-    async def scenario(at: Feeding) -> None:
-        other = Duty(at.past.database, at.clock, "history", "w2", STEADY.duty_seconds)
-        taken: list[bool] = []
-
-        async def slowly() -> None:
-            at.clock.time += STEADY.duty_seconds - 1
-            taken.append(await other.mine())
-
-        for number in range(3):
-            await at.told_run(f"r{number}")
-        at.cold.lasts = slowly
-        await at.exporter.turn()
-        assert taken == [False] * 4  # three runs, and how they ended
 
     feeding(tmp_path, scenario)
 

@@ -90,6 +90,11 @@ class Abilities:
     reports: Reports
     agents: AgentRegistry
 
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What of it always runs where runs are worked on."""
+        return {"tool servers": self.servers[0].run} if self.servers else {}
+
 
 def abilities_of(ground: Ground) -> Abilities:
     """Wire the tools, and the agent that comes with the server."""

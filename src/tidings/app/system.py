@@ -77,12 +77,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
-    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run} | telling
-    always = edge | (behind if settings.works else {}) | hot.parts | watched.parts
-    always |= dispatching(ground, tiers.scheduler, limits)
-    for servers in served if settings.works else ():
-        always["tool servers"] = servers.run
-    parts = Parts(always, clock, ground.metrics)
+    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run}
+    behind = behind | telling | able.parts if settings.works else {}
+    always = hot.parts | watched.parts | dispatching(ground, tiers.scheduler, limits)
+    parts = Parts(edge | behind | always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
