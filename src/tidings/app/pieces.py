@@ -129,6 +129,14 @@ def served_tools(ground: Ground, catalogue: Catalogue) -> "tuple[ToolServers, ..
     return (made,)
 
 
+def connecting(ground: Ground, able: Abilities) -> dict[str, Part]:
+    """Wire what keeps tool servers connected, or at a gateway what they offer known."""
+    parts: dict[str, Part] = {}
+    for servers in able.servers:
+        parts["tool servers"] = servers.run if ground.settings.works else servers.follow
+    return parts
+
+
 def chosen_plans(settings: Settings) -> Plans:
     """Return what users may spend."""
     if not settings.plans:

@@ -1,5 +1,7 @@
 """The whole system, wired: read `build` to see it."""
 
+from functools import partial
+
 from tidings.agents.workflow import ANALYSIS
 from tidings.app.application import App, Kept
 from tidings.app.looking import Looking
@@ -8,6 +10,7 @@ from tidings.app.pieces import (
     abilities_of,
     chosen_plans,
     chronicle_of,
+    connecting,
     count,
     dispatching,
     engine_of,
@@ -29,6 +32,7 @@ from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.health.watch import Health
+from tidings.identity.agreement import SigningKey
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
@@ -65,7 +69,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
-    agents, catalogue, served = able.agents, able.catalogue, able.servers
+    agents, catalogue = able.agents, able.catalogue
     watched = watching(ground, agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
     engine = engine_of(ground, catalogue, plans, model)
@@ -79,14 +83,14 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
     behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run} | telling
     always = edge | (behind if settings.works else {}) | hot.parts | watched.parts
-    always |= dispatching(ground, tiers.scheduler, limits)
-    for servers in served if settings.works else ():
-        always["tool servers"] = servers.run
+    always |= dispatching(ground, tiers.scheduler, limits) | connecting(ground, able)
     parts = Parts(always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
-    look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
+    look = Looking(ground, known, readiness, parts, watched, able, engine, presence, worker)
+    if not settings.alone:
+        parts.add("roster", partial(watched.roster.run, look.report))
     services = Services(
         identity=identity,
         router=router,
@@ -111,7 +115,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         upload_bytes_max=settings.upload_bytes,
         metrics_token=settings.metrics_token,
     )
-    kept = Kept(tiers, past, passwords, able, clock, engine.model)
+    agreed = SigningKey(database, key, clock)
+    kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
     return App(agents, catalogue, identity, presence, services, http, parts, kept)
 
