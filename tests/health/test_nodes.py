@@ -13,7 +13,7 @@ from tidings.health.judgement import (
     judge,
     report_of,
 )
-from tidings.health.nodes import GONE_SECONDS, Heard, Node, NodeReport, room, standing
+from tidings.health.nodes import GONE_SECONDS, Heard, Node, NodeReport, replaced, room, standing
 from tidings.health.overview import AgentHealth, Concern, NodeHealth, ToolServerHealth
 
 NOW = 1_000_000.0
@@ -38,7 +38,9 @@ def heard(
 
 
 def stand(*nodes: Heard, since: float = EVER) -> tuple[NodeHealth, ...]:
-    return standing(nodes, nodes[0].node.node_id, NOW, since)
+    over = replaced(nodes, NOW, since)
+    left = [node for node in nodes if node.node.node_id not in over]
+    return standing(left, nodes[0].node.node_id, NOW, since)
 
 
 def states(nodes: tuple[NodeHealth, ...]) -> list[str]:

@@ -114,6 +114,24 @@ def test_who_begins_knows_at_once_who_is_gone(tmp_path: Path, engine: str) -> No
     run(tmp_path, engine, scenario)
 
 
+def test_who_stands_in_the_place_of_another_may_leave_without_that_one_being_missed_again(
+    tmp_path: Path, engine: str
+) -> None:
+    async def scenario(database: Store, _notes: list[object]) -> None:
+        clock = ManualClock()
+        await roster(database, "worker", clock, 1).beat(WORKS)
+        clock.advance(2 * GONE_SECONDS)
+        second, gateway = roster(database, "worker", clock, 2), roster(database, "gateway", clock)
+        await second.beat(WORKS)
+        await gateway.beat(SERVES)
+        assert seen(gateway) == [("gateway1", "up"), ("worker2", "up")]
+        await second.leave()
+        await gateway.beat(SERVES)
+        assert seen(gateway) == [("gateway1", "up")]
+
+    run(tmp_path, engine, scenario)
+
+
 def test_a_report_of_another_version_hides_no_node(tmp_path: Path, engine: str) -> None:
     async def scenario(database: Store, _notes: list[object]) -> None:
         clock = ManualClock()
@@ -151,12 +169,12 @@ def test_who_is_gone_is_forgotten_after_a_day(tmp_path: Path, engine: str) -> No
         clock = ManualClock()
         await roster(database, "worker", clock, 1).beat(WORKS)
         clock.advance(upkeep.NODE_KEPT_SECONDS - 60.0)
-        await roster(database, "worker", clock, 2).beat(WORKS)
+        await roster(database, "gateway", clock).beat(SERVES)
         await forget(database, clock)
-        assert await known(database) == ["worker1", "worker2"]
+        assert await known(database) == ["gateway1", "worker1"]
         clock.advance(120.0)
         await forget(database, clock)
-        assert await known(database) == ["worker2"]
+        assert await known(database) == ["gateway1"]
 
     run(tmp_path, engine, scenario)
 

@@ -69,11 +69,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
-    agents, catalogue = able.agents, able.catalogue
-    watched = watching(ground, agents)
+    watched = watching(ground, able.agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
-    engine = engine_of(ground, catalogue, plans, model)
-    worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
+    engine = engine_of(ground, able.catalogue, plans, model)
+    worker = Worker(database, hot.hints, engine, able.agents, ids, limits, tiers.scheduler)
     upkeep = upkeep_of(ground, tiers.lineage, able.library)
     notifications, telling = notifying(ground)
     past = chronicle_of(ground, tiers.cold)
@@ -95,7 +94,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
-        permissions=Permissions(database, catalogue),
+        permissions=Permissions(database, able.catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,
         history=past.history,
@@ -118,7 +117,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     agreed = SigningKey(database, key, clock)
     kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
-    return App(agents, catalogue, identity, presence, services, http, parts, kept)
+    return App(able.agents, able.catalogue, identity, presence, services, http, parts, kept)
 
 
 def new_ids() -> IdSource:

@@ -48,16 +48,33 @@ class Heard:
 def standing(
     heard: Iterable[Heard], own_id: str, now: float, since: float
 ) -> tuple[NodeHealth, ...]:
-    """Return the nodes that there are, and those that are missing, by role and name.
+    """Return how the nodes are, by role and name.
 
     Gone is who was not heard for GONE_SECONDS in which somebody listened: `since` is when that
-    began. Who began after another of its role had gone stands in its place, and that one is
-    missed no more.
+    began.
     """
     found = [_health(one, own_id, now, since) for one in heard]
-    replaced = _replaced(found)
-    left = [node for node in found if node.node_id not in replaced]
-    return tuple(sorted(left, key=lambda node: (node.role, node.name, node.started_at)))
+    return tuple(sorted(found, key=lambda node: (node.role, node.name, node.started_at)))
+
+
+def replaced(heard: Iterable[Heard], now: float, since: float) -> set[str]:
+    """Return the ids of those that are gone, and that nobody has to miss.
+
+    Who began after another of its role had gone stands in its place.
+    """
+    everybody = sorted(heard, key=lambda one: one.node.started_at)
+    missing = sorted(
+        (one for one in everybody if _is_gone(one, now, since)), key=lambda one: one.heard_at
+    )
+    found: set[str] = set()
+    for one in everybody:
+        for gone in missing:
+            is_another = gone is not one and gone.node.role == one.node.role
+            is_before = is_another and gone.heard_at < one.node.started_at
+            if is_before and gone.node.node_id not in found:
+                found.add(gone.node.node_id)
+                break
+    return found
 
 
 def room(nodes: Iterable[NodeHealth]) -> int:
@@ -65,16 +82,19 @@ def room(nodes: Iterable[NodeHealth]) -> int:
     return sum(node.room for node in nodes if node.state == UP)
 
 
+def _is_gone(one: Heard, now: float, since: float) -> bool:
+    return now - max(one.heard_at, since) > GONE_SECONDS
+
+
 def _health(one: Heard, own_id: str, now: float, since: float) -> NodeHealth:
     node, report = one.node, one.report
-    silent_seconds = now - max(one.heard_at, since)
     state = STOPPING if report.draining else UP
     return NodeHealth(
         node_id=node.node_id,
         name=node.name,
         role=node.role,
         version=node.version,
-        state=GONE if silent_seconds > GONE_SECONDS else state,
+        state=GONE if _is_gone(one, now, since) else state,
         is_this=node.node_id == own_id,
         started_at=node.started_at,
         heard_at=one.heard_at,
@@ -85,17 +105,3 @@ def _health(one: Heard, own_id: str, now: float, since: float) -> NodeHealth:
         tiers=report.tiers,
         concerns=report.concerns,
     )
-
-
-def _replaced(nodes: list[NodeHealth]) -> set[str]:
-    """Return the ids of those that are gone, and in whose place another one is, or was."""
-    missing = sorted((n for n in nodes if n.state == GONE), key=lambda node: node.heard_at)
-    replaced: set[str] = set()
-    for node in sorted(nodes, key=lambda node: node.started_at):
-        for gone in missing:
-            is_another = gone is not node and gone.role == node.role
-            is_before = is_another and gone.heard_at < node.started_at
-            if is_before and gone.node_id not in replaced:
-                replaced.add(gone.node_id)
-                break
-    return replaced

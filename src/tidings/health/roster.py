@@ -11,7 +11,7 @@ import msgspec
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
-from tidings.health.nodes import GONE_SECONDS, Heard, Node, NodeReport, room, standing
+from tidings.health.nodes import GONE_SECONDS, Heard, Node, NodeReport, replaced, room, standing
 from tidings.health.overview import NodeHealth
 from tidings.storage.warm.port import Database, Transaction
 
@@ -46,20 +46,24 @@ class Roster:
 
     async def beat(self, report: NodeReport) -> None:
         """Tell once how this process is, and hear how all are; what fails is left to the next."""
-        now = self._clock.now()
+        now, since = self._clock.now(), self._since
+        if self._heard_at is not None and now - self._heard_at > GONE_SECONDS / 2:
+            since = now  # nobody could be heard: others have been silent as well
 
         async def work(tx: Transaction) -> list[Heard]:
             await _tell(tx, Heard(self._node, now, report))
-            return await _hear(tx)
+            heard = await _hear(tx)
+            over = replaced(heard, now, since)
+            for node_id in over:
+                await _forget(tx, node_id)
+            return [one for one in heard if one.node.node_id not in over]
 
         try:
             heard = await self._database.write(SERVER, work)
         except Unavailable:
             return
-        if self._heard_at is not None and now - self._heard_at > GONE_SECONDS / 2:
-            self._since = now  # nobody could be heard: others have been silent as well
-        self._heard_at = now
-        self.nodes = standing(heard, self._node.node_id, now, self._since)
+        self._heard_at, self._since = now, since
+        self.nodes = standing(heard, self._node.node_id, now, since)
         self.room = room(self.nodes)
 
     async def leave(self) -> None:
