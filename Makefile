@@ -5,6 +5,8 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
+PROCESSES ?= 4
+AT_ONCE := -n $(PROCESSES) --dist loadfile
 SETS ?= postgres postgres+valkey fleet
 SUITES ?= tests/mission_critical tests/crash tests/faults tests/journeys tests/conformance/test_server_vectors.py
 
@@ -14,11 +16,11 @@ SUITES ?= tests/mission_critical tests/crash tests/faults tests/journeys tests/c
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
 	@$(BIN)/tidings demo $(if $(DATA),--file "$(DATA)") $(if $(ASK),--ask "$(ASK)") $(if $(ONCE),--once)
 
-test: .venv/.ready  ## every test
-	$(BIN)/pytest $(ARGS)
+test: .venv/.ready  ## every test, in some processes at once: most of the time they wait
+	$(BIN)/pytest $(AT_ONCE) $(ARGS)
 
 test-tiers: .venv/.ready  ## the suites that hold anywhere, on PostgreSQL, with Valkey, and in a fleet
-	for tiers in $(SETS); do TIDINGS_TEST_TIERS=$$tiers $(BIN)/pytest $(SUITES) $(ARGS) || exit 1; done
+	for tiers in $(SETS); do TIDINGS_TEST_TIERS=$$tiers $(BIN)/pytest $(AT_ONCE) $(SUITES) $(ARGS) || exit 1; done
 
 check: .venv/.ready  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

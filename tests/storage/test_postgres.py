@@ -1,6 +1,7 @@
 """PostgreSQL as it fails: cut off, silent, restarted, full, read-only; and never twice or half."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -214,6 +215,31 @@ def test_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
                 assert time.monotonic() - begun < bound + 1
             proxy.down.unblock()
             assert await database.read(ANA, look) == [(0,)]
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_fails_when_nobody_waits_for_it_any_more_troubles_nobody(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with (
+            proxying(postgres().port) as proxy,
+            opened(through(database_of(tmp_path), proxy), connections=1) as database,
+        ):
+            proxy.down.block()
+            reading = asyncio.ensure_future(database.read(ANA, look))
+            while not proxy.open:  # noqa: ASYNC110 - a connection of another's
+                await asyncio.sleep(0.01)
+            reading.cancel()
+            await asyncio.wait({reading})
+            proxy.calm()
+            proxy.cut()
+            assert await database.read(ANA, look) == [(0,)]  # the only place is free again
+        gc.collect()
+        assert told == []
 
     asyncio.run(scenario())
 

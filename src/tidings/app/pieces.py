@@ -90,6 +90,12 @@ class Abilities:
     reports: Reports
     agents: AgentRegistry
 
+    def parts(self, *, works: bool) -> dict[str, Part]:
+        """Return what of it always runs: elsewhere than at work, accepted tools are only known."""
+        if not self.servers:
+            return {}
+        return {"tool servers": self.servers[0].run if works else self.servers[0].follow}
+
 
 def abilities_of(ground: Ground) -> Abilities:
     """Wire the tools, and the agent that comes with the server."""
@@ -127,14 +133,6 @@ def served_tools(ground: Ground, catalogue: Catalogue) -> "tuple[ToolServers, ..
     rng = random.SystemRandom()
     made = ToolServers(servers, variables, egress, ground.database, catalogue, ground.clock, rng)
     return (made,)
-
-
-def connecting(ground: Ground, able: Abilities) -> dict[str, Part]:
-    """Wire what keeps tool servers connected, or at a gateway what they offer known."""
-    parts: dict[str, Part] = {}
-    for servers in able.servers:
-        parts["tool servers"] = servers.run if ground.settings.works else servers.follow
-    return parts
 
 
 def chosen_plans(settings: Settings) -> Plans:

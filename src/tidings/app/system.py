@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from starlette.types import ASGIApp
+
 from tidings.agents.workflow import ANALYSIS
 from tidings.app.application import App, Kept
 from tidings.app.looking import Looking
@@ -10,7 +12,6 @@ from tidings.app.pieces import (
     abilities_of,
     chosen_plans,
     chronicle_of,
-    connecting,
     count,
     dispatching,
     engine_of,
@@ -80,10 +81,11 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
-    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run} | telling
-    always = edge | (behind if settings.works else {}) | hot.parts | watched.parts
-    always |= dispatching(ground, tiers.scheduler, limits) | connecting(ground, able)
-    parts = Parts(always, clock, ground.metrics)
+    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run}
+    behind = behind | telling if settings.works else {}
+    always = hot.parts | watched.parts | able.parts(works=settings.works)
+    always |= dispatching(ground, tiers.scheduler, limits)
+    parts = Parts(edge | behind | always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
@@ -102,9 +104,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         reports=able.reports,
         readiness=readiness,
         health=Health(look, metrics, clock),
-        sockets=Sockets(backend, presence, ids, origins=settings.origin_list)
-        if settings.serves_clients
-        else no_sockets,
+        sockets=_sockets_of(ground, backend, presence),
         presence=presence,
         feed=feed,
         positions=positions,
@@ -118,6 +118,12 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
     return App(able.agents, able.catalogue, identity, presence, services, http, parts, kept)
+
+
+def _sockets_of(ground: Ground, backend: Backend, presence: Presence) -> ASGIApp:
+    if not ground.settings.serves_clients:
+        return no_sockets
+    return Sockets(backend, presence, ground.ids, origins=ground.settings.origin_list)
 
 
 def new_ids() -> IdSource:

@@ -1,7 +1,7 @@
 // The health of the server, for administrators: looked at again every few seconds while one looks.
 
 import * as api from "./api.js";
-import { node } from "./runs.js";
+import { node } from "./nodes.js";
 
 const LOOK_MS = 3_000;
 const STATES = { ok: "All is well", degraded: "Degraded", down: "Down" };

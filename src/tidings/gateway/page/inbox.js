@@ -1,7 +1,7 @@
 // The inbox: what ended while no device of the user's was there to see it.
 
 import { request } from "./api.js";
-import { node } from "./runs.js";
+import { node } from "./nodes.js";
 
 const SHOWN = 20;
 const ENDS = {

@@ -1,6 +1,6 @@
 // What a run asks of a person: an answer, or leave for a call with exactly these arguments.
 
-import { node } from "./runs.js";
+import { node } from "./nodes.js";
 
 // A box for `input_required`; `send(type, payload)` carries the answer.
 export function question(runId, { request_id, question: asked, schema }, send) {

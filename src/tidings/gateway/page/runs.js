@@ -1,6 +1,7 @@
 // A run as it is shown: agents nested, tools with arguments and durations, the answer as written.
 
 import { markdown } from "./markdown.js";
+import { node } from "./nodes.js";
 import { approval, question, settle } from "./questions.js";
 
 export class RunView {
@@ -202,13 +203,6 @@ export class RunView {
   inside(agent) {
     return this.agents.get(agent) ?? this.agents.values().next().value ?? this.steps;
   }
-}
-
-export function node(kind, text = "", look = "") {
-  const made = document.createElement(kind);
-  if (text) made.textContent = text;
-  if (look) made.className = look;
-  return made;
 }
 
 function spent(ms) {

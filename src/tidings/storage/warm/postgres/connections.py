@@ -105,11 +105,13 @@ class Connections:
                 self.give_back(asked.connection)
             raise
 
-    async def _open(self, asked: "_Asked") -> Connection:
+    async def _open(self, asked: "_Asked") -> Connection | None:
         try:
             asked.connection = await self._looked_at(await connect(self._url))
         except BaseException:
             self._free.release()
+            if asked.withdrawn:
+                return None  # nobody is left to be told
             raise
         if asked.withdrawn:
             self.give_back(asked.connection)

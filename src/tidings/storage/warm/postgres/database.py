@@ -76,7 +76,8 @@ class PostgresDatabase:
         The engine looks after its files itself.
 
         Raises:
-            Unavailable: `store_outdated`, `store_too_new`, `store_unprotected`.
+            Unusable: `store_outdated`, `store_too_new`, `store_unprotected`, `store_unfinished`.
+            Unavailable: it cannot be told now.
         """
         async with self._verifying:
             if not self._is_verified:

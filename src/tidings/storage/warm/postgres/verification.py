@@ -1,6 +1,6 @@
 """What every server looks at before its first unit of work: the schema's version, and the walls."""
 
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import Unusable
 from tidings.storage.warm.migrations import scripts, too_new
 from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.postgres import security
@@ -28,7 +28,7 @@ async def verify(tx: Transaction) -> None:
     """Refuse to work on a schema of another version, or one whose walls have a gap.
 
     Raises:
-        Unavailable: `store_outdated`, `store_too_new`, `store_unprotected`.
+        Unusable: `store_outdated`, `store_too_new`, `store_unprotected`.
     """
     await _check_roles(tx)
     await _check_version(tx)
@@ -49,7 +49,7 @@ async def verify(tx: Transaction) -> None:
 async def _check_roles(tx: Transaction) -> None:
     ((version,),) = await tx.execute("select current_setting('server_version_num')::int")
     if version < OLDEST_VERSION:
-        raise Unavailable("storage_unavailable", "PostgreSQL 15 or newer is needed.")
+        raise Unusable("storage_unavailable", "PostgreSQL 15 or newer is needed.")
     roles = await tx.execute(
         "select rolname::text, rolsuper or rolbypassrls from pg_roles"
         " where rolname in (session_user, ?, ?)",
@@ -98,16 +98,16 @@ async def _check_darkness(tx: Transaction, tables: list[str]) -> None:
         raise unprotected(f"rows of {lit[0][0]} are seen without a user")
 
 
-def outdated() -> Unavailable:
+def outdated() -> Unusable:
     """Return the refusal to work on a schema that is not there, or older than this version."""
-    return Unavailable(
+    return Unusable(
         "store_outdated", "The database's schema is not of this version: run `tidings migrate`."
     )
 
 
-def unprotected(finding: str) -> Unavailable:
+def unprotected(finding: str) -> Unusable:
     """Return the refusal to work where a user's rows are not walled off."""
-    return Unavailable(
+    return Unusable(
         "store_unprotected",
         f"The database does not keep users apart: {finding}. Run `tidings migrate` as its owner;"
         " see docs/operations.md.",
