@@ -90,10 +90,11 @@ class Abilities:
     reports: Reports
     agents: AgentRegistry
 
-    @property
-    def parts(self) -> dict[str, Part]:
-        """What of it always runs where runs are worked on."""
-        return {"tool servers": self.servers[0].run} if self.servers else {}
+    def parts(self, *, works: bool) -> dict[str, Part]:
+        """Return what of it always runs: elsewhere than at work, accepted tools are only known."""
+        if not self.servers:
+            return {}
+        return {"tool servers": self.servers[0].run if works else self.servers[0].follow}
 
 
 def abilities_of(ground: Ground) -> Abilities:

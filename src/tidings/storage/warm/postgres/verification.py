@@ -7,7 +7,8 @@ from tidings.storage.warm.postgres import security
 from tidings.storage.warm.postgres.security import ROLES, SERVER_ROLE, USER_ROLE, USER_SETTING
 
 OLDEST_VERSION = 150_000
-SET_OPTION_VERSION = 160_000
+GRANT_OPTIONS_VERSION = 160_000
+"""From here on each grant says whether its rights are inherited; before, each login does."""
 _TABLES = (
     "select c.relname::text, c.relrowsecurity and c.relforcerowsecurity,"
     " pg_get_userbyid(c.relowner)::text,"
@@ -60,18 +61,19 @@ async def _check_roles(tx: Transaction) -> None:
             raise unprotected(f"{role} is a superuser or has BYPASSRLS")
     if not {role for role, _ in roles}.issuperset(ROLES):
         raise outdated()
-    option = "SET" if version >= SET_OPTION_VERSION else "MEMBER"
+    modern = version >= GRANT_OPTIONS_VERSION
+    ((login,),) = await tx.execute("select quote_ident(session_user)")
     for role in ROLES:
         ((may, inherits),) = await tx.execute(
             "select pg_has_role(session_user, ?, ?), pg_has_role(session_user, ?, 'USAGE')",
             role,
-            option,
+            "SET" if modern else "MEMBER",
             role,
         )
         if not may:
             raise unprotected(f"the login may not take the role {role}")
         if inherits:
-            raise unprotected(f"the login inherits from {role}")
+            raise heir(login, role, modern=modern)
 
 
 async def _check_version(tx: Transaction) -> None:
@@ -102,6 +104,21 @@ def outdated() -> Unusable:
     """Return the refusal to work on a schema that is not there, or older than this version."""
     return Unusable(
         "store_outdated", "The database's schema is not of this version: run `tidings migrate`."
+    )
+
+
+def heir(login: str, role: str, *, modern: bool) -> Unusable:
+    """Return the refusal of a login that has a role's rights without taking it.
+
+    `login` as SQL writes it.
+    """
+    mend = f"grant {role} to {login} with inherit false, set true"
+    if not modern:
+        mend = f"alter role {login} noinherit"
+    return Unusable(
+        "store_unprotected",
+        f"The database does not keep users apart: the login inherits from {role}."
+        f" As a superuser: {mend};",
     )
 
 
