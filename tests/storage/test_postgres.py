@@ -1,6 +1,7 @@
 """PostgreSQL as it fails: cut off, silent, restarted, full, read-only; and never twice or half."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -24,8 +25,13 @@ from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Row, Transaction
-from tidings.storage.warm.postgres.connections import CONNECT_SECONDS, WAIT_SECONDS
-from tidings.storage.warm.postgres.database import PostgresDatabase
+from tidings.storage.warm.postgres.connections import (
+    CONNECT_SECONDS,
+    LOOK_SECONDS,
+    WAIT_SECONDS,
+    Connections,
+)
+from tidings.storage.warm.postgres.database import UNIT_SECONDS, PostgresDatabase
 from tidings.storage.warm.postgres.dialect import numbered, typed
 
 CANCELS = int(os.environ.get("TIDINGS_TEST_CANCELS", "300"))
@@ -196,6 +202,39 @@ def test_who_waits_too_long_for_a_connection_is_told(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@dataclass(slots=True)
+class Counting(Direction):
+    """The way to the server, which counts what is said at a time."""
+
+    messages: int = 0
+
+    def take(self, data: bytes) -> list[bytes]:
+        self.messages += 1
+        return Direction.take(self, data)
+
+
+def test_connecting_takes_no_more_messages_than_a_distant_server_has_time_for(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with proxying(postgres().port) as proxy:
+            proxy.up = counting = Counting()
+            connections = Connections(through(database_of(tmp_path), proxy))
+            connection = await connections.take()
+            # whether it speaks TLS, who we are, where the data are; a password is two more
+            assert counting.messages == 3
+            assert "." in connections.origin
+            assert await connection.fetchval("select sum(n) from generate_series(1, 3) n") == 6
+            connections.give_back(connection)
+            await connections.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_unit_has_time_left_after_the_longest_way_to_a_connection() -> None:
+    assert WAIT_SECONDS + CONNECT_SECONDS + LOOK_SECONDS < UNIT_SECONDS
+
+
 def test_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
     tmp_path: Path,
 ) -> None:
@@ -214,6 +253,31 @@ def test_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
                 assert time.monotonic() - begun < bound + 1
             proxy.down.unblock()
             assert await database.read(ANA, look) == [(0,)]
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_fails_when_nobody_waits_for_it_any_more_troubles_nobody(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with (
+            proxying(postgres().port) as proxy,
+            opened(through(database_of(tmp_path), proxy), connections=1) as database,
+        ):
+            proxy.down.block()
+            reading = asyncio.ensure_future(database.read(ANA, look))
+            while not proxy.open:  # noqa: ASYNC110 - a connection of another's
+                await asyncio.sleep(0.01)
+            reading.cancel()
+            await asyncio.wait({reading})
+            proxy.calm()
+            proxy.cut()
+            assert await database.read(ANA, look) == [(0,)]  # the only place is free again
+        gc.collect()
+        assert told == []
 
     asyncio.run(scenario())
 

@@ -76,7 +76,8 @@ class PostgresDatabase:
         The engine looks after its files itself.
 
         Raises:
-            Unavailable: `store_outdated`, `store_too_new`, `store_unprotected`.
+            Unusable: `store_outdated`, `store_too_new`, `store_unprotected`, `store_unfinished`.
+            Unavailable: it cannot be told now.
         """
         async with self._verifying:
             if not self._is_verified:
@@ -128,7 +129,8 @@ class PostgresDatabase:
                 raise _Moved
             await transaction.begin(f"{begin}; {_within(scope)}")
             result = await work(transaction)
-            await transaction.commit()
+            if begin is not _READ:  # what was read stays so, however that ends
+                await transaction.commit()
         for note in transaction.notes:
             self._announce(note)
         return result
