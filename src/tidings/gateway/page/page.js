@@ -7,7 +7,7 @@ import { newId } from "./client/index.js";
 import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Inbox } from "./inbox.js";
-import { node } from "./nodes.js";
+import { node, save } from "./nodes.js";
 import { RunView } from "./runs.js";
 
 const THREAD = "tidings.thread";
@@ -103,7 +103,7 @@ function reveal({ type, run_id }) {
 }
 
 function heard({ run_id, payload }) {
-  const view = new RunView(run_id, openReport, command);
+  const view = new RunView(run_id, openReport, command, (path) => api.request("GET", path));
   runs.set(run_id, view);
   byId("log").append(node("p", payload.text, "said"), view.root);
 }
@@ -320,10 +320,10 @@ async function openReport(id) {
   const address = `/api/reports/${encodeURIComponent(id)}`;
   byId("report-frame").srcdoc = boxed.createHTML("");
   byId("saves").replaceChildren(...["html", "md", "json"].map((format) => {
-    const save = node("button", `Save ${format}`);
-    save.type = "button";
-    save.onclick = () => saveReport(address, id, format).catch(trouble);
-    return save;
+    const keep = node("button", `Save ${format}`);
+    keep.type = "button";
+    keep.onclick = () => saveReport(address, id, format).catch(trouble);
+    return keep;
   }));
   byId("report").showModal();
   try {
@@ -335,12 +335,7 @@ async function openReport(id) {
 }
 
 async function saveReport(address, id, format) {
-  const blob = new Blob([await api.text(`${address}?format=${format}`)]);
-  const save = node("a");
-  save.href = URL.createObjectURL(blob);
-  save.download = `${id}.${format}`;
-  save.click();
-  setTimeout(() => URL.revokeObjectURL(save.href), 10_000);
+  save([await api.text(`${address}?format=${format}`)], `${id}.${format}`);
 }
 
 byId("close-report").onclick = () => byId("report").close();

@@ -3,13 +3,16 @@
 import { markdown } from "./markdown.js";
 import { node } from "./nodes.js";
 import { approval, question, settle } from "./questions.js";
+import { whole } from "./results.js";
 
 export class RunView {
-  // `openReport(id)` shows a report; `send(type, payload)` carries a command.
-  constructor(runId, openReport, send) {
+  // `openReport(id)` shows a report; `send(type, payload)` carries a command; `fetched(path)` brings
+  // what the server has there.
+  constructor(runId, openReport, send, fetched) {
     this.runId = runId;
     this.openReport = openReport;
     this.send = send;
+    this.fetched = fetched;
     this.asked = new Map();
     this.over = false;
     this.agents = new Map();
@@ -87,6 +90,8 @@ export class RunView {
     tool.after.textContent = ` ${spent(payload.duration_ms)}`;
     const said = payload.summary || payload.error?.message;
     if (said) tool.box.firstChild.append(node("span", ` ${said}`));
+    const stored = payload.result?.stored;
+    if (stored) tool.box.append(whole(payload.call_id, stored, this.fetched));
   }
 
   input_required(payload) {
