@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from tidings.domain.budgets import Budget, BudgetSpent, Spent
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import all_facts
 from tidings.domain.permissions import reason_to_ask
 from tidings.runs.abreast import abreast
-from tidings.runs.journal import Journal, Question
+from tidings.runs.journal import Interrupted, Journal, Posed
 from tidings.runs.outcomes import ToolOutcome, arguments_shown, shown
 from tidings.runs.pauses import Pause, PauseKind
 from tidings.runs.repetition import Repetition
@@ -100,8 +100,8 @@ class Calls:
             await self._ask([ruling.call for ruling in rulings if ruling.asks])
         return ended
 
-    async def _ask(self, calls: Sequence[Call]) -> NoReturn:
-        """Let the run wait until a person has said what becomes of each.
+    async def _ask(self, calls: Sequence[Call]) -> None:
+        """Let the run wait until a person has said what becomes of each: it does not come back.
 
         One that a framework makes by itself is asked about with those it makes beside it.
         """
@@ -110,12 +110,13 @@ class Calls:
         await self._work.quiet.wait()
         together, self._asking = self._asking, []
         if not together:
-            await self._journal.until_interrupted()  # another has asked about this one too
+            await self._journal.interrupted.wait()  # another has asked about this one too
+            raise Interrupted
         for call in together:
             self._tell_begin(call)
-        await self._journal.park([self._question(call) for call in together])
+        await self._journal.answers_to([self._question(call) for call in together])
 
-    def _question(self, call: Call) -> Question:
+    def _question(self, call: Call) -> Posed:
         asked = {
             "call_id": call.call_id,
             "tool": call.tool,
@@ -124,7 +125,7 @@ class Calls:
             "reason": reason_to_ask(self._journal.permissions.get(call.tool)),
         }
         pause = Pause(PauseKind.APPROVAL, call.call_id, call.leave_step, asked)
-        return Question(pause, self._draft(EventType.APPROVAL_REQUIRED, asked))
+        return Posed(pause, self._draft(EventType.APPROVAL_REQUIRED, asked))
 
     async def _end_of(self, ruling: Ruling) -> ToolOutcome:
         call = ruling.call

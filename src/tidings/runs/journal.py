@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -49,7 +49,7 @@ class Pending(msgspec.Struct, frozen=True):
     draft: Draft
 
 
-class Question(NamedTuple):
+class Posed(NamedTuple):
     """What a person is asked, and the event that asks."""
 
     pause: Pause
@@ -60,7 +60,8 @@ class Journal:
     """What this run has done, in memory and in the warm tier.
 
     After a crash the agent runs again from the top: steps that were done are answered from
-    here, and what was told is not told again.
+    here, and what was told is not told again. Once it is `interrupted` nothing can be recorded
+    here any more.
     """
 
     def __init__(self, database: Database, clock: Clock, ids: IdSource, run: Run) -> None:
@@ -69,7 +70,7 @@ class Journal:
         self.parked = False
         self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
-        self._over = asyncio.Event()
+        self.interrupted = asyncio.Event()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -101,11 +102,6 @@ class Journal:
         if turns:
             await self.finish(HISTORY_STEP, "history", turns)
         return turns
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether nothing can be recorded here any more."""
-        return self._over.is_set()
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""
@@ -189,27 +185,21 @@ class Journal:
                 key, kind, body, lambda tx, now: spending.settle(tx, self.run, key, usage, now)
             )
 
-    async def answer_to(self, question: Question) -> Settled:
-        """Return what a person has said; while nobody has, let the run wait.
+    async def answers_to(self, questions: Sequence[Posed]) -> list[Settled]:
+        """Return what a person has said to each; while anything is unsaid, let the run wait.
+
+        All of it is asked at once. The events that ask get their `expires_at` here and, of several,
+        how many ask `together`.
 
         Raises:
             Parked: it waits now.
         """
-        if not self.is_done(question.pause.step):
-            await self.park([question])
-        return self.recorded(question.pause.step, Settled)
-
-    async def park(self, questions: Sequence[Question]) -> NoReturn:
-        """Ask all of it at once, and let the run wait until each has its answer.
-
-        The events that ask get their `expires_at` here and, of several, how many ask `together`.
-
-        Raises:
-            Parked: it waits now.
-        """
+        if all(self.is_done(question.pause.step) for question in questions):
+            return [self.recorded(question.pause.step, Settled) for question in questions]
         now, moved_id = self._clock.now(), self.new_event_id()
         for question in questions:
-            self.tell(f"{question.pause.step}.asked", self._asking(question, len(questions), now))
+            asking = _asking(question, self.run, len(questions), now)
+            self.tell(f"{question.pause.step}.asked", asking)
         pending = self._take()
         waits = [question.pause for question in questions]
         emitted = [_keys_of(pending), *("[]" for _ in waits[1:])]
@@ -224,15 +214,6 @@ class Journal:
 
         await self._write(work, parks=True)
         raise Parked
-
-    async def until_interrupted(self) -> NoReturn:
-        """Wait until nothing can be recorded here any more.
-
-        Raises:
-            Interrupted: always.
-        """
-        await self._over.wait()
-        raise Interrupted
 
     async def flush(self) -> None:
         """Commit the waiting events on their own."""
@@ -288,12 +269,6 @@ class Journal:
             self._pending = pending + self._pending
             raise
 
-    def _asking(self, question: Question, count: int, now: float) -> Draft:
-        pause, draft = question
-        more: dict[str, Any] = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
-        more |= {"together": count} if count > 1 else {}
-        return msgspec.structs.replace(draft, payload=draft.payload | more)
-
     async def _write(
         self, work: Callable[[Transaction], Awaitable[None]], *, parks: bool = False
     ) -> None:
@@ -310,12 +285,12 @@ class Journal:
         What failed is returned: whoever has gone does not leave an error that nobody takes.
         """
         async with self._turn:
-            if self.interrupted:
+            if self.interrupted.is_set():
                 return Interrupted()
             try:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
-                self._over.set()
+                self.interrupted.set()
                 interrupted = Interrupted()
                 interrupted.__cause__ = error
                 return interrupted
@@ -323,7 +298,7 @@ class Journal:
                 return error
             if parks:
                 self.parked = True
-                self._over.set()
+                self.interrupted.set()
         return None
 
     def _take(self) -> list[Pending]:
@@ -337,6 +312,14 @@ class Journal:
             return 0
         stream = thread_stream(self.run.thread_id)
         return await log.append(tx, self.run.context, stream, drafts, now)
+
+
+def _asking(question: Posed, run: Run, count: int, now: float) -> Draft:
+    """Return the event that asks, with when its time is up, and of several how many there are."""
+    pause, draft = question
+    more: dict[str, Any] = {"expires_at": rfc3339(pause.expires_at(run, now))}
+    more |= {"together": count} if count > 1 else {}
+    return msgspec.structs.replace(draft, payload=draft.payload | more)
 
 
 def _usage(result: Any) -> Usage | None:
