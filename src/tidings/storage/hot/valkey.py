@@ -75,5 +75,6 @@ class Valkey:
             fault = self._line.fault or "no answer"
             return TierHealth(self.name, TierState.DEGRADED, fault, seconds, _REFUSED)
         if not self.hints.listening:
-            return TierHealth(self.name, TierState.DEGRADED, "not subscribed", seconds, _DEAF)
+            detail = f"not subscribed: {self.hints.fault}"
+            return TierHealth(self.name, TierState.DEGRADED, detail, seconds, _DEAF)
         return TierHealth(self.name, TierState.OK, "subscribed", seconds, "")
