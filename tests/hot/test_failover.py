@@ -58,7 +58,7 @@ def test_a_promoted_replica_takes_over_and_nothing_is_forgotten(
                 await second.more()
                 assert await one.tier.once.first("a ticket", 3_600)
                 assert await one.tier.rates.take(ONE_EACH, "an address") == 0
-                assert valkey.control.wait(1, 5_000) == 1  # type: ignore[no-untyped-call]
+                assert valkey.control.wait(1, 5_000) == 1
 
                 valkey.kill()
                 await found((DOWN, DOWN), one, two)
