@@ -44,6 +44,7 @@ let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
 const condition = new Condition();
+const fetched = (path) => api.request("GET", path);
 
 function show() {
   const inside = api.signedIn();
@@ -104,7 +105,7 @@ function reveal({ type, run_id }) {
 }
 
 function heard({ run_id, payload }) {
-  const view = new RunView(run_id, openReport, command, (path) => api.request("GET", path));
+  const view = new RunView(run_id, openReport, command, fetched);
   runs.set(run_id, view);
   byId("log").append(node("p", payload.text, "said"), view.root);
 }
@@ -191,7 +192,7 @@ async function restore(id) {
 
 // Show a run of the past with its steps: where its end is shown already, or before all others.
 function recall(before, runId, [asked, ...told]) {
-  const view = new RunView(runId, openReport, command);
+  const view = new RunView(runId, openReport, command, fetched);
   const shown = runs.get(runId);
   if (shown) shown.root.replaceWith(view.root);
   else before.after(node("p", asked.payload.text, "said"), view.root);
