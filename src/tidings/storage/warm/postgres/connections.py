@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fractions import Fraction
+from struct import unpack_from
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -29,6 +31,9 @@ LOOK_FOR_CLIENT_SECONDS = 2
 Connection: TypeAlias = Any
 """The driver's own, which has no types."""
 
+NOBODY = "none"
+"""The role of a session that sees nothing until a transaction says for whom it is."""
+
 _ORIGIN = (
     "select case when not pg_is_in_recovery() then"
     " (select system_identifier::text from pg_control_system())"
@@ -48,18 +53,28 @@ _SETTINGS = {
 """Bounds that the server keeps, also for a client that is gone."""
 
 
+@dataclass(slots=True)
+class Line:
+    """A connection, and the role that it has outside of transactions."""
+
+    connection: Connection
+    role: str = NOBODY
+
+
 class Connections:
     """Connections to one database, at most so many; the newest idle one is used first."""
 
     def __init__(self, url: str, most: int = CONNECTIONS_MAX) -> None:
         self.origin = ""
         self._url = url
+        self._most = most
+        self._lent = 0
         self._free = asyncio.Semaphore(most)
-        self._idle: list[Connection] = []
+        self._idle: list[Line] = []
         self._closed = False
 
-    async def take(self) -> Connection:
-        """Return an idle connection, or a new one.
+    async def take(self, role: str) -> Line:
+        """Return an idle connection, or a new one; while there may be more, none of another role.
 
         Raises:
             Unavailable: `storage_busy`: none was free in WAIT_SECONDS; `storage_unavailable`.
@@ -71,49 +86,56 @@ class Connections:
                 await self._free.acquire()
         except TimeoutError:
             raise Unavailable("storage_busy", "The store is busy; try again.") from None
-        return self._newest() or await self._opened()
+        self._lent += 1
+        return self._newest(role) or await self._opened()
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, line: Line) -> None:
         """Keep a clean connection for the next who asks; one that is closed is forgotten."""
         if self._closed:
-            connection.terminate()
-        elif not connection.is_closed():
-            self._idle.append(connection)
-        self._free.release()
+            line.connection.terminate()
+        elif not line.connection.is_closed():
+            self._idle.append(line)
+        self._return()
 
     async def close(self) -> None:
         """Close what is idle, in order; what is in use is closed when it is given back."""
         self._closed = True
         while self._idle:
-            await close(self._idle.pop())
+            await close(self._idle.pop().connection)
 
-    def _newest(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return None
+    def _newest(self, role: str) -> Line | None:
+        self._idle = [line for line in self._idle if not line.connection.is_closed()]
+        own = next((line for line in reversed(self._idle) if line.role == role), None)
+        if own is None and self._lent + len(self._idle) > self._most:
+            own = self._idle[-1]
+        if own is not None:
+            self._idle.remove(own)
+        return own
 
-    async def _opened(self) -> Connection:
+    def _return(self) -> None:
+        self._lent -= 1
+        self._free.release()
+
+    async def _opened(self) -> Line:
         """Connect; if whoever waits for it is cut off, the connection is for the next."""
         asked = _Asked()
         try:
             return await asyncio.shield(self._open(asked))
         except asyncio.CancelledError:
             asked.withdrawn = True
-            if asked.connection is not None:
-                self.give_back(asked.connection)
+            if asked.line is not None:
+                self.give_back(asked.line)
             raise
 
-    async def _open(self, asked: "_Asked") -> Connection:
+    async def _open(self, asked: "_Asked") -> Line:
         try:
-            asked.connection = await self._looked_at(await connect(self._url))
+            asked.line = Line(await self._looked_at(await connect(self._url)))
         except BaseException:
-            self._free.release()
+            self._return()
             raise
         if asked.withdrawn:
-            self.give_back(asked.connection)
-        return asked.connection
+            self.give_back(asked.line)
+        return asked.line
 
     async def _looked_at(self, connection: Connection) -> Connection:
         """See where a new connection leads; forget those to where the data are no more."""
@@ -125,7 +147,7 @@ class Connections:
         if origin != self.origin:
             self.origin = origin
             while self._idle:
-                self._idle.pop().terminate()
+                self._idle.pop().connection.terminate()
         return connection
 
 
@@ -133,7 +155,7 @@ class Connections:
 class _Asked:
     """A connection that somebody waits for, or no longer."""
 
-    connection: Connection | None = None
+    line: Line | None = None
     withdrawn: bool = False
 
 
@@ -177,7 +199,7 @@ async def connect(url: str, **settings: str) -> Connection:
                 server_settings=_SETTINGS | settings,
             )
             await connection.set_type_codec(
-                "numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text"
+                "numeric", schema="pg_catalog", encoder=_refused, decoder=_number, format="binary"
             )
     return connection
 
@@ -204,6 +226,15 @@ async def close(connection: Connection) -> None:
         connection.terminate()
 
 
-def _number(text: str) -> Any:
-    """Read a sum of integers as what it is."""
-    return float(text) if "." in text else int(text)
+def _number(wire: bytes) -> int | float:
+    """Read a sum of integers as what it is: digits to base 10,000, and the power of the first."""
+    count, weight, sign, scale = unpack_from("!HhHH", wire)
+    digits = unpack_from(f"!{count}H", wire, 8)
+    value = sum(digit * Fraction(10_000) ** (weight - place) for place, digit in enumerate(digits))
+    signed = -value if sign else value
+    return float(signed) if scale else int(signed)
+
+
+def _refused(value: object) -> bytes:
+    """Refuse to send a number as `numeric`, which no column is."""
+    raise TypeError(f"{type(value).__name__} is not sent as numeric")
