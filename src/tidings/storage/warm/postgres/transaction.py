@@ -66,13 +66,15 @@ class PostgresTransaction:
         results: dict[int, Any] = {}
         answers: dict[int, Any] = dict.fromkeys(range(len(parts)))
         try:
-            while answers:
+            while True:
                 asked: dict[int, list[Statement]] = {}
                 for place, answer in answers.items():
                     try:
                         asked[place] = self._lead(parts[place], answer)
                     except StopIteration as stop:
                         results[place] = stop.value
+                if not asked:
+                    break
                 found = iter(await self._ask(list(chain(*asked.values()))))
                 answers = {place: list(islice(found, len(own))) for place, own in asked.items()}
         finally:
