@@ -5,20 +5,25 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
+PROCESSES ?= 4
+AT_ONCE := -n $(PROCESSES) --dist loadfile
 SETS ?= postgres postgres+valkey fleet
 SUITES ?= tests/mission_critical tests/crash tests/faults tests/journeys tests/conformance/test_server_vectors.py
 
-.PHONY: demo test test-tiers check fix serve bench bench-runs bench-delivery bench-tiers soak client storm cancel-storm fuzz clean
+.PHONY: demo test test-tiers test-engines check fix serve bench bench-runs bench-delivery bench-tiers soak client storm cancel-storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
 	@$(BIN)/tidings demo $(if $(DATA),--file "$(DATA)") $(if $(ASK),--ask "$(ASK)") $(if $(ONCE),--once)
 
-test: .venv/.ready  ## every test
-	$(BIN)/pytest $(ARGS)
+test: .venv/.ready  ## every test, in some processes at once: most of the time they wait
+	$(BIN)/pytest $(AT_ONCE) $(ARGS)
 
 test-tiers: .venv/.ready  ## the suites that hold anywhere, on PostgreSQL, with Valkey, and in a fleet
-	for tiers in $(SETS); do TIDINGS_TEST_TIERS=$$tiers $(BIN)/pytest $(SUITES) $(ARGS) || exit 1; done
+	for tiers in $(SETS); do TIDINGS_TEST_TIERS=$$tiers $(BIN)/pytest $(AT_ONCE) $(SUITES) $(ARGS) || exit 1; done
+
+test-engines: .venv/.ready  ## the stores' suites on PostgreSQL 15 to 17 and Redis, as far as they are installed: some 3 minutes each
+	$(BIN)/python -m tests.engines $(ARGS)
 
 check: .venv/.ready  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from tests.harness.postgres import PostgresServer
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, EventType
 from tidings.events import log
+from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.warm.port import Store, Transaction
 from tidings.storage.warm.postgres.database import PostgresDatabase
 from tidings.storage.warm.sqlite import SqliteDatabase
@@ -29,7 +30,7 @@ Unit = Callable[[Store, UserContext], Awaitable[object]]
 async def report() -> str:
     """Measure both engines, synced to disk, with as many users as there are units at once."""
     with tempfile.TemporaryDirectory() as folder:
-        embedded = SqliteDatabase.open(Path(folder) / "tidings.db", lambda _: None)
+        embedded = SqliteDatabase.open(Path(folder) / DATABASE_FILE, lambda _: None)
         rows = [["SQLite", *await _figures(embedded)]]
     server = PostgresServer(fsync="on", full_page_writes="on", shared_buffers="256MB")
     try:

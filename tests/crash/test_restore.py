@@ -15,9 +15,9 @@ from websockets.asyncio.client import connect
 from tests.cli.conftest import ENDINGS
 from tests.harness.cli import Ran, refused, start, tidings
 from tests.harness.server import Client, ServerProcess, User, add_users, serving
+from tidings.storage.backups import DATABASE_FILE
 
 Event = dict[str, Any]
-DATABASE = "tidings.db"
 
 pytestmark = pytest.mark.embedded("backups are of the store's file; servers have their own")
 
@@ -39,7 +39,7 @@ async def heard_of_self(user: User) -> list[Event]:
 
 
 def user_id(user: User) -> str:
-    with closing(sqlite3.connect(user.server.data_dir / DATABASE)) as connection:
+    with closing(sqlite3.connect(user.server.data_dir / DATABASE_FILE)) as connection:
         ((found,),) = connection.execute("select user_id from users").fetchall()
         return str(found)
 
@@ -92,7 +92,7 @@ def ids_of(path: Path, column: str, table: str) -> set[str]:
 
 
 def epochs(data_dir: Path) -> list[tuple[str, int | None]]:
-    with closing(sqlite3.connect(data_dir / DATABASE)) as connection:
+    with closing(sqlite3.connect(data_dir / DATABASE_FILE)) as connection:
         return connection.execute(
             "select why, lost_events from epochs order by began_at"
         ).fetchall()
@@ -117,8 +117,8 @@ def test_f25_after_a_restore_every_client_has_its_answer_and_the_loss_is_counted
     ran = tidings("restore", backup, "--data-dir", data)
     assert (ran.status, ran.err) == (0, "")
     [aside] = data.glob("replaced-*")
-    gone = ids_of(aside / DATABASE, "event_id", "events") - ids_of(
-        backup / DATABASE, "event_id", "events"
+    gone = ids_of(aside / DATABASE_FILE, "event_id", "events") - ids_of(
+        backup / DATABASE_FILE, "event_id", "events"
     )
     assert {e["event_id"] for e in [*second, *elsewhere]} < gone
     assert f"lost: {len(gone)} events, whole threads: 1; whoever has seen them is told" in ran.out
@@ -182,13 +182,13 @@ def test_f25_a_file_that_was_put_back_by_hand_is_recognised(tmp_path: Path) -> N
     [ana] = asyncio.run(add_users(server, "ana"))
     first = asyncio.run(asked(ana, "one"))
     server.stop()
-    shutil.copy(tmp_path / DATABASE, tmp_path / "old.db")
+    shutil.copy(tmp_path / DATABASE_FILE, tmp_path / "old.db")
     server.start()
     second = asyncio.run(asked(ana, "two", thread_id=first[0]["thread_id"]))
     server.kill()
-    for path in tmp_path.glob(f"{DATABASE}-*"):
+    for path in tmp_path.glob(f"{DATABASE_FILE}-*"):
         path.unlink()
-    (tmp_path / "old.db").rename(tmp_path / DATABASE)
+    (tmp_path / "old.db").rename(tmp_path / DATABASE_FILE)
     server.start()
     try:
         assert epochs(tmp_path) == [("created", 0), ("rewound", None)]
@@ -234,8 +234,12 @@ def test_a_backup_under_load_is_of_one_moment(tmp_path: Path) -> None:
     """Runs come and go while three backups are taken; each of these is whole and sound."""
 
     async def load(user: User) -> None:
-        for number in range(10**6):
-            await asked(user, f"{user.name} {number}")
+        for number in range(10**6):  # some runs a connection: connections are rationed too
+            async with user.connected() as client:
+                for run in range(10):
+                    id = f"m-{user.name}-{number}-{run}"
+                    accepted = await client.ask(user.name, id, agent="completes")
+                    await client.until_end(accepted["run_id"])
 
     async def scenario(server: ServerProcess) -> None:
         users = await add_users(server, "ana", "bob", "eve")
@@ -246,14 +250,16 @@ def test_a_backup_under_load_is_of_one_moment(tmp_path: Path) -> None:
                 process = start("backup", target, "--data-dir", server.data_dir)
                 assert await asyncio.to_thread(process.wait, 30) == 0
                 process.communicate()
-                _check_one_moment(target / DATABASE)
+                _check_one_moment(target / DATABASE_FILE)
             for task in working:
                 task.cancel()
 
     with serving(tmp_path / "data", ENDINGS) as server:
         asyncio.run(scenario(server))
         assert epochs(server.data_dir) == [("created", 0)]
-    counts = [len(ids_of(tmp_path / f"backup{n}" / DATABASE, "event_id", "events")) for n in (0, 2)]
+    counts = [
+        len(ids_of(tmp_path / f"backup{n}" / DATABASE_FILE, "event_id", "events")) for n in (0, 2)
+    ]
     assert counts[0] < counts[1], "there was no load"
 
 
@@ -289,9 +295,9 @@ def test_f28_a_damaged_store_is_refused_after_a_crash_and_a_restore_mends_it(
     events = asyncio.run(asked(ana, "one"))
     assert tidings("backup", backup, "--data-dir", data).status == 0
     server.kill()
-    with closing(sqlite3.connect(data / DATABASE)) as connection:
+    with closing(sqlite3.connect(data / DATABASE_FILE)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
-    _spoil(data / DATABASE)
+    _spoil(data / DATABASE_FILE)
     refused(tidings("serve", "--data-dir", data, "--port", "0"), "store_damaged")
     ran = tidings("restore", backup, "--data-dir", data)
     assert (ran.status, ran.err) == (0, "")

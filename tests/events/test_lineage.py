@@ -20,6 +20,7 @@ from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType
 from tidings.events import log
 from tidings.events.lineage import Epochs, Lineage
+from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.marks import (
     MARK_FILE,
@@ -34,7 +35,6 @@ from tidings.storage.warm.sqlite import SqliteDatabase
 
 ANA = UserContext("acme", "ana", "s1")
 STREAM = "thread:t1"
-DATABASE = "tidings.db"
 
 
 class SeededIds:
@@ -55,7 +55,7 @@ class Started:
         self.hints = LocalHints()
         self.epochs: list[Epochs] = []
         self.hints.listen(Epochs, self.epochs.append)
-        self.database = SqliteDatabase.open(folder / DATABASE, self.hints.publish)
+        self.database = SqliteDatabase.open(folder / DATABASE_FILE, self.hints.publish)
         self.ids = SeededIds(seed)
         self.clock = ManualClock()
         self.lineage = Lineage(self.database, self.clock, self.ids, folder)
@@ -120,11 +120,11 @@ def test_an_ordinary_restart_begins_no_epoch(tmp_path: Path, crash: bool) -> Non
                 assert await store.history() == [("created", 0)]
                 place = await store.locate(cursor)
                 assert (place.epoch, place.after) == (parse_cursor(cursor).epoch, 1)
-                generations.append(generation(tmp_path / DATABASE))
+                generations.append(generation(tmp_path / DATABASE_FILE))
         assert sorted(set(generations)) == generations
         mark = read_mark(tmp_path)
         assert mark is not None
-        assert (mark.generation, mark.clean) == (generation(tmp_path / DATABASE), not crash)
+        assert (mark.generation, mark.clean) == (generation(tmp_path / DATABASE_FILE), not crash)
 
     asyncio.run(scenario())
 
@@ -135,10 +135,10 @@ def test_f25_an_older_file_begins_an_epoch_and_every_client_has_its_answer(
     async def scenario() -> None:
         async with started(tmp_path, "a") as store:
             behind, common = await store.append(2)
-        shutil.copy(tmp_path / DATABASE, tmp_path / "copy.db")
+        shutil.copy(tmp_path / DATABASE_FILE, tmp_path / "copy.db")
         async with started(tmp_path, "b") as store:
             _, ahead, last = await store.append(3)
-        shutil.copy(tmp_path / "copy.db", tmp_path / DATABASE)
+        shutil.copy(tmp_path / "copy.db", tmp_path / DATABASE_FILE)
         with caplog.at_level(logging.WARNING):
             async with started(tmp_path, "c") as store:
                 assert await store.history() == [("created", 0), ("rewound", None)]
@@ -168,15 +168,15 @@ def test_a_copy_that_was_taken_while_the_server_worked_is_known_as_older(tmp_pat
         async with started(tmp_path, "a", crash=True) as store:
             await store.append(1)
             await store.lineage.advance()
-            with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+            with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as connection:
                 connection.execute("vacuum into ?", (str(tmp_path / "copy.db"),))
-            before = generation(tmp_path / DATABASE)
+            before = generation(tmp_path / DATABASE_FILE)
             await store.lineage.advance()
-            assert generation(tmp_path / DATABASE) == before, "nothing was appended"
+            assert generation(tmp_path / DATABASE_FILE) == before, "nothing was appended"
             await store.append(1)
             await store.lineage.advance()
-        assert not (tmp_path / f"{DATABASE}-wal").exists()
-        shutil.copy(tmp_path / "copy.db", tmp_path / DATABASE)
+        assert not (tmp_path / f"{DATABASE_FILE}-wal").exists()
+        shutil.copy(tmp_path / "copy.db", tmp_path / DATABASE_FILE)
         async with started(tmp_path, "b") as store:
             assert (await store.history())[1:] == [("rewound", None)]
 
@@ -195,7 +195,7 @@ def test_f28_a_log_that_was_cut_off_is_known_as_older(tmp_path: Path, kept: floa
             cursors = await store.append(5)
             await store.lineage.advance()
             shutil.copytree(whole, torn)
-        wal = torn / f"{DATABASE}-wal"
+        wal = torn / f"{DATABASE_FILE}-wal"
         wal.write_bytes(wal.read_bytes()[: int(wal.stat().st_size * kept)])
         async with started(torn, "b") as store:
             assert [why for why, _ in await store.history()][-1] == "rewound"
@@ -255,13 +255,15 @@ def test_the_mark_never_goes_back(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with started(tmp_path, "a", crash=True) as store:
             await store.append(1)
-            with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as connection:
+            with closing(
+                sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)
+            ) as connection:
                 connection.execute("update store set generation = generation + 1")
             late = Mark(read_mark(tmp_path).store_id, 1)  # type: ignore[union-attr]
             await store.lineage.advance()
             put_mark(tmp_path, late)
         mark = read_mark(tmp_path)
         assert mark is not None
-        assert mark.generation == generation(tmp_path / DATABASE) == 3
+        assert mark.generation == generation(tmp_path / DATABASE_FILE) == 3
 
     asyncio.run(scenario())

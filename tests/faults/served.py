@@ -43,7 +43,6 @@ KEY = b"k" * 32
 TICK_SECONDS = 0.05
 DRAIN_SECONDS = 0.5
 MANY_RUNS = Limits(runs=64, runs_per_user=64, lease_seconds=1.0)
-DATABASE_FILE = "tidings.db"
 
 
 class ShiftedClock(SystemClock):

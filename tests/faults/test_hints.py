@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.devices import device, eventually
+from tests.faults.pairs import both_see
 from tests.faults.served import served
 from tests.faults.spoilt import SpoiltHints
 from tests.harness.stored import stored_streams
@@ -26,17 +27,7 @@ def test_f17_f20_whatever_becomes_of_hints_nothing_is_missing_or_moved(
 ) -> None:
     async def scenario() -> None:
         async with served(tmp_path, hints=spoil()) as server:
-            ana, token = await server.user("ana")
-            async with (
-                device(server.url, ana, token, "d1") as one,
-                device(server.url, ana, token, "d2") as two,
-            ):
-                receipt = await one.ask("tell 60 0.01", "m1")
-                await two.session.follow(f"thread:{receipt.thread_id}")
-                await one.until_end(receipt)
-                await two.until_end(receipt)
-            log = stored_streams(tmp_path)
-            check(log, [one.history, two.history], at_head=True, ended=True, proven=True)
+            await both_see(tmp_path, server, server, "tell 60 0.01")
 
     asyncio.run(scenario())
 
@@ -63,17 +54,7 @@ def test_f19_a_follower_that_no_hint_reaches_polls_while_others_are_woken(tmp_pa
 
     async def scenario() -> None:
         async with served(tmp_path) as server, served(tmp_path, hints=SpoiltHints(lost=1.0)) as cut:
-            ana, token = await server.user("ana")
-            async with (
-                device(server.url, ana, token, "d1") as woken,
-                device(cut.url, ana, token, "d2") as polling,
-            ):
-                receipt = await woken.ask("tell 30 0.01", "m1")
-                await polling.session.follow(f"thread:{receipt.thread_id}")
-                await woken.until_end(receipt)
-                await polling.until_end(receipt)
-            log = stored_streams(tmp_path)
-            check(log, [woken.history, polling.history], at_head=True, ended=True, proven=True)
+            await both_see(tmp_path, server, cut, "tell 30 0.01")
 
     asyncio.run(scenario())
 

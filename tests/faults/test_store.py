@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tests.faults.devices import Puppet, device, eventually
-from tests.faults.served import DATABASE_FILE, served
+from tests.faults.served import served
 from tests.faults.spoilt import SlowDatabase
 from tests.harness.server import ServerProcess, User, add_users, serving
 from tests.harness.stored import stored_streams
@@ -20,6 +20,7 @@ from tests.stores import rows_of
 from tidings.domain.errors import TidingsError, Unavailable
 from tidings.domain.events import thread_stream
 from tidings.protocol.connection import Pace
+from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.warm.sqlite import SqliteDatabase
 
 

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import msgspec
 
+from tests.harness.forking import ForkedProcess
 from tests.harness.server import ENVIRONMENT, ROOT
 from tests.harness.tiers import variables_of
 
@@ -31,18 +33,20 @@ class Ran:
 
 def tidings(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
     """Run a command to its end; whatever happens, people see no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tidings", *map(str, arguments)],
-        check=False,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        cwd=ROOT,
-        env=ENVIRONMENT | _tiers(arguments) | environment,
-    )
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
+    with TemporaryFile("w+") as asked, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        asked.write(stdin)
+        asked.seek(0)
+        done = ForkedProcess(
+            ["-m", "tidings", *map(str, arguments)],
+            ENVIRONMENT | _tiers(arguments) | environment,
+            (asked.fileno(), out.fileno(), err.fileno()),
+        )
+        status = done.wait(COMMAND_SECONDS)
+        out.seek(0)
+        err.seek(0)
+        ran = Ran(status, out.read(), err.read())
+    assert "Traceback" not in ran.err + ran.out, ran.err
+    return ran
 
 
 def start(*arguments: str | Path, **environment: str) -> "subprocess.Popen[str]":

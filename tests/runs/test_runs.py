@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.models import ScriptedModel, says
-from tests.fakes.ports import FaultyDatabase
+from tests.runs.failing_writes import Wrap, each_write_fails, insisting
 from tests.world import payloads, types, world
 from tidings.domain.errors import (
     Failure,
-    Unavailable,
 )
 from tidings.domain.facts import Fact, ToolResult, Unit
 from tidings.domain.permissions import Effect
@@ -111,21 +110,12 @@ def test_whichever_transaction_fails_nothing_is_lost_or_told_twice(
 ) -> None:
     """The n-th write fails, for every n of a whole run; the client repeats its command."""
 
-    async def survives(n: int, path: Path) -> bool:
+    async def survives(path: Path, wrap: Wrap) -> None:
         counter = Counter()
-        faulty: list[FaultyDatabase] = []
-
-        def wrap(inner: Any) -> FaultyDatabase:
-            faulty.append(FaultyDatabase(inner, lambda write: write == n + 1, after=after))
-            return faulty[0]
-
         async with world(path, {"diligent": diligent}, [counter.tool()], wrap=wrap) as w:
             await w.begin()
             async with w.working():
-                try:
-                    receipt = await w.ask("hello you", id="cmd-1")
-                except Unavailable:
-                    receipt = await w.ask("hello you", id="cmd-1")
+                receipt = await insisting(lambda: w.ask("hello you", id="cmd-1"))
                 events = await w.events_until_end(receipt)
             without_repeats = [t for t in types(events) if t != "answer_delta"]
             assert without_repeats == [t for t in EXPECTED if t != "answer_delta"]
@@ -134,18 +124,8 @@ def test_whichever_transaction_fails_nothing_is_lost_or_told_twice(
             assert events[-1].payload["answer"] == "HELLO YOU (9)"
             assert len(counter.calls) <= 2
             assert set(counter.calls) == {f"{receipt.run_id}/c1"}
-            return faulty[0].writes > n
 
-    async def scenario() -> None:
-        for n in range(1, 30):
-            path = tmp_path / str(n)
-            path.mkdir()
-            if not await survives(n, path):
-                assert n > 6
-                return
-        raise AssertionError("the sweep never ran past the end of the run")
-
-    asyncio.run(scenario())
+    asyncio.run(each_write_fails(tmp_path, survives, after=after, writes_min=6))
 
 
 def test_a_restart_goes_on_behind_the_last_recorded_step(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import pytest
 
 from tests.fakes.models import says
-from tests.fakes.ports import FaultyDatabase, ManualClock
+from tests.fakes.ports import ManualClock
+from tests.runs.failing_writes import Wrap, each_write_fails, insisting
 from tests.world import ANA, BOB, World, payloads, types, world
 from tidings.domain.commands import AnswerInput, AnswerPayload, Receipt, StopAgent, StopPayload
 from tidings.domain.context import SERVER
-from tidings.domain.errors import Conflict, Failure, InvalidInput, NotFound, Unavailable
+from tidings.domain.errors import Conflict, Failure, InvalidInput, NotFound
 from tidings.domain.events import Event
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
@@ -210,41 +211,19 @@ def test_a_run_that_waits_can_be_stopped(
 def test_whichever_transaction_fails_a_wait_ends_by_its_answer(tmp_path: Path, after: bool) -> None:
     """The n-th write fails, for every n of a run that waits; the client repeats what it says."""
 
-    async def survives(n: int, path: Path) -> bool:
-        faulty: list[FaultyDatabase] = []
-
-        def wrap(inner: Any) -> FaultyDatabase:
-            faulty.append(FaultyDatabase(inner, lambda write: write == n + 1, after=after))
-            return faulty[0]
-
-        async def said(w: World, saying: Any) -> Receipt:
-            try:
-                return await saying()  # type: ignore[no-any-return]
-            except Unavailable:
-                return await saying()  # type: ignore[no-any-return]
-
+    async def survives(path: Path, wrap: Wrap) -> None:
         async with world(path, ASKER, wrap=wrap) as w:
             await w.begin()
             async with w.working():
-                receipt = await said(w, lambda: w.ask("go", id="cmd-1"))
+                receipt = await insisting(lambda: w.ask("go", id="cmd-1"))
                 await until(w, receipt, "input_required")
-                await said(w, lambda: w.router.accept(ANA, reply(receipt.run_id, "yes")))
+                await insisting(lambda: w.router.accept(ANA, reply(receipt.run_id, "yes")))
                 events = await w.events_until_end(receipt)
             assert types(events) == STORY
             assert [e.offset for e in events] == list(range(1, len(events) + 1))
             assert events[-1].payload["answer"] == "ONE yes TWO"
-            return faulty[0].writes > n
 
-    async def scenario() -> None:
-        for n in range(1, 30):
-            path = tmp_path / str(n)
-            path.mkdir()
-            if not await survives(n, path):
-                assert n > 6
-                return
-        raise AssertionError("the sweep never ran past the end of the run")
-
-    asyncio.run(scenario())
+    asyncio.run(each_write_fails(tmp_path, survives, after=after, writes_min=6))
 
 
 def test_who_is_away_is_told_that_a_run_waits_until_it_goes_on(tmp_path: Path) -> None:

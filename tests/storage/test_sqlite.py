@@ -12,6 +12,7 @@ import pytest
 from tests.storage.units import names, put, run
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
+from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.warm.port import Store, Transaction
 
 
@@ -86,7 +87,7 @@ def test_opening_twice_changes_nothing_and_a_newer_schema_is_refused(tmp_path: P
 
     run(tmp_path, "sqlite", writes)
     assert run(tmp_path, "sqlite", reads) == ["kept"]
-    with sqlite3.connect(tmp_path / "tidings.db") as connection:
+    with sqlite3.connect(tmp_path / DATABASE_FILE) as connection:
         connection.execute("pragma user_version = 999")
     connection.close()
     with pytest.raises(Unavailable, match="newer version"):

@@ -219,7 +219,7 @@ def test_a_server_refuses_a_login_that_is_no_wall_or_no_door(
     if not server.sql("select 1 from pg_roles where rolname = 'heir'"):
         server.sql("create role stranger login")
         server.sql("create role heir login")
-        server.sql(f"grant {', '.join(security.ROLES)} to heir with inherit true, set true")
+        server.sql(f"grant {', '.join(security.ROLES)} to heir")  # and as it is, it inherits
 
     async def scenario() -> None:
         async with opened(change(database_of(tmp_path))) as database:
@@ -229,6 +229,36 @@ def test_a_server_refuses_a_login_that_is_no_wall_or_no_door(
 
     database_of(tmp_path)
     asyncio.run(scenario())
+
+
+def test_an_owner_comes_to_inherit_from_neither_role_and_loses_no_other(tmp_path: Path) -> None:
+    """Before PostgreSQL 16 a login inherits from all its roles or from none: it is asked."""
+    server = postgres()
+    url = server.empty_database()
+    name = url.rpartition("/")[2]
+    server.sql("create role landlord login createrole; create role guests")
+    server.sql("grant guests to landlord")
+    server.sql(f"alter database {name} owner to landlord")
+    landlords = url.replace(f"//{OWNER}@", "//landlord@")
+    if server.is_modern:
+        server.sql(f"grant {', '.join(security.ROLES)} to landlord with inherit false")
+
+    async def scenario() -> None:
+        if not server.is_modern:
+            with pytest.raises(Unavailable, match="alter role landlord noinherit;") as refused:
+                await migrate(landlords)
+            assert refused.value.code == "store_unprotected"
+            server.sql("alter role landlord noinherit")
+        assert await migrate(landlords) == len(scripts())
+        async with opened(landlords) as database:
+            await database.check()
+
+    database_of(tmp_path)  # with it the roles are there
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.drop(url)
+        server.sql("drop role landlord; drop role guests")
 
 
 def test_two_migrations_at_once_are_one_and_mend_what_was_spoilt(tmp_path: Path) -> None:

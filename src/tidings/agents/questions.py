@@ -34,11 +34,10 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """A family of questions: what it asks, what it needs, which analyses answer it."""
+    """A family of questions: what it asks, and what it needs."""
 
     title: str
     needs: tuple[Need, ...]
-    analyses: tuple[str, ...]
 
 
 TS = Need(("ts",), "it places each request in time", "rates, peaks and trends")
@@ -63,7 +62,6 @@ FEATURE = Need(
 LATENCY = Need(
     ("latency_ms",), "it is what your users wait for", "percentiles by feature and by model"
 )
-TTFT = Need(("ttft_ms",), "it is when the first word appears", "telling queueing from generation")
 STATUS = Need(
     ("status", "error_code"),
     "it tells failed calls from good ones",
@@ -87,63 +85,28 @@ PREFIX = Need(
 )
 
 _COST = (TS, MODEL, INPUT, OUTPUT)
-_SPENDING = ("spend_by", "spend_over_time", "token_distribution")
 
 QUESTIONS: Mapping[Family, Question] = {
-    Family.CUT_COST: Question(
-        "cut the cost and keep the quality",
-        (*_COST, FEATURE),
-        (*_SPENDING, "reprice", "duplicate_requests", "errors_and_retries", "latency_by"),
-    ),
-    Family.SPEED: Question(
-        "make it faster",
-        (TS, MODEL, OUTPUT, FEATURE, LATENCY),
-        ("latency_by", "token_distribution"),
-    ),
-    Family.GROWTH: Question("plan for growth", _COST, ("spend_over_time", "spend_by", "calculate")),
-    Family.FEATURE_COST: Question(
-        "make one feature cheaper",
-        (*_COST, FEATURE),
-        (*_SPENDING, "reprice", "duplicate_requests", "errors_and_retries"),
-    ),
+    Family.CUT_COST: Question("cut the cost and keep the quality", (*_COST, FEATURE)),
+    Family.SPEED: Question("make it faster", (TS, MODEL, OUTPUT, FEATURE, LATENCY)),
+    Family.GROWTH: Question("plan for growth", _COST),
+    Family.FEATURE_COST: Question("make one feature cheaper", (*_COST, FEATURE)),
     Family.COMPARE_MODELS: Question(
-        "compare models on this workload",
-        (MODEL, INPUT, OUTPUT, LATENCY, QUALITY),
-        ("reprice", "spend_by", "latency_by", "query"),
+        "compare models on this workload", (MODEL, INPUT, OUTPUT, LATENCY, QUALITY)
     ),
-    Family.CACHING: Question(
-        "audit prompt caching", (MODEL, INPUT, CACHED, PREFIX), ("query", "duplicate_requests")
-    ),
+    Family.CACHING: Question("audit prompt caching", (MODEL, INPUT, CACHED, PREFIX)),
     Family.TRADE_OFF: Question(
-        "weigh cost, latency and growth",
-        (*_COST, FEATURE, LATENCY, QUALITY),
-        ("spend_by", "latency_by", "reprice", "spend_over_time"),
+        "weigh cost, latency and growth", (*_COST, FEATURE, LATENCY, QUALITY)
     ),
     Family.MOVE_MODELS: Question(
-        "choose a model for each feature",
-        (MODEL, INPUT, OUTPUT, FEATURE, QUALITY),
-        ("spend_by", "reprice", "latency_by"),
+        "choose a model for each feature", (MODEL, INPUT, OUTPUT, FEATURE, QUALITY)
     ),
-    Family.UPGRADE_REVIEW: Question(
-        "review an upgrade",
-        (TS, MODEL, LATENCY, QUALITY, STATUS),
-        ("spend_over_time", "latency_by", "errors_and_retries"),
-    ),
-    Family.SPEND: Question(
-        "show where the money goes",
-        (*_COST, FEATURE),
-        (*_SPENDING, "reprice", "duplicate_requests", "errors_and_retries"),
-    ),
-    Family.CHANGES: Question("show what changed", _COST, ("spend_over_time", "spend_by")),
-    Family.ANOMALIES: Question(
-        "find what is odd", (TS, INPUT, OUTPUT, STATUS), ("spend_over_time", "errors_and_retries")
-    ),
-    Family.OVERVIEW: Question(
-        "give an overview",
-        (*_COST, FEATURE),
-        (*_SPENDING, "latency_by", "errors_and_retries", "duplicate_requests"),
-    ),
-    Family.OTHER: Question("say what I can do", (), ()),
+    Family.UPGRADE_REVIEW: Question("review an upgrade", (TS, MODEL, LATENCY, QUALITY, STATUS)),
+    Family.SPEND: Question("show where the money goes", (*_COST, FEATURE)),
+    Family.CHANGES: Question("show what changed", _COST),
+    Family.ANOMALIES: Question("find what is odd", (TS, INPUT, OUTPUT, STATUS)),
+    Family.OVERVIEW: Question("give an overview", (*_COST, FEATURE)),
+    Family.OTHER: Question("say what I can do", ()),
 }
 
 EXPORTS: Mapping[str, str] = {

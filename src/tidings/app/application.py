@@ -1,8 +1,8 @@
 """The wired application: how it begins, runs and ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,21 @@ from tidings.agents.registry import AgentRegistry
 from tidings.app.pieces import Abilities, Chronicle
 from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER
+from tidings.domain.errors import Unusable
 from tidings.domain.ports import Clock
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness
+from tidings.health.roster import Roster
 from tidings.history.service import History
+from tidings.identity.agreement import SigningKey
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
 from tidings.runs import queue
+from tidings.storage.warm.admission import admit, keep_watch
 from tidings.tools.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ class Kept:
     able: Abilities
     clock: Clock
     model: Model
+    roster: Roster
+    signing_key: SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +69,40 @@ class App:
         """Look at the store; where nobody else works on it, take over what was left in it.
 
         Raises:
-            Unavailable: `store_damaged`: an earlier process was cut off, and left damaged data.
+            Unusable: the store must not be worked on before somebody has mended it.
+            Conflict: `key_differs`: others work on it with another signing key.
         """
         kept = self._kept
         if not kept.tiers.lineage.was_closed():
-            await kept.tiers.warm.check()
+            await admit(kept.tiers.warm)
         await kept.tiers.lineage.begin()
         if kept.tiers.alone:
             await kept.tiers.warm.write(SERVER, queue.release_all)
             await kept.able.library.sweep(kept.clock.now())
+        else:
+            await kept.signing_key.check()
         for servers in kept.able.servers:
             await servers.begin()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have runs worked on and events delivered around the block."""
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(self._parts.run())
-            try:
-                yield
-            finally:
-                running.cancel()
+        """Have runs worked on and events delivered around the block.
+
+        Raises:
+            Unusable: the store that others work on too has come to be none to work on; the block
+                is cut off.
+        """
+        kept = self._kept
+        with _refusal_by_itself():
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._parts.run())]
+                if not kept.tiers.alone:
+                    running.append(tasks.create_task(keep_watch(kept.tiers.warm)))
+                try:
+                    yield
+                finally:
+                    for task in running:
+                        task.cancel()
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
@@ -99,6 +118,10 @@ class App:
         """The tool servers of the operator's file; none without one."""
         return self._kept.able.servers
 
+    async def accept_key(self) -> None:
+        """Have all processes that begin from now on need the signing key of this one."""
+        await self._kept.signing_key.accept()
+
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
         return await self._kept.able.sandbox.capabilities()
@@ -106,6 +129,7 @@ class App:
     async def close(self) -> None:
         """Let go of processes, threads and files."""
         kept = self._kept
+        await kept.roster.leave()
         if isinstance(kept.model, Closing):
             await kept.model.close()
         await kept.able.sandbox.close()
@@ -113,3 +137,15 @@ class App:
         kept.passwords.close()
         await kept.tiers.lineage.end()
         await kept.tiers.warm.close()
+
+
+@contextmanager
+def _refusal_by_itself() -> Iterator[None]:
+    """Raise the refusal of a store alone, out of the group that it has ended."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        refusals, rest = group.split(Unusable)
+        if refusals is None or rest is not None:
+            raise
+        raise refusals.exceptions[0] from None

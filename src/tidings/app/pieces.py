@@ -90,6 +90,12 @@ class Abilities:
     reports: Reports
     agents: AgentRegistry
 
+    def parts(self, *, works: bool) -> dict[str, Part]:
+        """Return what of it always runs: elsewhere than at work, accepted tools are only known."""
+        if not self.servers:
+            return {}
+        return {"tool servers": self.servers[0].run if works else self.servers[0].follow}
+
 
 def abilities_of(ground: Ground) -> Abilities:
     """Wire the tools, and the agent that comes with the server."""

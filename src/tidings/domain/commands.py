@@ -12,7 +12,7 @@ COMMAND_ID_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 20_000
 FILES_PER_COMMAND_MAX = 16
 ANSWER_BYTES_MAX = 32 * 1024
-_ID = re.compile(r"[A-Za-z0-9_\-.:]{1,64}")
+_ID = re.compile(rf"[A-Za-z0-9_\-.:]{{1,{COMMAND_ID_CHARACTERS_MAX}}}")
 
 
 class IfBusy(StrEnum):

@@ -62,8 +62,8 @@ class Moves:
         """Do nothing: others go on."""
 
     def was_closed(self) -> bool:
-        """Say yes: the engine looks after its files by itself."""
-        return True
+        """Say no: nobody knows what others have done, so it is looked at."""
+        return False
 
     def _remember(self, note: Appended) -> None:
         for entry in note.entries:

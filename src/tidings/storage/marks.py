@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import Unusable
 
 MARK_FILE = "lineage.json"
 RESTORATION_FILE = "restored.json"
@@ -74,9 +74,9 @@ def is_unfinished(generation: int) -> bool:
     return generation < 0
 
 
-def unfinished() -> Unavailable:
+def unfinished() -> Unusable:
     """Return the refusal to work on a part of a store."""
-    return Unavailable(
+    return Unusable(
         "store_unfinished", "`tidings move` to here was cut off; begin it again, and let it end."
     )
 

@@ -110,9 +110,7 @@ def test_who_leaves_while_waiting_takes_no_room_with_them() -> None:
     played(scenario())
 
 
-def test_too_many_and_too_long_are_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "WAIT_SECONDS_MAX", 0.05)
-
+def test_too_many_are_refused_with_a_hint() -> None:
     async def scenario() -> None:
         async with asyncio.TaskGroup() as tasks:
             crowd = Crowd(tasks)
@@ -120,9 +118,38 @@ def test_too_many_and_too_long_are_refused_with_a_hint(monkeypatch: pytest.Monke
             assert crowd.refused == []
             await crowd.wants("ana")
             assert crowd.refused == ["tool_server_busy"]
-            while len(crowd.refused) <= CALLS_WAITING_MAX:  # noqa: ASYNC110 - they tell nobody
-                await asyncio.sleep(0.01)
+            await crowd.everybody_ends()
+
+    played(scenario())
+
+
+def test_nobody_waits_for_longer_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "WAIT_SECONDS_MAX", 0.05)
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            crowd = Crowd(tasks)
+            await crowd.wants("ana", CALLS_OF_USER_MAX)
+            for waiting in await crowd.wants("ana", 10):
+                await waiting
+            assert crowd.refused == ["tool_server_busy"] * 10
             assert crowd.room.waiting == 0
             await crowd.everybody_ends()
+
+    played(scenario())
+
+
+def test_all_may_be_cut_off_at_once() -> None:
+    """Who is inside leaves before those who wait have heard that they are cut off."""
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            crowd = Crowd(tasks)
+            made = await crowd.wants("ana", CALLS_OF_USER_MAX + 10)
+            for call in made:
+                call.cancel()
+            ended = await asyncio.gather(*made, return_exceptions=True)
+            assert {type(end) for end in ended} == {asyncio.CancelledError}
+            assert (crowd.room.inside, crowd.room.waiting) == (0, 0)
 
     played(scenario())

@@ -1,7 +1,7 @@
 // The inbox: what ended while no device of the user's was there to see it.
 
 import { request } from "./api.js";
-import { node } from "./runs.js";
+import { node } from "./nodes.js";
 
 const SHOWN = 20;
 const ENDS = {
@@ -26,6 +26,9 @@ export class Inbox {
       this.#turn(false);
       byId("bell").focus();
     };
+    document.addEventListener("click", ({ target }) => {
+      if (!target.closest("#inbox, #bell")) this.#turn(false);
+    });
   }
 
   // Show what the server has now; asked again meanwhile, it is asked for once more.

@@ -7,7 +7,8 @@ import { newId } from "./client/index.js";
 import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Inbox } from "./inbox.js";
-import { RunView, node } from "./runs.js";
+import { node } from "./nodes.js";
+import { RunView } from "./runs.js";
 
 const THREAD = "tidings.thread";
 const RETRY_MS = 2_000;

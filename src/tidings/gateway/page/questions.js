@@ -1,6 +1,6 @@
 // What a run asks of a person: an answer, or leave for a call with exactly these arguments.
 
-import { node } from "./runs.js";
+import { node } from "./nodes.js";
 
 // A box for `input_required`; `send(type, payload)` carries the answer.
 export function question(runId, { request_id, question: asked, schema }, send) {
@@ -26,9 +26,13 @@ export function approval(runId, { call_id, tool, arguments: given, arguments_has
 
 // Close a box, wherever the answer came from.
 export function settle(box, outcome) {
+  const isHere = box.contains(document.activeElement);
   for (const control of box.querySelectorAll("button, input")) control.remove();
   box.classList.add("settled");
   box.append(node("p", outcome, "quiet"));
+  if (!isHere) return;
+  box.tabIndex = -1; // who has answered by keyboard goes on from here
+  box.focus();
 }
 
 function boxed(text) {

@@ -1,6 +1,7 @@
 // A run as it is shown: agents nested, tools with arguments and durations, the answer as written.
 
 import { markdown } from "./markdown.js";
+import { node } from "./nodes.js";
 import { approval, question, settle } from "./questions.js";
 
 export class RunView {
@@ -18,8 +19,10 @@ export class RunView {
     this.text = "";
     this.painting = 0;
     this.status = node("strong", "Waiting");
+    this.status.role = "status";
     this.thought = node("span", "", "quiet");
     this.bar = node("progress");
+    this.bar.ariaLabel = "Progress";
     this.bar.max = 1;
     this.bar.value = 0;
     this.steps = node("details", "", "steps");
@@ -31,6 +34,7 @@ export class RunView {
     const head = node("div", "", "head");
     head.append(this.status, this.thought);
     this.questions = node("div", "", "questions");
+    this.questions.ariaLive = "polite";
     this.root.append(head, this.end, this.bar, this.steps, this.questions, this.answer);
   }
 
@@ -202,13 +206,6 @@ export class RunView {
   inside(agent) {
     return this.agents.get(agent) ?? this.agents.values().next().value ?? this.steps;
   }
-}
-
-export function node(kind, text = "", look = "") {
-  const made = document.createElement(kind);
-  if (text) made.textContent = text;
-  if (look) made.className = look;
-  return made;
 }
 
 function spent(ms) {

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import Unusable
 
 
 def scripts() -> list[tuple[str, str]]:
@@ -11,6 +11,6 @@ def scripts() -> list[tuple[str, str]]:
     return sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
 
 
-def too_new() -> Unavailable:
+def too_new() -> Unusable:
     """Return the refusal to work with a schema that this version does not know."""
-    return Unavailable("store_too_new", "These data were written by a newer version of Tidings.")
+    return Unusable("store_too_new", "These data were written by a newer version of Tidings.")

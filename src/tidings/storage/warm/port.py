@@ -97,10 +97,12 @@ class Store(Database, Protocol):
     """A database as the one who opened it holds it."""
 
     async def check(self) -> None:
-        """Look whether the data are sound, after a stop that was none.
+        """Look whether the data may be worked on, after a stop that was none or where they are new.
 
         Raises:
-            Unavailable: `store_damaged`.
+            Unusable: `store_damaged`, `store_outdated`, `store_too_new`, `store_unprotected`,
+                `store_unfinished`.
+            Unavailable: it cannot be told now.
         """
         ...
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tidings.domain.context import SERVER, Scope
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import Unavailable, Unusable
 from tidings.storage.warm.migrations import scripts, too_new
 from tidings.storage.warm.port import Row, Work
 
@@ -274,10 +274,10 @@ def _fault(code: int) -> Unavailable:
     return Unavailable("storage_unavailable", "The store cannot be used now.")
 
 
-def damaged(finding: str) -> Unavailable:
+def damaged(finding: str) -> Unusable:
     """Return the refusal to work with a file that is not sound."""
     shown = " ".join(finding.removeprefix("*** in database main ***").split())
-    return Unavailable(
+    return Unusable(
         "store_damaged",
         f"The database is damaged: {shown}. Put back a backup with `tidings restore`.",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tidings.domain.errors import InvalidInput, Unavailable
+from tidings.domain.errors import InvalidInput, Unusable
 from tidings.storage.marks import Mark, sync
 from tidings.storage.warm.migrations import scripts
 from tidings.storage.warm.port import Loss
@@ -52,13 +52,13 @@ class SqliteFile:
         """See, without a change, that the schema is this version's.
 
         Raises:
-            Unavailable: `store_outdated`, `store_too_new`.
+            Unusable: `store_outdated`, `store_too_new`.
         """
         with as_unavailable(), closing(sqlite3.connect(_uri(self._path), uri=True)) as connection:
             refuse_newer(connection)
             ((version,),) = connection.execute("pragma user_version").fetchall()
             if version < len(scripts()):
-                raise Unavailable(
+                raise Unusable(
                     "store_outdated",
                     f"{self._path} is of an older version: run `tidings migrate` there first.",
                 )

@@ -59,7 +59,11 @@ class FairRoom:
 
     def _admit(self) -> None:
         while self.inside < CALLS_AT_ONCE_MAX:
-            may = [entry for entry in self._waiting if self._inside[entry[0]] < CALLS_OF_USER_MAX]
+            may = [
+                (user, ticket)
+                for user, ticket in self._waiting
+                if self._inside[user] < CALLS_OF_USER_MAX and not ticket.cancelled()
+            ]
             if not may:
                 return
             user, ticket = entry = min(may, key=lambda entry: self._inside[entry[0]])

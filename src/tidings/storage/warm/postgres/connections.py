@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from struct import unpack_from
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 
@@ -120,18 +120,20 @@ class Connections:
         """Connect; if whoever waits for it is cut off, the connection is for the next."""
         asked = _Asked()
         try:
-            return await asyncio.shield(self._open(asked))
+            return cast(Line, await asyncio.shield(self._open(asked)))
         except asyncio.CancelledError:
             asked.withdrawn = True
             if asked.line is not None:
                 self.give_back(asked.line)
             raise
 
-    async def _open(self, asked: "_Asked") -> Line:
+    async def _open(self, asked: "_Asked") -> Line | None:
         try:
             asked.line = Line(await self._looked_at(await connect(self._url)))
         except BaseException:
             self._return()
+            if asked.withdrawn:
+                return None  # nobody is left to be told
             raise
         if asked.withdrawn:
             self.give_back(asked.line)

@@ -86,7 +86,8 @@ class PostgresDatabase:
         The engine looks after its files itself.
 
         Raises:
-            Unavailable: `store_outdated`, `store_too_new`, `store_unprotected`.
+            Unusable: `store_outdated`, `store_too_new`, `store_unprotected`, `store_unfinished`.
+            Unavailable: it cannot be told now.
         """
         async with self._verifying:
             if not self._is_verified:
@@ -134,21 +135,23 @@ class PostgresDatabase:
 
     async def _once(self, begin: str, scope: Scope, work: Work[T]) -> T:
         """Run the unit; what the server reads is taken for one statement, unless it is known."""
+        writes = begin is _WRITE
         if isinstance(scope, UserContext):
-            return await self._done(NOBODY, f"{begin}; {_within(scope)}", work)
-        if begin is _READ and _written_at(work) not in self._longer:
+            return await self._done(NOBODY, f"{begin}; {_within(scope)}", work, writes=writes)
+        if not writes and _written_at(work) not in self._longer:
             try:
-                return await self._done(SERVER_ROLE, ONE_STATEMENT, work)
+                return await self._done(SERVER_ROLE, ONE_STATEMENT, work, writes=False)
             except Longer:
                 self._longer.add(_written_at(work))
-        return await self._done(SERVER_ROLE, begin, work)
+        return await self._done(SERVER_ROLE, begin, work, writes=writes)
 
-    async def _done(self, role: str, opening: str, work: Work[T]) -> T:
+    async def _done(self, role: str, opening: str, work: Work[T], *, writes: bool) -> T:
         async with self._lent(role, opening) as transaction:
             if not self._is_verified:
                 raise _Moved
             result = await work(transaction)
-            await transaction.commit()
+            if writes:  # what was read stays so, however that ends
+                await transaction.commit()
         self._tell(transaction)
         return result
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from tidings.domain.errors import InvalidInput, TidingsError, Unavailable
+from tidings.domain.errors import InvalidInput, TidingsError, Unavailable, Undecided, Unusable
 
 _GONE = (
     OSError,
@@ -59,7 +59,7 @@ def committing() -> Iterator[None]:
     try:
         yield
     except _GONE as error:
-        raise Unavailable(
+        raise Undecided(
             "storage_unavailable",
             "The store did not say whether it has done this; send it again under the same id.",
         ) from error
@@ -83,7 +83,7 @@ def _told(error: Exception) -> TidingsError | None:
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
         return Unavailable("storage_unavailable", "The database only takes reads now.")
     if isinstance(error, asyncpg.DataCorruptedError | asyncpg.IndexCorruptedError):
-        return Unavailable("store_damaged", "The database is damaged; put back a backup of it.")
+        return Unusable("store_damaged", "The database is damaged; put back a backup of it.")
     if isinstance(error, _NOT_NOW):
         return Unavailable("storage_unavailable", "The store cannot be used now.")
     return None

@@ -9,9 +9,12 @@ from tidings.storage.warm.postgres.connections import Connection, close, connect
 from tidings.storage.warm.postgres.dialect import typed
 from tidings.storage.warm.postgres.faults import as_unavailable
 from tidings.storage.warm.postgres.security import ROLES
-from tidings.storage.warm.postgres.verification import unprotected
+from tidings.storage.warm.postgres.verification import (
+    GRANT_OPTIONS_VERSION,
+    heir,
+    unprotected,
+)
 
-GRANT_OPTIONS_MAJOR = 16
 MIGRATION_LOCK_SECONDS = 10
 _LOCK = 8_420_846_420
 """The advisory lock that lets one migration at a time go on."""
@@ -66,8 +69,10 @@ async def _make_roles(connection: Connection) -> None:
 
     An owner who inherited from them would see every row without taking either.
     """
-    major = connection.get_server_version().major
-    modern = major >= GRANT_OPTIONS_MAJOR
+    version = await connection.fetchval("select current_setting('server_version_num')::int")
+    modern = version >= GRANT_OPTIONS_VERSION
+    if not modern:
+        await _stop_inheriting(connection)
     privilege, options = ("SET", " with inherit false, set true") if modern else ("MEMBER", "")
     for role in ROLES:
         if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
@@ -75,6 +80,35 @@ async def _make_roles(connection: Connection) -> None:
         if not await connection.fetchval("select pg_has_role($1, $2)", role, privilege):
             await connection.execute(f"grant {role} to current_user{options}")
         await connection.execute(f"grant usage on schema {await _schema(connection)} to {role}")
+
+
+async def _stop_inheriting(connection: Connection) -> None:
+    """Have the owner inherit from no role, where that is not said of each by itself.
+
+    Who has rights by another role would lose them by it, and is asked to decide. The one role that
+    nobody is asked about is `pg_database_owner`, to which the schema `public` belongs.
+
+    Raises:
+        Unavailable: `store_unprotected`.
+    """
+    login, inherits, may = await connection.fetchrow(
+        "select quote_ident(rolname), rolinherit, rolcreaterole and not exists"
+        " (select 1 from pg_auth_members m join pg_roles r on r.oid = m.roleid"
+        "  where m.member = o.oid and r.rolname <> all($1))"
+        " from pg_roles o where rolname = current_user",
+        ROLES,
+    )
+    if inherits and not may:
+        raise heir(login, "the roles it has", modern=False)
+    if inherits:
+        await connection.execute(f"alter role {login} noinherit")
+    schema = await _schema(connection)
+    if not await connection.fetchval("select has_schema_privilege(current_schema(), 'CREATE')"):
+        await connection.execute(
+            "set local role pg_database_owner;"
+            f"grant usage, create on schema {schema} to {login};"
+            "reset role"
+        )
 
 
 async def _schema(connection: Connection) -> str:

@@ -99,9 +99,9 @@ class PostgresTransaction:
         """Commit what was done.
 
         Raises:
-            Unavailable: `storage_unavailable`: whether it is committed is not known.
+            Undecided: `storage_unavailable`: whether it is committed is not known.
         """
-        if not self._begun or not self._opening:
+        if not self._begun:
             return
         with committing(), self._command():
             outcome = await self._connection.execute("commit")

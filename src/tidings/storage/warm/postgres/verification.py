@@ -1,13 +1,14 @@
 """What every server looks at before its first unit of work: the schema's version, and the walls."""
 
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import Unusable
 from tidings.storage.warm.migrations import scripts, too_new
 from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.postgres import security
 from tidings.storage.warm.postgres.security import ROLES, SERVER_ROLE, USER_ROLE, USER_SETTING
 
 OLDEST_VERSION = 150_000
-SET_OPTION_VERSION = 160_000
+GRANT_OPTIONS_VERSION = 160_000
+"""From here on each grant says whether its rights are inherited; before, each login does."""
 _TABLES = (
     "select c.relname::text, c.relrowsecurity and c.relforcerowsecurity,"
     " pg_get_userbyid(c.relowner)::text,"
@@ -28,7 +29,7 @@ async def verify(tx: Transaction) -> None:
     """Refuse to work on a schema of another version, or one whose walls have a gap.
 
     Raises:
-        Unavailable: `store_outdated`, `store_too_new`, `store_unprotected`.
+        Unusable: `store_outdated`, `store_too_new`, `store_unprotected`.
     """
     await _check_roles(tx)
     await _check_version(tx)
@@ -49,7 +50,7 @@ async def verify(tx: Transaction) -> None:
 async def _check_roles(tx: Transaction) -> None:
     ((version,),) = await tx.execute("select current_setting('server_version_num')::int")
     if version < OLDEST_VERSION:
-        raise Unavailable("storage_unavailable", "PostgreSQL 15 or newer is needed.")
+        raise Unusable("storage_unavailable", "PostgreSQL 15 or newer is needed.")
     roles = await tx.execute(
         "select rolname::text, rolsuper or rolbypassrls from pg_roles"
         " where rolname in (session_user, ?, ?)",
@@ -60,18 +61,19 @@ async def _check_roles(tx: Transaction) -> None:
             raise unprotected(f"{role} is a superuser or has BYPASSRLS")
     if not {role for role, _ in roles}.issuperset(ROLES):
         raise outdated()
-    option = "SET" if version >= SET_OPTION_VERSION else "MEMBER"
+    modern = version >= GRANT_OPTIONS_VERSION
+    ((login,),) = await tx.execute("select quote_ident(session_user)")
     for role in ROLES:
         ((may, inherits),) = await tx.execute(
             "select pg_has_role(session_user, ?, ?), pg_has_role(session_user, ?, 'USAGE')",
             role,
-            option,
+            "SET" if modern else "MEMBER",
             role,
         )
         if not may:
             raise unprotected(f"the login may not take the role {role}")
         if inherits:
-            raise unprotected(f"the login inherits from {role}")
+            raise heir(login, role, modern=modern)
 
 
 async def _check_version(tx: Transaction) -> None:
@@ -98,16 +100,31 @@ async def _check_darkness(tx: Transaction, tables: list[str]) -> None:
         raise unprotected(f"rows of {lit[0][0]} are seen without a user")
 
 
-def outdated() -> Unavailable:
+def outdated() -> Unusable:
     """Return the refusal to work on a schema that is not there, or older than this version."""
-    return Unavailable(
+    return Unusable(
         "store_outdated", "The database's schema is not of this version: run `tidings migrate`."
     )
 
 
-def unprotected(finding: str) -> Unavailable:
+def heir(login: str, role: str, *, modern: bool) -> Unusable:
+    """Return the refusal of a login that has a role's rights without taking it.
+
+    `login` as SQL writes it.
+    """
+    mend = f"grant {role} to {login} with inherit false, set true"
+    if not modern:
+        mend = f"alter role {login} noinherit"
+    return Unusable(
+        "store_unprotected",
+        f"The database does not keep users apart: the login inherits from {role}."
+        f" As a superuser: {mend};",
+    )
+
+
+def unprotected(finding: str) -> Unusable:
     """Return the refusal to work where a user's rows are not walled off."""
-    return Unavailable(
+    return Unusable(
         "store_unprotected",
         f"The database does not keep users apart: {finding}. Run `tidings migrate` as its owner;"
         " see docs/operations.md.",
