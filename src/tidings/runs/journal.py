@@ -23,6 +23,7 @@ from tidings.runs.history import Turn
 from tidings.runs.outcomes import ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
+from tidings.runs.spending import NOTHING, DayEntry
 from tidings.runs.written import Written, incomplete, partial_answer, pieces_of
 from tidings.storage.warm.port import Database, Transaction
 
@@ -47,7 +48,7 @@ class Parked(Interrupted):
     """The run waits for a person and holds no worker. Agents must let it pass."""
 
 
-class Record(NamedTuple):
+class StepRecord(NamedTuple):
     """A step that is begun, or has a result; `usage` is what a model request has taken."""
 
     key: str
@@ -63,15 +64,15 @@ class Pending(msgspec.Struct, frozen=True):
     draft: Draft
 
 
-class Batch(NamedTuple):
+class Carried(NamedTuple):
     """What one commit carries: the events, the answers of models among the steps, and all steps.
 
     `emitted` is a list in JSON of the keys of the events.
     """
 
     pending: list[Pending]
-    answered: list[Record]
-    steps: list[Record]
+    answered: list[StepRecord]
+    steps: list[StepRecord]
     emitted: str
 
     @property
@@ -100,7 +101,7 @@ class Journal:
         self._results: dict[str, bytes | None] = {}
         self._told: set[str] = set()
         self._pending: list[Pending] = []
-        self._answered: list[Record] = []
+        self._answered: list[StepRecord] = []
 
     async def load(self) -> None:
         """Read what earlier attempts have recorded, and what the user lets tools do.
@@ -177,7 +178,7 @@ class Journal:
         Raises:
             BudgetSpent: the user's day has no room for it; nothing was recorded.
         """
-        await self._commit(Record(key, "begun"), spending.Entry({}, calls=1, budget=budget))
+        await self._commit(StepRecord(key, "begun"), DayEntry({}, calls=1, budget=budget))
         self._results[key] = None
 
     async def reserve(self, key: str, wanted: Spent, budget: Budget) -> None:
@@ -186,25 +187,21 @@ class Journal:
         Raises:
             BudgetSpent: the user's day has no room for it.
         """
-        await self._commit(None, spending.Entry({}, wanted=(key, wanted), budget=budget))
+        await self._commit(None, DayEntry({}, wanted=(key, wanted), budget=budget))
 
     async def finish(self, key: str, kind: str, result: Any) -> None:
-        """Record a step's result, with the events it caused."""
-        await self._commit(self._done(key, kind, msgspec.json.encode(result)))
+        """Record a step's result, with the events it caused.
 
-    def answered(self, key: str, answer: ModelAnswer) -> None:
-        """Let the next commit record what a model has said, with what it has taken.
-
-        Nothing follows from it before: what the agent does next is in that commit or after it.
+        A model's answer waits for the next commit, with what it has taken. Nothing follows from it
+        before: what the agent does next is in that commit or after it.
         """
-        usage = answer.usage if answer.reply is None else answer.reply.usage
-        record = self._done(key, "model", msgspec.json.encode(answer))
-        self._answered.append(record._replace(usage=usage))
-
-    def _done(self, key: str, kind: str, body: bytes) -> Record:
-        self._results[key] = body
+        body = self._results[key] = msgspec.json.encode(result)
         self.steps_done += 1
-        return Record(key, kind, body)
+        if isinstance(result, ModelAnswer):
+            usage = result.usage if result.reply is None else result.reply.usage
+            self._answered.append(StepRecord(key, kind, body, usage))
+        else:
+            await self._commit(StepRecord(key, kind, body))
 
     async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
         """Return what a person has said; while nobody has, let the run wait.
@@ -220,12 +217,12 @@ class Journal:
         expires = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
         asking = msgspec.structs.replace(draft, payload=draft.payload | expires)
         self.tell(f"{pause.step}.asked", asking)
-        batch = self._take(Record(pause.step, "waiting"))
+        carried = self._take(StepRecord(pause.step, "waiting"))
 
         async def work(tx: Transaction) -> None:
-            await tx.together(queue.held(tx, self.run), *self._recording(tx, batch, now))
+            await tx.together(queue.held(tx, self.run), *self._recording(tx, carried, now))
             await pauses.begin(tx, self.run, pause, now)
-            await activity.append(tx, self.run, batch.drafts, RunState.WAITING, moved_id, now=now)
+            await activity.append(tx, self.run, carried.drafts, RunState.WAITING, moved_id, now=now)
 
         await self._write(work)
         self.interrupted = self.parked = True
@@ -244,19 +241,19 @@ class Journal:
         Raises:
             Interrupted: it was not recorded, here and now.
         """
-        batch = self._take()
+        carried = self._take()
         now, moved_id = self._clock.now(), self.new_event_id()
         answered = terminal.type is EventType.AGENT_COMPLETED
 
         async def work(tx: Transaction) -> None:
             proof, missing, pieces, *_ = await tx.together(
                 log.proof_of(tx, self.run.run_id),
-                loose_ends(tx, self.run, self._ids, batch.drafts),
-                pieces_of(tx, self.run, batch.drafts, written, answered=answered),
+                loose_ends(tx, self.run, self._ids, carried.drafts),
+                pieces_of(tx, self.run, carried.drafts, written, answered=answered),
                 queue.end(tx, self.run, status, now, report_id),
-                *self._recording(tx, batch, now),
+                *self._recording(tx, carried, now),
             )
-            told = [*batch.drafts, *missing, terminal]
+            told = [*carried.drafts, *missing, terminal]
             rooms = await activity.make_room(tx, self.run, told, moved_id)
             for offset, draft in rooms.thread.placed:
                 proof = proof.with_event(offset, draft.event_id, draft.type.value)
@@ -272,41 +269,44 @@ class Journal:
 
         await self._write(work)
 
-    async def _commit(
-        self, record: Record | None, entry: spending.Entry = spending.NOTHING
-    ) -> None:
+    async def _commit(self, record: StepRecord | None, entry: DayEntry = NOTHING) -> None:
         """Commit a step with all that waits, and what it takes of the user's day."""
-        batch = self._take(record)
-        now, stream = self._clock.now(), thread_stream(self.run.thread_id)
+        carried = self._take(record)
+        now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
             await tx.together(
                 queue.held(tx, self.run),
-                *self._recording(tx, batch, now, entry),
-                *(
-                    [log.append(tx, self.run.context, stream, batch.drafts, now)]
-                    if batch.drafts
-                    else []
-                ),
+                *self._recording(tx, carried, now, entry),
+                self._append(tx, carried.drafts, now),
             )
 
         try:
             await self._write(work)
         except BudgetSpent:
-            self._pending = batch.pending + self._pending
-            self._answered = batch.answered + self._answered
+            self._pending = carried.pending + self._pending
+            self._answered = carried.answered + self._answered
             raise
 
     def _recording(
-        self, tx: Transaction, batch: Batch, now: float, entry: spending.Entry = spending.NOTHING
+        self,
+        tx: Transaction,
+        carried: Carried,
+        now: float,
+        entry: DayEntry = NOTHING,
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield what writes a batch's steps, and what they have taken of the user's day."""
-        settled = {step.key: step.usage for step in batch.answered if step.usage is not None}
+        """Yield what writes the steps that are carried, and what is entered for the user's day."""
+        settled = {step.key: step.usage for step in carried.answered if step.usage is not None}
         yield spending.enter(tx, self.run, entry._replace(settled=settled), now)
-        emitted = batch.emitted
-        for step in batch.steps:
+        emitted = carried.emitted
+        for step in carried.steps:
             yield _write_step(tx, self.run.run_id, step, emitted)
             emitted = _NONE
+
+    async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> None:
+        if drafts:
+            stream = thread_stream(self.run.thread_id)
+            await log.append(tx, self.run.context, stream, drafts, now)
 
     async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
@@ -335,15 +335,15 @@ class Journal:
                 return error
         return None
 
-    def _take(self, record: Record | None = None) -> Batch:
+    def _take(self, record: StepRecord | None = None) -> Carried:
         """Take what waits; called in the same turn as the write that carries it."""
         pending, answered = self._pending, self._answered
         self._pending, self._answered = [], []
         emitted = _keys_of(pending)
         steps = [*answered, *([] if record is None else [record])]
         if emitted != _NONE and not steps:
-            steps = [Record(f"~{self._ids.new('f')}", "told")]
-        return Batch(pending, answered, steps, emitted)
+            steps = [StepRecord(f"~{self._ids.new('f')}", "told")]
+        return Carried(pending, answered, steps, emitted)
 
 
 def _keys_of(pending: list[Pending]) -> str:
@@ -363,7 +363,7 @@ async def _read_steps(tx: Transaction, run_id: str) -> list[_StepRow]:
     return [(key, emitted, result) for key, emitted, result in rows]
 
 
-async def _write_step(tx: Transaction, run_id: str, record: Record, emitted: str) -> None:
+async def _write_step(tx: Transaction, run_id: str, record: StepRecord, emitted: str) -> None:
     """Insert a step, or finish one that was begun; what it had told stays told.
 
     `emitted` is a list in JSON: two of them become one by what is between their brackets.

@@ -48,7 +48,7 @@ class Requests:
             with self._work.written.watched() as shown:
                 answer = await self._respond(model, request, on_text)
             answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
-            self._journal.answered(key, answer)
+            await self._journal.finish(key, "model", answer)
             self._work.dirty.set()
         self._work.written.ended(answer.shown, well=answer.reply is not None)
         self._count(answer.usage if answer.reply is None else answer.reply.usage)

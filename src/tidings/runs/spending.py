@@ -49,7 +49,7 @@ async def reserved(tx: Transaction, context: UserContext, day: str, but: str = "
     return Spent(tokens, usd, steps)
 
 
-class Entry(NamedTuple):
+class DayEntry(NamedTuple):
     """What a commit of a run enters for its user's day.
 
     `settled`: what requests have taken, by step, in the place of what was set aside for them;
@@ -63,10 +63,10 @@ class Entry(NamedTuple):
     budget: Budget | None = None
 
 
-NOTHING = Entry({})
+NOTHING = DayEntry({})
 
 
-async def enter(tx: Transaction, run: Run, entry: Entry, now: float) -> None:
+async def enter(tx: Transaction, run: Run, entry: DayEntry, now: float) -> None:
     """Enter what a commit takes.
 
     Raises:
@@ -92,7 +92,7 @@ async def enter(tx: Transaction, run: Run, entry: Entry, now: float) -> None:
         raise BudgetSpent(limit)
 
 
-async def _count(tx: Transaction, run: Run, day: str, entry: Entry) -> Spent:
+async def _count(tx: Transaction, run: Run, day: str, entry: DayEntry) -> Spent:
     """Count, and return what the day has come to; until the unit ends no other counts."""
     usages = entry.settled.values()
     ((tokens, usd, steps, calls),) = await tx.execute(

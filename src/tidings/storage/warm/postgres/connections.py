@@ -54,7 +54,7 @@ _SETTINGS = {
 
 
 @dataclass(slots=True)
-class Line:
+class PostgresSession:
     """A connection, and the role that it has outside of transactions."""
 
     connection: Connection
@@ -70,10 +70,10 @@ class Connections:
         self._most = most
         self._lent = 0
         self._free = asyncio.Semaphore(most)
-        self._idle: list[Line] = []
+        self._idle: list[PostgresSession] = []
         self._closed = False
 
-    async def take(self, role: str) -> Line:
+    async def take(self, role: str) -> PostgresSession:
         """Return an idle connection, or a new one; while there may be more, none of another role.
 
         Raises:
@@ -89,7 +89,7 @@ class Connections:
         self._lent += 1
         return self._newest(role) or await self._opened()
 
-    def give_back(self, line: Line) -> None:
+    def give_back(self, line: PostgresSession) -> None:
         """Keep a clean connection for the next who asks; one that is closed is forgotten."""
         if self._closed:
             line.connection.terminate()
@@ -103,7 +103,7 @@ class Connections:
         while self._idle:
             await close(self._idle.pop().connection)
 
-    def _newest(self, role: str) -> Line | None:
+    def _newest(self, role: str) -> PostgresSession | None:
         self._idle = [line for line in self._idle if not line.connection.is_closed()]
         own = next((line for line in reversed(self._idle) if line.role == role), None)
         if own is None and self._lent + len(self._idle) > self._most:
@@ -116,20 +116,20 @@ class Connections:
         self._lent -= 1
         self._free.release()
 
-    async def _opened(self) -> Line:
+    async def _opened(self) -> PostgresSession:
         """Connect; if whoever waits for it is cut off, the connection is for the next."""
         asked = _Asked()
         try:
-            return cast(Line, await asyncio.shield(self._open(asked)))
+            return cast(PostgresSession, await asyncio.shield(self._open(asked)))
         except asyncio.CancelledError:
             asked.withdrawn = True
             if asked.line is not None:
                 self.give_back(asked.line)
             raise
 
-    async def _open(self, asked: "_Asked") -> Line | None:
+    async def _open(self, asked: "_Asked") -> PostgresSession | None:
         try:
-            asked.line = Line(await self._looked_at(await connect(self._url)))
+            asked.line = PostgresSession(await self._looked_at(await connect(self._url)))
         except BaseException:
             self._return()
             if asked.withdrawn:
@@ -157,7 +157,7 @@ class Connections:
 class _Asked:
     """A connection that somebody waits for, or no longer."""
 
-    line: Line | None = None
+    line: PostgresSession | None = None
     withdrawn: bool = False
 
 

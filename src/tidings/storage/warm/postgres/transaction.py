@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from tidings.storage.warm.port import Row
-from tidings.storage.warm.postgres.connections import NOBODY, Line
+from tidings.storage.warm.postgres.connections import NOBODY, PostgresSession
 from tidings.storage.warm.postgres.dialect import combined, numbered, repeated
 from tidings.storage.warm.postgres.faults import committing
 
@@ -26,7 +26,7 @@ class Longer(Exception):
     """A unit that was taken for one statement has another: it needs a transaction."""
 
 
-class Statement(NamedTuple):
+class BoundStatement(NamedTuple):
     """A statement and its values, or `rows` of them."""
 
     sql: str
@@ -41,7 +41,7 @@ class PostgresTransaction:
     one that reads.
     """
 
-    def __init__(self, line: Line, opening: str) -> None:
+    def __init__(self, line: PostgresSession, opening: str) -> None:
         self.notes: list[object] = []
         self._connection = line.connection
         self._line = line
@@ -51,7 +51,7 @@ class PostgresTransaction:
         self._led = 0
 
     async def execute(self, sql: str, *values: Any) -> list[Row]:
-        (rows,) = await self._ask([Statement(sql, values)])
+        (rows,) = await self._ask([BoundStatement(sql, values)])
         return rows
 
     async def lock(self, sql: str, *values: Any) -> list[Row]:
@@ -59,7 +59,7 @@ class PostgresTransaction:
 
     async def execute_many(self, sql: str, rows: list[Row]) -> None:
         if rows:
-            await self._ask([Statement(sql, rows=rows)])
+            await self._ask([BoundStatement(sql, rows=rows)])
 
     async def together(self, *parts: Coroutine[Any, Any, Any]) -> list[Any]:
         """Lead the parts from statement to statement: what all of them ask for is one message."""
@@ -67,7 +67,7 @@ class PostgresTransaction:
         answers: dict[int, Any] = dict.fromkeys(range(len(parts)))
         try:
             while True:
-                asked: dict[int, list[Statement]] = {}
+                asked: dict[int, list[BoundStatement]] = {}
                 for place, answer in answers.items():
                     try:
                         asked[place] = self._lead(parts[place], answer)
@@ -118,16 +118,16 @@ class PostgresTransaction:
             if self._midway:
                 self._connection.terminate()
 
-    def _lead(self, part: Coroutine[Any, Any, Any], answer: Any) -> list[Statement]:
+    def _lead(self, part: Coroutine[Any, Any, Any], answer: Any) -> list[BoundStatement]:
         """Let a part go on to what it asks for next."""
         self._led += 1
         try:
-            asked: list[Statement] = part.send(answer)
+            asked: list[BoundStatement] = part.send(answer)
             return asked
         finally:
             self._led -= 1
 
-    async def _ask(self, statements: list[Statement]) -> list[list[Row]]:
+    async def _ask(self, statements: list[BoundStatement]) -> list[list[Row]]:
         """Return the rows of each; inside a part, whoever leads it asks."""
         if self._led:
             return await _Asked(statements)
@@ -144,7 +144,7 @@ class PostgresTransaction:
         answers |= dict(zip(places, found, strict=True))
         return [answers[place] for place in range(len(statements))]
 
-    async def _at_once(self, statements: list[Statement]) -> list[list[Row]]:
+    async def _at_once(self, statements: list[BoundStatement]) -> list[list[Row]]:
         if len(statements) <= 1:
             return [await self._one(statement) for statement in statements]
         sql, telling = combined(tuple(statement.sql for statement in statements))
@@ -153,7 +153,7 @@ class PostgresTransaction:
         rows = dict(zip(telling, told, strict=False))
         return [[tuple(row) for row in rows.get(place, ())] for place in range(len(statements))]
 
-    async def _one(self, statement: Statement) -> list[Row]:
+    async def _one(self, statement: BoundStatement) -> list[Row]:
         sql = numbered(statement.sql)
         if not statement.rows:
             return [tuple(row) for row in await self._fetch(sql, statement.values)]
@@ -203,21 +203,21 @@ class PostgresTransaction:
         self._midway = False
 
 
-def _as_one(statement: Statement) -> Statement | None:
+def _as_one(statement: BoundStatement) -> BoundStatement | None:
     """Return a statement with the values of all its rows; None: they are too many for that."""
     if not statement.rows:
         return statement
     sql = repeated(statement.sql, len(statement.rows))
     if sql is None or len(statement.rows) > ROWS_TOGETHER_MAX:
         return None
-    return Statement(sql, tuple(value for row in statement.rows for value in row))
+    return BoundStatement(sql, tuple(value for row in statement.rows for value in row))
 
 
 class _Asked:
     """What a part waits for: whoever leads it is given the statements and sends the rows."""
 
-    def __init__(self, statements: list[Statement]) -> None:
+    def __init__(self, statements: list[BoundStatement]) -> None:
         self._statements = statements
 
-    def __await__(self) -> Generator[list[Statement], list[list[Row]], list[list[Row]]]:
+    def __await__(self) -> Generator[list[BoundStatement], list[list[Row]], list[list[Row]]]:
         return (yield self._statements)
