@@ -16,6 +16,8 @@ from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database, Row, Transaction
 
 PAUSE_SECONDS = 60.0
+DUTY_SECONDS = 180.0
+"""Whose process does not keep the upkeep for so long, has lost it."""
 SWEEP_SECONDS = 3600.0
 SWEPT_ROWS_PER_BATCH_MAX = 500
 COMMAND_KEPT_SECONDS = 30 * 86_400

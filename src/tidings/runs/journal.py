@@ -33,6 +33,7 @@ ANSWER_PAUSE_SECONDS = 0.002
 """For so long a model's answer waits for what the agent does next, to be recorded with it."""
 
 T = TypeVar("T")
+HISTORY_STEP = "history"
 _StepRow = tuple[str, str, bytes | None]
 _NONE = "[]"
 
@@ -121,8 +122,15 @@ class Journal:
                 self.steps_done += result is not None
 
     async def earlier(self) -> tuple[Turn, ...]:
-        """Return what was said in the thread before this run."""
-        return await self._database.read(self.run.context, lambda tx: history.earlier(tx, self.run))
+        """Return what was said in the thread before this run; a recorded step if anything was."""
+        if self.is_done(HISTORY_STEP):
+            return self.recorded(HISTORY_STEP, tuple[Turn, ...])
+        turns = await self._database.read(
+            self.run.context, lambda tx: history.earlier(tx, self.run)
+        )
+        if turns:
+            self._answered.append(self._done(HISTORY_STEP, "history", turns))
+        return turns
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""
@@ -195,13 +203,18 @@ class Journal:
         A model's answer waits for the next commit, with what it has taken. Nothing follows from it
         before: what the agent does next is in that commit or after it.
         """
-        body = self._results[key] = msgspec.json.encode(result)
-        self.steps_done += 1
+        record = self._done(key, kind, result)
         if isinstance(result, ModelAnswer):
             usage = result.usage if result.reply is None else result.reply.usage
-            self._answered.append(StepRecord(key, kind, body, usage))
+            self._answered.append(record._replace(usage=usage))
         else:
-            await self._commit(StepRecord(key, kind, body))
+            await self._commit(record)
+
+    def _done(self, key: str, kind: str, result: Any) -> StepRecord:
+        """Take note in memory that a step has its result."""
+        body = self._results[key] = msgspec.json.encode(result)
+        self.steps_done += 1
+        return StepRecord(key, kind, body)
 
     async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
         """Return what a person has said; while nobody has, let the run wait.
