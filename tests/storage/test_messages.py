@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.postgres import postgres
-from tests.harness.proxy import Direction, proxying
+from tests.harness.proxy import proxying
 from tests.harness.tiers import database_of
-from tests.storage.test_postgres import add_ana, look, opened, through
+from tests.storage.test_postgres import Counting, add_ana, look, opened, through
 from tests.storage.units import names, put
 from tests.world import World
 from tidings.domain.context import SERVER
@@ -31,16 +31,6 @@ from tidings.tools.port import ToolContext, tool
 RUNS_COUNTED = 5
 MESSAGES_A_RUN_MAX = 31
 """With its command and its claim. A server looks at the session, and twice for something to do."""
-
-
-class Counting(Direction):
-    """The way to the server, which counts the messages: who asks waits for the answer."""
-
-    messages = 0
-
-    def take(self, data: bytes) -> list[bytes]:
-        self.messages += 1
-        return Direction.take(self, data)
 
 
 @tool(effect=Effect.READ)
