@@ -8,10 +8,10 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, InvalidInput
-from tidings.domain.events import Draft, EventType, thread_stream
+from tidings.domain.events import Draft, EventType
 from tidings.domain.runs import Run, RunState
 from tidings.domain.shapes import misfit
-from tidings.events import activity, log, outbox
+from tidings.events import activity, outbox
 from tidings.events.log import rfc3339
 from tidings.runs import queue
 from tidings.runs.queue import RunQueued
@@ -183,9 +183,8 @@ async def settle(
         run_id=run.run_id,
         thread_id=run.thread_id,
     )
-    head = await log.append(tx, run.context, thread_stream(run.thread_id), [told], now)
     state = RunState.WAITING if waits else RunState.QUEUED
-    await activity.tell(tx, run, state, head, event_ids[1], now=now)
+    head = await activity.append(tx, run, [told], state, event_ids[1], now=now)
     return run, head
 
 
