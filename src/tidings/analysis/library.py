@@ -139,6 +139,21 @@ class Library:
         await self._database.write(context, work)
         shutil.rmtree(self._folder(context.user_id, file_id), ignore_errors=True)
 
+    async def delete_all(self, context: UserContext) -> int:
+        """Forget all that a user has uploaded, what is on its way too; return how many there were.
+
+        It may be done again, and removes then what a crash has left.
+        """
+
+        async def work(tx: Transaction) -> list[Row]:
+            return await tx.execute(
+                "delete from files where user_id = ? returning file_id", context.user_id
+            )
+
+        files = await self._database.write(context, work)
+        shutil.rmtree(self._root / context.user_id, ignore_errors=True)
+        return len(files)
+
     async def dataset(self, context: UserContext, file_ids: Sequence[str]) -> Dataset:
         """Return the user's files as one data set for queries.
 
@@ -250,13 +265,17 @@ class Library:
     async def _record(
         self, context: UserContext, file_id: str, size: int, digest: str, report: ImportReport
     ) -> None:
+        """Complete the file, unless it was taken away meanwhile."""
         encoded = msgspec.json.encode(report).decode()
-        await self._database.write(
+        found = await self._database.write(
             context, lambda tx: tx.execute(
-                "update files set bytes = ?, sha256 = ?, import_report = ? where file_id = ?",
+                "update files set bytes = ?, sha256 = ?, import_report = ? where file_id = ?"
+                " returning 1",
                 size, digest, encoded, file_id,
             )
         )  # fmt: skip
+        if not found:
+            raise NotFound
 
 
 async def _remove(tx: Transaction, file_id: str) -> None:

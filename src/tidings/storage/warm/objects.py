@@ -3,7 +3,7 @@
 from enum import Enum
 
 from tidings.domain.context import UserContext
-from tidings.domain.errors import NotFound
+from tidings.domain.errors import NotFound, Unauthenticated
 from tidings.storage.warm.port import Row, Transaction
 
 
@@ -48,8 +48,13 @@ async def take_turn(tx: Transaction, context: UserContext) -> None:
 
     What is counted or looked for before it is added is then still so when it is. It comes first in
     a unit: see the order of locks in docs/decisions/0051.
+
+    Raises:
+        Unauthenticated: `session_revoked`: the user was shut out, however late the unit came.
     """
-    await tx.lock("select 1 from users where user_id = ?", context.user_id)
+    rows = await tx.lock("select disabled from users where user_id = ?", context.user_id)
+    if rows and rows[0][0]:
+        raise Unauthenticated("session_revoked", "Your session has ended. Sign in again.")
 
 
 def _owned(kind: Kind, columns: str) -> str:
