@@ -8,6 +8,7 @@ import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Inbox } from "./inbox.js";
 import { node, save } from "./nodes.js";
+import { Past } from "./past.js";
 import { RunView } from "./runs.js";
 
 const THREAD = "tidings.thread";
@@ -43,6 +44,7 @@ let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
 const condition = new Condition();
+const fetched = (path) => api.request("GET", path);
 
 function show() {
   const inside = api.signedIn();
@@ -103,7 +105,7 @@ function reveal({ type, run_id }) {
 }
 
 function heard({ run_id, payload }) {
-  const view = new RunView(run_id, openReport, command, (path) => api.request("GET", path));
+  const view = new RunView(run_id, openReport, command, fetched);
   runs.set(run_id, view);
   byId("log").append(node("p", payload.text, "said"), view.root);
 }
@@ -177,11 +179,25 @@ async function restore(id) {
   }
   if (id !== thread) return;
   clear();
-  byId("log").append(node("p", "Earlier steps are no longer kept; what was said is.", "notice"));
   const isOpen = new Set(kept.open_events.map(({ run_id }) => run_id));
   const closed = kept.messages.filter(({ run_id }) => !isOpen.has(run_id));
+  const ended = new Set(closed.map(({ run_id }) => run_id));
+  const past = new Past(id, (runId, told) => {
+    if (ended.has(runId) || !runs.has(runId)) recall(past.root, runId, told);
+  });
+  byId("log").append(past.root);
   for (const said of [...closed, ...kept.open_events]) event({ ...said, stream: `thread:${id}`, thread_id: id });
   session.follow(`thread:${id}`, kept.cursor);
+}
+
+// Show a run of the past with its steps: where its end is shown already, or before all others.
+function recall(before, runId, [asked, ...told]) {
+  const view = new RunView(runId, openReport, command, fetched);
+  const shown = runs.get(runId);
+  if (shown) shown.root.replaceWith(view.root);
+  else before.after(node("p", asked.payload.text, "said"), view.root);
+  runs.set(runId, view);
+  for (const said of told) view.take(said);
 }
 
 function gone() {
