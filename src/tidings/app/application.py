@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from tidings.agents.registry import AgentRegistry
 from tidings.app.pieces import Abilities, Chronicle
 from tidings.app.tiers import Tiers
-from tidings.domain.context import SERVER
+from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Unusable
 from tidings.domain.ports import Clock
 from tidings.gateway.presence import Presence
@@ -28,6 +28,7 @@ from tidings.models.port import Model
 from tidings.router.departures import Departed, Departures
 from tidings.runs import queue
 from tidings.storage.warm.admission import admit, keep_watch
+from tidings.storage.warm.port import Transaction
 from tidings.tools.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -120,6 +121,19 @@ class App:
     def tool_servers(self) -> "tuple[ToolServers, ...]":
         """The tool servers of the operator's file; none without one."""
         return self._kept.able.servers
+
+    async def replies_recorded(self, user: UserContext) -> int:
+        """Return how many replies of models are on record for a user; for rehearsals."""
+
+        async def work(tx: Transaction) -> int:
+            ((count,),) = await tx.execute(
+                "select count(*) from steps where kind = 'model' and result is not null"
+                " and run_id in (select run_id from runs where user_id = ?)",
+                user.user_id,
+            )
+            return int(count)
+
+        return await self._kept.tiers.warm.read(user, work)
 
     async def delete_user(self, name: str) -> Departed:
         """Remove a user and all that is theirs; for the operator.

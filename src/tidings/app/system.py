@@ -1,6 +1,8 @@
 """The whole system, wired: read `build` to see it."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from starlette.types import ASGIApp
 
@@ -21,7 +23,7 @@ from tidings.app.pieces import (
 )
 from tidings.app.tiers import open_tiers
 from tidings.app.watching import watching
-from tidings.domain.ports import IdSource
+from tidings.domain.ports import Clock, IdSource
 from tidings.events.feed import Feed
 from tidings.events.positions import Positions
 from tidings.gateway.http.app import HEALTH_ROUTERS, ROUTERS, create_app
@@ -48,11 +50,27 @@ from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
+from tidings.storage.warm.port import Database
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
 
 
-def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> App:
+class Around(NamedTuple):
+    """What a system stands on besides its settings; a rehearsal has a clock and faults of its own.
+
+    `store` is put around the database that all but the start works on.
+    """
+
+    clock: Clock = SystemClock()
+    store: Callable[[Database], Database] = lambda database: database
+
+
+AROUND = Around()
+
+
+def build(
+    settings: Settings, model: Model | None = None, pace: Pace = PACE, around: Around = AROUND
+) -> App:
     """Wire the application; read this function to see the whole system.
 
     `model` stands in for the one that the settings name; `pace` is how long connections wait.
@@ -61,10 +79,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         Unavailable: the store cannot be opened.
         InvalidInput: the settings name a model that cannot be used.
     """
-    clock, ids = SystemClock(), UlidSource()
+    clock, ids = around.clock, UlidSource()
     key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
     tiers = open_tiers(settings, clock, ids, key, metrics)
-    hot, database = tiers.hot, SparedDatabase(tiers.warm, clock)
+    hot, database = tiers.hot, around.store(SparedDatabase(tiers.warm, clock))
     count(hot.hints, metrics)
     ground = Ground(settings, clock, ids, hot.hints, database, metrics)
     limits, plans = limits_of(settings), chosen_plans(settings)
