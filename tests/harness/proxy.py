@@ -213,6 +213,6 @@ def _socket() -> socket.socket:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError, AttributeError):  # an encrypted one that has ended has no socket
+    with suppress(OSError, AttributeError, ValueError):  # one that has ended may have no socket
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()
