@@ -132,6 +132,8 @@ class FaultProxy:
             for piece in direction.take(data):
                 if pause := direction.pause(len(piece), self._rng):
                     await asyncio.sleep(pause)
+                if writer.is_closing():
+                    raise ConnectionResetError("the other end is closed")
                 writer.write(piece)
                 await writer.drain()
                 await direction.passage()
