@@ -1,15 +1,16 @@
 """A bounded set of connections. One that is not known to be clean is closed, never used again."""
 
 import asyncio
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import asyncpg
 
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import InvalidInput, Unavailable
 from tidings.storage.warm.postgres.faults import as_unavailable
 
 APPLICATION = "tidings"
@@ -45,8 +46,12 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
     "tcp_user_timeout": f"{UNACKNOWLEDGED_SECONDS}s",
     "client_connection_check_interval": f"{LOOK_FOR_CLIENT_SECONDS}s",
+    "idle_session_timeout": "0",
+    "row_security": "on",
+    "standard_conforming_strings": "on",
 }
-"""Bounds that the server keeps, also for a client that is gone."""
+"""Bounds that the server keeps, also for a client that is gone; and what a database or a login may
+have been given otherwise."""
 
 
 class Connections:
@@ -170,8 +175,9 @@ async def connect(url: str, **settings: str) -> Connection:
 
     Raises:
         Unavailable: `storage_unavailable`, `storage_busy`.
+        InvalidInput: `bad_setting`: the URL is none.
     """
-    with as_unavailable():
+    with as_unavailable(), _understood():
         async with asyncio.timeout(CONNECT_SECONDS):
             connection = await asyncpg.connect(
                 url,
@@ -181,6 +187,21 @@ async def connect(url: str, **settings: str) -> Connection:
             )
     connection.get_settings().add_python_codec(*_NUMERIC)
     return connection
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Say of a URL that it is none, without saying it: the driver may name a part of a password."""
+    try:
+        yield
+    except ssl.SSLError:  # one kind of them is a wrong value as well
+        raise
+    except (asyncpg.ClientConfigurationError, ValueError):
+        raise InvalidInput(
+            "bad_setting",
+            "TIDINGS_DATABASE_URL must be postgresql://user:password@host/database, with an sslmode"
+            " that there is.",
+        ) from None
 
 
 async def _origin(connection: Connection) -> str:
