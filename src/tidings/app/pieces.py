@@ -172,6 +172,11 @@ class Chronicle:
     levels: DeliveryLevels
     latencies: Latencies
 
+    def parts(self, settings: Settings) -> dict[str, Part]:
+        """Return what goes on: who works brings runs, who has clients the latencies it sees."""
+        edge = {"latencies": self.latencies.run} if settings.serves_clients else {}
+        return edge | ({"exporter": self.exporter.run} if settings.works else {})
+
 
 def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
     """Wire what brings ended runs to the cold tier, and what asks it."""
