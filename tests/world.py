@@ -32,6 +32,7 @@ from tidings.runs.dispatch import Dispatch
 from tidings.runs.port import Agent
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
+from tidings.scheduling.frontend import Frontend
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
@@ -221,7 +222,7 @@ def _scheduler(clock: Clock) -> Scheduler:
     if not BROUGHT_BY:
         return Unscheduled()
     queue_of_its_own = UlidSource().new("queue")
-    return TemporalScheduler(BROUGHT_BY, "default", queue_of_its_own, clock)
+    return TemporalScheduler(Frontend(BROUGHT_BY, "default"), queue_of_its_own, clock)
 
 
 def types(events: list[Event]) -> list[str]:
