@@ -23,8 +23,6 @@ from tidings.domain.events import TERMINAL
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
-ROLES = ("gateway", "gateway", "worker", "worker")
-"""The nodes of a fleet."""
 ENVIRONMENT = {
     key: value
     for key, value in os.environ.items()
@@ -51,6 +49,7 @@ class ServerProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.extra: dict[str, str] = {}
+        self.gateways = self.workers = self.nodes = [self]
         self._command = [str(program)] if program else ["-m", "tidings", "serve"]
         self._process: ForkedProcess | None = None
         self._out: TextIO | None = None
@@ -115,51 +114,52 @@ class ServerProcess:
 
 
 class FleetProcess(ServerProcess):
-    """Two gateways and two workers behind one address.
+    """Gateways and workers, and one address for the gateways.
 
-    They start, stop and die as a whole; single nodes that die are the matter of `tests.fleet`.
+    They start, stop and die as a whole, and so may each of them.
     """
 
-    def __init__(self, data_dir: Path, program: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, program: Path | None = None, gateways: int = 2, workers: int = 2
+    ) -> None:
         super().__init__(data_dir, program)
-        self._nodes = [ServerProcess(data_dir, program) for _ in ROLES]
-        gateways = [node.port for node, role in self._roles() if role == "gateway"]
-        self._balancer = Balancer(self.port, gateways)
+        self.gateways = [ServerProcess(data_dir, program) for _ in range(gateways)]
+        self.workers = [ServerProcess(data_dir, program) for _ in range(workers)]
+        self.nodes = self.gateways + self.workers
+        self._balancer = Balancer(self.port, [gateway.port for gateway in self.gateways])
         self._balancer.start()
 
     def begin(self) -> None:
-        for node, role in self._roles():
-            node.extra = self.extra | {"TIDINGS_ROLE": role}
-            node.begin()
+        for role, nodes in (("gateway", self.gateways), ("worker", self.workers)):
+            for node in nodes:
+                node.extra = {"TIDINGS_ROLE": role} | self.extra
+                node.begin()
 
     def until_ready(self) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             node.until_ready()
 
     def kill(self) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             node.kill()
 
     def send_away(self) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             node.send_away()
 
     def is_running(self) -> bool:
-        return any(node.is_running() for node in self._nodes)
+        return any(node.is_running() for node in self.nodes)
 
     @property
     def pid(self) -> int:
         """The id of the first gateway."""
-        return self._nodes[0].pid
+        return self.nodes[0].pid
 
     def wait(self) -> int:
-        return max(node.wait() for node in self._nodes)
+        return max(node.wait() for node in self.nodes)
 
     def close(self) -> None:
         self._balancer.stop()
-
-    def _roles(self) -> Iterator[tuple[ServerProcess, str]]:
-        return zip(self._nodes, ROLES, strict=True)
 
 
 def a_server(data_dir: Path, program: Path | None = None) -> ServerProcess:
