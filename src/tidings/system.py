@@ -1,12 +1,15 @@
-"""The real clock and the real source of ids."""
+"""The real clock, the real source of ids, and the real name of this process."""
 
+import os
 import secrets
+import socket
 import threading
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as in github.com/ulid/spec
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _SHIFTS = range(120, -1, -10)
+NAME_CHARACTERS_MAX = 64
 
 
 class SystemClock:
@@ -35,6 +38,11 @@ class UlidSource:
         with self._lock:
             self._last = fresh if fresh > self._last else self._last + 1 + secrets.randbits(32)
             return self._last
+
+
+def process_name() -> str:
+    """Return what people find this process by: its machine and its number there."""
+    return f"{socket.gethostname()[:NAME_CHARACTERS_MAX]}:{os.getpid()}"
 
 
 def _base32(number: int) -> str:

@@ -48,6 +48,7 @@ def test_a_question_and_a_call_wait_for_a_person_over_reload_and_restart(
             server.start()
             await expect(page.locator("#link")).to_have_text("live")
             await page.click(".asks button:text('large')")
+            await expect(page.locator(".asks.settled")).to_be_focused()
             leave = page.locator(".asks:not(.settled)")
             await expect(leave.locator("pre")).to_contain_text('"size": "large"')
             await page.reload()

@@ -197,6 +197,7 @@ def test_the_page_fits_a_phone_in_the_dark(server: ServerProcess, log: Path) -> 
             await ask(page, QUESTION)
             await done(page)
             await expect(page.locator(".answer > p").first).to_be_in_viewport()
+            await expect(page.locator("#link")).to_be_in_viewport()
             assert await page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
             await expect(page.locator("body")).to_have_css("background-color", PAPER_IN_THE_DARK)
 

@@ -57,6 +57,8 @@ def test_an_administrator_sees_live_what_is_not_well_and_a_user_what_they_notice
         async with opened(server, PHONE) as page:
             await sign_in(page, "root")
             await expect(page.locator("#condition")).to_be_hidden()
+            await expect(page.locator("#health")).to_be_visible()
+            assert await page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
             await page.click("#health")
             await expect(page.locator("#state")).to_have_text("All is well")
             await expect(page.locator(".card h3")).to_contain_text(

@@ -18,12 +18,15 @@ def intake_of(
     agents: AgentRegistry,
     limits: Limits | None = None,
     rules: SheddingRules | None = None,
+    room: int | None = None,
 ) -> tuple[Intake, Lookout]:
     """Return an intake on a loop that is never late, and its lookout."""
     metrics = Metrics()
-    lookout = Lookout(database, clock, metrics, (limits or Limits()).runs_per_user)
-    rules = rules or SheddingRules()
-    return Intake(lookout, agents, rules, lambda: 0.0, lambda: 0.5, metrics, clock), lookout
+    limits, rules = limits or Limits(), rules or SheddingRules()
+    lookout = Lookout(database, clock, metrics, limits.runs_per_user)
+    room = limits.runs if room is None else room
+    intake = Intake(lookout, agents, rules, lambda: room, lambda: 0.0, lambda: 0.5, metrics, clock)
+    return intake, lookout
 
 
 def named_agents(*names: str) -> AgentRegistry:

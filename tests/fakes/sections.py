@@ -20,6 +20,7 @@ WELL = Sections(
     connections=0,
     outbox_lag_seconds=0.0,
     spending=None,
+    nodes=(),
 )
 
 

@@ -1,12 +1,14 @@
 """A real PostgreSQL server, started once for a whole session of tests.
 
 Its programs are those of the wheel, or in the folder that `TIDINGS_TEST_POSTGRES` names: so any
-version is tested. Programs that tests start reach the same server by `TIDINGS_TEST_POSTGRES_AT`.
+version is tested. The processes of the session, and the programs that they start, find it by
+`TIDINGS_TEST_POSTGRES_AT`.
 """
 
 import asyncio
 import atexit
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -52,7 +54,8 @@ class PostgresAddress:
         self.port = port
         self.folder = folder
         self._programs = _programs(folder)
-        self._numbers = count(1)
+        self._names = (f"t{os.getpid()}_{number}" for number in count(1))
+        self._has_template = False
         self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         if os.geteuid() != 0:
             self._as_nobody = {}
@@ -67,11 +70,11 @@ class PostgresAddress:
 
     def empty_database(self) -> str:
         """Make a database without any schema, and return its URL."""
-        return self._database(f"t{next(self._numbers)}", "template0")
+        return self._database(next(self._names), "template0")
 
     def database(self) -> str:
         """Make a database with the schema of this version, and return its URL."""
-        return self._database(f"t{next(self._numbers)}", self._template())
+        return self._database(next(self._names), self._template())
 
     def database_of(self, folder: Path) -> str:
         """Return the URL of the database that stands for a folder, in whatever process."""
@@ -122,10 +125,15 @@ class PostgresAddress:
         return self.url(name)
 
     def _template(self) -> str:
-        if not self.sql("select 1 from pg_database where datname = 'current'"):
-            self.sql(f"create database current owner {OWNER}")
-            with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
-                aside.submit(lambda: asyncio.run(migrate(self.url("current")))).result()
+        """Return the database that others are copied from; the first process that asks makes it."""
+        if not self._has_template:
+            with (self.folder / "template.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not self.sql("select 1 from pg_database where datname = 'current'"):
+                    self.sql(f"create database current owner {OWNER}")
+                    with ThreadPoolExecutor(1) as aside:  # whoever asks may be in an event loop
+                        aside.submit(lambda: asyncio.run(migrate(self.url("current")))).result()
+            self._has_template = True
         return "current"
 
     def _run(self, program: str, *arguments: str) -> str:
@@ -223,21 +231,15 @@ class PostgresServer(PostgresAddress):
 
 
 @cache
-def postgres() -> PostgresServer:
-    """Return the server of this session; it ends with it."""
+def postgres() -> PostgresAddress:
+    """Return the session's server, in whatever process; it ends with the one that started it."""
+    if _RUNNING in os.environ:
+        port, folder = os.environ[_RUNNING].split(maxsplit=1)
+        return PostgresAddress(int(port), Path(folder))
     server = PostgresServer()
     atexit.register(server.close)
     os.environ[_RUNNING] = f"{server.port} {server.folder}"
     return server
-
-
-@cache
-def running_postgres() -> PostgresAddress:
-    """Return the session's server, also in a program that one of its tests has started."""
-    if _RUNNING not in os.environ or postgres.cache_info().currsize:
-        return postgres()
-    port, folder = os.environ[_RUNNING].split(maxsplit=1)
-    return PostgresAddress(int(port), Path(folder))
 
 
 def _programs(folder: Path) -> Path:

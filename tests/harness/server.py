@@ -16,10 +16,11 @@ from websockets.exceptions import ConnectionClosed
 from tests.harness.balancer import Balancer
 from tests.harness.forking import ForkedProcess
 from tests.harness.ports import free_port
-from tests.harness.tiers import TIERS, settings_of, variables_of
+from tests.harness.tiers import TIERS, variables_of
 from tidings.app import build
 from tidings.client.http import Api
 from tidings.domain.events import TERMINAL
+from tidings.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
@@ -92,6 +93,11 @@ class ServerProcess:
         """Tell it to stop, and do not wait for it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def settings(self) -> Settings:
+        """What an application in the test's own process needs to work on the same store."""
+        return load({}, variables_of(self.data_dir) | self.extra)
 
     @property
     def pid(self) -> int:
@@ -253,7 +259,7 @@ def serving(data_dir: Path, program: Path | None = None) -> Iterator[ServerProce
 
 async def add_users(server: ServerProcess, *names: str) -> list[User]:
     """Make accounts and sign them in, as the operator of the machine does."""
-    app = build(settings_of(server.data_dir))
+    app = build(server.settings)
     try:
         users = []
         for name in names:

@@ -9,7 +9,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from tests.harness.postgres import postgres, running_postgres
+from tests.harness.postgres import postgres
 from tests.harness.temporal import temporal
 from tests.harness.valkey import valkey
 from tidings.settings import Settings, load
@@ -21,13 +21,13 @@ ENGINE = "sqlite" if TIERS == "embedded" else "postgres"
 
 assert TIERS in SETS, f"TIDINGS_TEST_TIERS must be one of {', '.join(SETS)}"
 if ENGINE == "postgres":
-    running_postgres()  # before anybody starts a program that needs to find it
+    postgres()  # before anybody starts a program that needs to find it
 
 
 @cache
 def database_of(folder: Path) -> str:
     """Return the URL of the PostgreSQL database that stands for a data folder."""
-    return running_postgres().database_of(folder)
+    return postgres().database_of(folder)
 
 
 def variables_of(data_dir: Path) -> dict[str, str]:
@@ -52,7 +52,7 @@ def copy_store(folder: Path, target: Path) -> None:
     """Copy a data folder, and what it has in a database, while nobody works on it."""
     shutil.copytree(folder, target, dirs_exist_ok=True)
     if ENGINE == "postgres":
-        running_postgres().copy_of(folder, target)
+        postgres().copy_of(folder, target)
 
 
 def forget(folder: Path) -> None:

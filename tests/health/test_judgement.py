@@ -19,6 +19,7 @@ from tidings.health.parts import SHAKEN_SECONDS
 from tidings.health.probes import ProbeResult
 
 OK, DEGRADED, DOWN = TierState.OK, TierState.DEGRADED, TierState.DOWN
+NOW = 1_000_000.0
 ADDRESS = "10.1.2.3:6379 refused"
 
 
@@ -71,7 +72,7 @@ def tier(name: str, state: TierState) -> TierHealth:
 def test_each_section_raises_its_concern(
     sections: Sections, state: TierState, codes: list[str]
 ) -> None:
-    found, meaning, concerns = judge(sections)
+    found, meaning, concerns = judge(sections, NOW)
     assert found is state
     assert [concern.code for concern in concerns] == codes
     assert meaning.endswith(".")

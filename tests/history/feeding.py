@@ -40,11 +40,11 @@ class Feeding:
     def an_exporter(self, name: str, database: Database | None = None, **policy: Any) -> Exporter:
         """Return an exporter of a process of this name."""
         database = database or self.past.database
-        duty = Duty(database, self.clock, "history", name)
+        chosen = replace(STEADY, **policy)
+        duty = Duty(database, self.clock, "history", name, chosen.duty_seconds)
         return Exporter(
-            database, self.cold, duty, self.levels, name, self.clock, self.metrics,
-            replace(STEADY, **policy),
-        )  # fmt: skip
+            database, self.cold, duty, self.levels, name, self.clock, self.metrics, chosen
+        )
 
     async def told_run(self, run_id: str, pieces: int = 3, at: float = LONG_AGO) -> None:
         """Have a run end that told something in pieces and has not been exported."""

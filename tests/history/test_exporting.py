@@ -11,7 +11,7 @@ from tests.fakes.cold import FaultyHistory
 from tests.fakes.models import says
 from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.history.feeding import SOON, Feeding, check_whole, feeding
-from tests.history.keeping import ALWAYS, event
+from tests.history.keeping import ALWAYS, event, usage
 from tests.world import ANA as WORLDS_ANA
 from tests.world import world
 from tidings.domain.context import SERVER
@@ -21,6 +21,7 @@ from tidings.domain.runs import Outcome
 from tidings.domain.tiers import TierState
 from tidings.events.compaction import compact
 from tidings.events.erasures import ERASED_AGAIN_SECONDS
+from tidings.events.lineage import begin_epoch
 from tidings.events.retention import HELD_SECONDS, Trimmed, trim
 from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
@@ -297,6 +298,34 @@ def test_an_end_that_a_device_has_acknowledged_counts_as_delivered(tmp_path: Pat
     feeding(tmp_path, scenario)
 
 
+def test_after_older_data_came_back_threads_that_are_no_more_leave_the_history(
+    tmp_path: Path,
+) -> None:
+    async def scenario(at: Feeding) -> None:
+        await at.told_run("r1")
+        await at.exporter.turn()
+        kept_at = at.clock.now() + 10
+        gone = [event(n, "t9", exported_at=kept_at) for n in (1, 2)]
+        await at.cold.insert(Batch(tuple(gone), (usage("r_t9", exported_at=kept_at),)))
+        await at.exporter.turn()
+        assert len(await at.cold.story(SERVER, "t9", 0)) == 2  # nobody has put anything back
+        at.clock.time += 100
+        now = at.clock.now()
+        await at.past.database.write(SERVER, lambda tx: begin_epoch(tx, "e2", "restored", 2, now))
+        await at.exporter.turn()
+        assert await at.cold.story(SERVER, "t9", 0) == []
+        check_whole(await at.frames(), 6)
+        assert len(await at.cold.usage(SERVER, ALWAYS)) == 1  # it was spent
+        asked = at.cold.asked_since
+        at.clock.time += 1
+        await at.told_run("r2")
+        await at.an_exporter("w1").turn()
+        await at.an_exporter("w1").turn()
+        assert at.cold.asked_since == asked + 1  # not once this epoch has exported
+
+    feeding(tmp_path, scenario)
+
+
 def test_old_days_leave_the_cold_tier_by_policy(tmp_path: Path) -> None:
     async def scenario(at: Feeding) -> None:
         await at.told_run("r1")
@@ -325,7 +354,8 @@ def test_usage_is_what_the_journal_says_by_model(tmp_path: Path) -> None:
             async with w.working():
                 await w.events_until_end(await w.ask("hello"))
             clock, metrics = ManualClock(w.clock.now() + 100), Metrics().history
-            duty, levels = Duty(w.database, clock, "history", "w1"), DeliveryLevels(metrics, clock)
+            duty = Duty(w.database, clock, "history", "w1", 30.0)
+            levels = DeliveryLevels(metrics, clock)
             feeder = exporter.Exporter(
                 w.database, cold, duty, levels, "w1", clock, metrics, exporter.STEADY
             )

@@ -11,10 +11,10 @@ from tests.harness.cli import tidings
 from tests.harness.clickhouse import ClickHouseDouble
 from tests.harness.programs import historian
 from tests.harness.server import ServerProcess, User, add_users
+from tests.harness.tiers import database_of
 from tidings.app import build
 from tidings.domain.context import SERVER
 from tidings.domain.errors import TidingsError
-from tidings.settings import load
 from tidings.storage.cold.clickhouse import ClickHouseHistory
 
 PROGRAM = Path(historian.__file__)
@@ -40,6 +40,10 @@ async def until(found: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.1)
 
 
+async def has_counted(admin: User, runs: int) -> bool:
+    return await counted(admin) == runs
+
+
 async def counted(admin: User) -> int:
     """Return how many runs the history counts."""
     try:
@@ -51,7 +55,7 @@ async def counted(admin: User) -> int:
 
 async def administrator(server: ServerProcess) -> User:
     (admin,) = await add_users(server, "chief")
-    app = build(load({"data_dir": server.data_dir}))
+    app = build(server.settings)
     try:
         await app.identity.appoint("chief", admin=True)
     finally:
@@ -69,10 +73,7 @@ def test_the_history_is_served_to_its_owner_over_http(
         thread = await chat(ana, "good morning")
         await chat(bob, "hello")
 
-        async def all_counted() -> bool:
-            return await counted(admin) == 2
-
-        await until(all_counted)
+        await until(lambda: has_counted(admin, 2))
         page = await got(ana, f"/api/threads/{thread}/history?limit=2")
         older = await got(ana, f"/api/threads/{thread}/history?before={page['before']}")
         types = [event["type"] for event in older["events"] + page["events"]]
@@ -93,10 +94,7 @@ def test_the_history_is_served_to_its_owner_over_http(
 
         await ana.api._call("DELETE", f"/api/threads/{thread}")
 
-        async def one_counted() -> bool:
-            return await counted(admin) == 1
-
-        await until(one_counted)
+        await until(lambda: has_counted(admin, 1))
 
     server = ServerProcess(tmp_path, PROGRAM)
     if store == "clickhouse":
@@ -127,10 +125,7 @@ def test_f23_killed_servers_and_a_clickhouse_that_is_away_lose_and_double_nothin
                 clickhouse.kill()
         clickhouse.start()
 
-        async def all_counted() -> bool:
-            return await counted(admin) == len(threads)
-
-        await until(all_counted)
+        await until(lambda: has_counted(admin, len(threads)))
         await asyncio.sleep(0.5)  # some turns in which nothing more may come
         assert await counted(admin) == len(threads)
         cold = ClickHouseHistory(clickhouse.url)
@@ -146,3 +141,29 @@ def test_f23_killed_servers_and_a_clickhouse_that_is_away_lose_and_double_nothin
         asyncio.run(scenario(server))
     finally:
         server.stop()
+
+
+def test_what_a_killed_node_had_to_bring_another_node_brings(
+    tmp_path: Path, clickhouse: ClickHouseDouble
+) -> None:
+    async def scenario(first: ServerProcess, second: ServerProcess) -> None:
+        (ana,) = await add_users(first, "ana")
+        admin = await administrator(first)
+        await chat(ana, "the first has the duty")
+        await until(lambda: has_counted(admin, 1))
+        await asyncio.to_thread(second.start)
+        clickhouse.kill()  # so that what ends now is left to be brought
+        await chat(ana, "it dies with this")
+        first.kill()
+        clickhouse.start()
+        await until(lambda: has_counted(User(second, admin.name, admin.token), 2))
+
+    nodes = [ServerProcess(tmp_path, PROGRAM) for _ in range(2)]
+    for node in nodes:
+        node.extra["TIDINGS_COLD_URL"] = clickhouse.url
+        node.extra["TIDINGS_DATABASE_URL"] = database_of(tmp_path)
+    nodes[0].start()
+    try:
+        asyncio.run(scenario(*nodes))
+    finally:
+        nodes[1].kill()

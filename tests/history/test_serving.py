@@ -124,3 +124,25 @@ def test_runs_that_a_restore_has_lost_are_not_shown_again(tmp_path: Path) -> Non
         check_whole(await at.pages(100), 6)
 
     feeding(tmp_path, scenario)
+
+
+def test_a_past_that_is_no_more_hides_nothing_behind_it(tmp_path: Path) -> None:
+    """Pages of nothing but such runs are looked past."""
+
+    async def scenario(at: Feeding) -> None:
+        await at.told_run("r1")
+        await at.exporter.turn()
+        lost = [
+            Event("notice", f"e_{n}", "thread:t1", "old", n, "", run_id="r0") for n in (7, 8, 9)
+        ]
+        kept = [
+            event(e.offset, run_id="r0", tenant_id="default", frame=msgspec.json.encode(e).decode())
+            for e in lost
+        ]
+        await at.cold.insert(Batch(events=tuple(kept)))
+        await at.told_run("r2", at=LATER)
+        await trim(at.past.database, SOON)
+        assert len(await at.cold.events(ANA, "t1", 100, 100)) == 9
+        check_whole(await at.pages(2), 12)
+
+    feeding(tmp_path, scenario)

@@ -120,6 +120,34 @@ def test_what_a_user_writes_is_a_value_and_never_a_statement(told: Told) -> None
     told(story)
 
 
+def test_of_a_run_that_ended_twice_the_last_export_counts(told: Told) -> None:
+    async def story(store: ColdStore) -> None:
+        await store.insert(events(1, 2, 3, 4))  # a day of one life, of which a backup has half
+        again = [event(n, exported_at=2.5, event_id=f"e_again_{n}") for n in (3, 4, 5)]
+        again += [event(n, exported_at=2.5) for n in (1, 2)]
+        await store.insert(Batch(events=tuple(again)))
+        assert await offsets(store) == [5, 4, 3, 2, 1]
+        assert await offsets(store, before=4) == [3, 2, 1]
+        for named in ("t1", "r_t1"):
+            assert [e.last for e in await store.story(SERVER, named, 2)] == [3, 4, 5]
+
+    told(story)
+
+
+def test_what_was_kept_since_a_time_is_told_by_thread(told: Told) -> None:
+    async def story(store: ColdStore) -> None:
+        for thread, times in {"t1": (10.25, 40.5), "t2": (20.25,), "t3": (30.5,)}.items():
+            kept = [event(n, thread, exported_at=at) for n, at in enumerate(times, 1)]
+            await store.insert(Batch(events=tuple(kept)))
+        everything = [("ana", "t2", 20.25), ("ana", "t3", 30.5), ("ana", "t1", 40.5)]
+        for since, found in ((0.0, everything), (20.25, everything), (20.5, everything[1:])):
+            told_of = [(k.user_id, k.thread_id, k.newest) for k in await store.kept(SERVER, since)]
+            assert told_of == found
+        assert await store.kept(SERVER, 41.0) == []
+
+    told(story)
+
+
 def test_usage_is_added_up_by_day_user_and_model(told: Told) -> None:
     async def story(store: ColdStore) -> None:
         await store.insert(
@@ -212,6 +240,7 @@ def test_an_empty_store_answers_everything_with_nothing(told: Told) -> None:
         assert await store.check()
         assert await offsets(store) == []
         assert await store.story(SERVER, "t1", 0) == []
+        assert await store.kept(SERVER, 0.0) == []
         assert await store.usage(SERVER, ALWAYS) == []
         assert await store.runs(SERVER, ALWAYS) == []
         assert await store.latencies(SERVER, ALWAYS) == []

@@ -20,21 +20,21 @@ from tidings.resilience.shedding import (
     retry_seconds,
 )
 
-RULES = SheddingRules(queued_min=10, queued_max=900, wait_seconds_max=30.0, lag_seconds_max=0.9)
+RULES = SheddingRules(queued_max=900, wait_seconds_max=30.0, lag_seconds_max=0.9)
 LOADS = st.builds(Load, st.integers(0, 2_000), st.floats(0, 600), st.floats(0, 5))
 
 
 @pytest.mark.parametrize(
     ("load", "urgent", "later"),
     [
-        (Load(10, 600.0, 0.0), Bound.NONE, Bound.NONE),
-        (Load(11, 10.1, 0.0), Bound.NONE, Bound.WAIT),
-        (Load(11, 30.1, 0.0), Bound.WAIT, Bound.WAIT),
-        (Load(299, 0.0, 0.0), Bound.NONE, Bound.NONE),
-        (Load(300, 0.0, 0.0), Bound.NONE, Bound.LENGTH),
-        (Load(900, 0.0, 0.0), Bound.LENGTH, Bound.LENGTH),
-        (Load(0, 0.0, 0.4), Bound.NONE, Bound.LAG),
-        (Load(0, 0.0, 1.0), Bound.LAG, Bound.LAG),
+        (Load(10, 600.0, 0.0, 10), Bound.NONE, Bound.NONE),
+        (Load(11, 10.1, 0.0, 10), Bound.NONE, Bound.WAIT),
+        (Load(11, 30.1, 0.0, 10), Bound.WAIT, Bound.WAIT),
+        (Load(299, 0.0, 0.0, 10), Bound.NONE, Bound.NONE),
+        (Load(300, 0.0, 0.0, 10), Bound.NONE, Bound.LENGTH),
+        (Load(900, 0.0, 0.0, 10), Bound.LENGTH, Bound.LENGTH),
+        (Load(0, 0.0, 0.4, 10), Bound.NONE, Bound.LAG),
+        (Load(0, 0.0, 1.0, 10), Bound.LAG, Bound.LAG),
     ],
 )
 def test_each_bound_keeps_the_less_urgent_out_first(
@@ -118,7 +118,7 @@ class SteppedServer:
     def load(self) -> Load:
         ended = sum(self.ended[-self.measured :]) if self.measured else 0
         ready = self.seen + self.taken
-        return Load(ready, expected_wait(ready, self.oldest, ended, self.measured), 0.0)
+        return Load(ready, expected_wait(ready, self.oldest, ended, self.measured), 0.0, PLACES)
 
     def _step(self, now: float, arriving: float) -> None:
         due = [tries for at, tries in self.again if at <= now]
@@ -143,8 +143,8 @@ class SteppedServer:
             self.again.append((now + wait, tries + 1))
 
 
-SHEDS = SheddingRules(queued_min=PLACES, queued_max=10_000, wait_seconds_max=0.1 * RUN_SECONDS)
-SHEDS_NOTHING = SheddingRules(10**9, 10**9, 1e9)
+SHEDS = SheddingRules(queued_max=10_000, wait_seconds_max=0.1 * RUN_SECONDS)
+SHEDS_NOTHING = SheddingRules(10**9, 1e9)
 
 
 @pytest.mark.parametrize("seed", range(5))

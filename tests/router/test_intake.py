@@ -21,7 +21,7 @@ from tidings.runs.queue import Limits
 from tidings.storage.warm.port import Transaction
 
 LIMITS = Limits(runs=2, runs_per_user=2)
-RULES = SheddingRules(queued_min=2, queued_max=60, wait_seconds_max=30.0)
+RULES = SheddingRules(queued_max=60, wait_seconds_max=30.0)
 CROWD = [UserContext("acme", f"u{number}", "s1") for number in range(40)]
 
 
@@ -143,6 +143,63 @@ def test_a_run_that_was_begun_before_is_no_sign_of_a_queue(tmp_path: Path) -> No
             assert (w.lookout.backlog.queued, w.lookout.wait_seconds) == (4, 0.0)
 
     asyncio.run(scenario())
+
+
+# -- by how many it is worked on -------------------------------------------------------------
+
+
+def test_what_many_work_on_at_once_is_no_queue(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        async with busy_world(tmp_path, clock) as w:
+            for user in CROWD[:4]:
+                await w.ask("x", user)
+            await w.lookout.look()
+            clock.advance(RULES.wait_seconds_max + 5.0)
+            await refused(w, BOB)
+            w.intake._room = lambda: 4
+            await w.ask("x", BOB)
+
+    asyncio.run(scenario())
+
+
+def test_a_place_in_the_queue_is_told_by_the_room_of_all(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with busy_world(tmp_path, ManualClock()) as w:
+            for user in CROWD[:3]:
+                await w.ask("x", user)
+            assert await at_once(w, await w.ask("x", ANA)) == [("queued", 2)]
+            w.intake._room = lambda: 32
+            assert await at_once(w, await w.ask("x", BOB), BOB) == []
+
+    asyncio.run(scenario())
+
+
+def test_where_nobody_works_who_asks_is_told_and_after_a_while_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        async with busy_world(tmp_path, clock) as w:
+            w.intake._room = lambda: 0
+            assert await at_once(w, await w.ask("x", ANA)) == [("no_worker", 1)]
+            await w.lookout.look()
+            clock.advance(RULES.wait_seconds_max - 5.0)
+            assert await at_once(w, await w.ask("x", BOB), BOB) == [("no_worker", 2)]
+            clock.advance(10.0)
+            with pytest.raises(Unavailable) as refusal:
+                await w.ask("x", BOB)
+            assert refusal.value.code == "no_worker"
+            assert refusal.value.retry_after_seconds == pytest.approx(1.5 * 5.0)
+            w.intake._room = lambda: 2
+            await w.ask("x", BOB)
+
+    asyncio.run(scenario())
+
+
+async def at_once(w: World, receipt: Receipt, user: UserContext = ANA) -> list[tuple[str, int]]:
+    """Return the notices that came with the message: their codes, and the place in the queue."""
+    last = receipt.offset
+    events = await w.events_until(receipt, lambda events: events[-1].offset >= last, user)
+    return [(notice["code"], notice["place"]) for notice in payloads(events, "notice")]
 
 
 # -- which agent -----------------------------------------------------------------------------

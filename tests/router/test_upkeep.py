@@ -15,7 +15,7 @@ from tidings.events.lineage import Lineage
 from tidings.router import upkeep
 from tidings.router.upkeep import COMMANDS, POSITIONS, SESSIONS, STEPS, Policy, Upkeep
 from tidings.storage.marks import MARK_FILE
-from tidings.storage.warm.duties import DUTY_SECONDS, Duty
+from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
 
 DAY = 86_400.0
@@ -43,7 +43,7 @@ class Kept:
         self.upkeep = self.kept_by("w_1", store.database, policy)
 
     def kept_by(self, owner: str, database: Database, policy: Policy) -> Upkeep:
-        duty = Duty(database, self.clock, "upkeep", owner)
+        duty = Duty(database, self.clock, "upkeep", owner, upkeep.DUTY_SECONDS)
         return Upkeep(database, duty, self.lineage, self.uploads, self.clock, policy)
 
     async def after(self, seconds: float) -> None:
@@ -225,7 +225,7 @@ def test_one_of_two_processes_does_the_upkeep_and_the_other_takes_it_over(tmp_pa
         await kept.after(0)
         await other.turn()
         assert len(kept.uploads.swept) == 1  # the duty is the first one's
-        kept.clock.time += DUTY_SECONDS + 1  # in which nothing is heard of it
+        kept.clock.time += upkeep.DUTY_SECONDS + 1  # in which nothing is heard of it
         await other.turn()
         assert len(kept.uploads.swept) == 2
         kept.clock.time += upkeep.SWEEP_SECONDS / 20

@@ -10,7 +10,7 @@ from collections import Counter
 from functools import partial
 from random import Random
 
-from tests.harness.postgres import PostgresServer, postgres
+from tests.harness.postgres import PostgresAddress, postgres
 from tidings.domain.context import SERVER, UserContext
 from tidings.storage.warm.port import Row, Transaction
 from tidings.storage.warm.postgres.database import PostgresDatabase
@@ -86,7 +86,7 @@ class Storm:
         assert set(task.result()) == {whole}, task.result()
 
 
-async def storm(server: PostgresServer, url: str, cancels: int, seed: int = 1) -> Counter[str]:
+async def storm(server: PostgresAddress, url: str, cancels: int, seed: int = 1) -> Counter[str]:
     """Rage, then see that all connections are back; return what happened how often."""
     random, name = Random(seed), url.rpartition("/")[2]
     of_ours = f"from pg_stat_activity where datname = '{name}'"
@@ -99,7 +99,7 @@ async def storm(server: PostgresServer, url: str, cancels: int, seed: int = 1) -
     return raging.seen
 
 
-def all_back(server: PostgresServer, counted: str) -> None:
+def all_back(server: PostgresAddress, counted: str) -> None:
     end = time.monotonic() + SETTLE_SECONDS
     while server.sql(counted) != "0":
         assert time.monotonic() < end, "every connection is back"

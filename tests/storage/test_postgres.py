@@ -25,8 +25,13 @@ from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Row, Transaction
-from tidings.storage.warm.postgres.connections import CONNECT_SECONDS, WAIT_SECONDS
-from tidings.storage.warm.postgres.database import PostgresDatabase
+from tidings.storage.warm.postgres.connections import (
+    CONNECT_SECONDS,
+    LOOK_SECONDS,
+    WAIT_SECONDS,
+    Connections,
+)
+from tidings.storage.warm.postgres.database import UNIT_SECONDS, PostgresDatabase
 from tidings.storage.warm.postgres.dialect import numbered, typed
 
 CANCELS = int(os.environ.get("TIDINGS_TEST_CANCELS", "300"))
@@ -195,6 +200,39 @@ def test_who_waits_too_long_for_a_connection_is_told(tmp_path: Path) -> None:
             await asyncio.wait({holding})
 
     asyncio.run(scenario())
+
+
+@dataclass(slots=True)
+class Counting(Direction):
+    """The way to the server, which counts what is said at a time."""
+
+    messages: int = 0
+
+    def take(self, data: bytes) -> list[bytes]:
+        self.messages += 1
+        return Direction.take(self, data)
+
+
+def test_connecting_takes_no_more_messages_than_a_distant_server_has_time_for(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with proxying(postgres().port) as proxy:
+            proxy.up = counting = Counting()
+            connections = Connections(through(database_of(tmp_path), proxy))
+            connection = await connections.take()
+            # whether it speaks TLS, who we are, where the data are; a password is two more
+            assert counting.messages == 3
+            assert "." in connections.origin
+            assert await connection.fetchval("select sum(n) from generate_series(1, 3) n") == 6
+            connections.give_back(connection)
+            await connections.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_unit_has_time_left_after_the_longest_way_to_a_connection() -> None:
+    assert WAIT_SECONDS + CONNECT_SECONDS + LOOK_SECONDS < UNIT_SECONDS
 
 
 def test_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(

@@ -11,7 +11,7 @@ from tests.fakes.time import ManualClock
 from tests.stores import store_in
 from tests.world import ANA, BOB
 from tidings.domain.context import SERVER, Scope
-from tidings.domain.errors import Conflict, Unavailable
+from tidings.domain.errors import Conflict, Unavailable, Undecided
 from tidings.domain.tiers import TierState
 from tidings.events import log
 from tidings.resilience.breaker import BreakerState
@@ -126,7 +126,13 @@ def test_several_users_failures_are_the_stores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Conflict("thread_busy", ""), ValueError(), Unavailable("storage_full", "")]
+    "fault",
+    [
+        Conflict("thread_busy", ""),
+        ValueError(),
+        Unavailable("storage_full", ""),
+        Undecided("storage_unavailable", "lost on its way"),
+    ],
 )
 def test_an_answer_that_is_no_fault_of_the_stores_opens_nothing(
     tmp_path: Path, fault: Exception

@@ -18,7 +18,9 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness
+from tidings.health.roster import Roster
 from tidings.history.service import History
+from tidings.identity.agreement import SigningKey
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
@@ -41,6 +43,8 @@ class Kept:
     able: Abilities
     clock: Clock
     model: Model
+    roster: Roster
+    signing_key: SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class App:
 
         Raises:
             Unusable: the store must not be worked on before somebody has mended it.
+            Conflict: `key_differs`: others work on it with another signing key.
         """
         kept = self._kept
         if not kept.tiers.lineage.was_closed():
@@ -74,6 +79,8 @@ class App:
         if kept.tiers.alone:
             await kept.tiers.warm.write(SERVER, queue.release_all)
             await kept.able.library.sweep(kept.clock.now())
+        else:
+            await kept.signing_key.check()
         for servers in kept.able.servers:
             await servers.begin()
 
@@ -111,6 +118,10 @@ class App:
         """The tool servers of the operator's file; none without one."""
         return self._kept.able.servers
 
+    async def accept_key(self) -> None:
+        """Have all processes that begin from now on need the signing key of this one."""
+        await self._kept.signing_key.accept()
+
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
         return await self._kept.able.sandbox.capabilities()
@@ -118,6 +129,7 @@ class App:
     async def close(self) -> None:
         """Let go of processes, threads and files."""
         kept = self._kept
+        await kept.roster.leave()
         if isinstance(kept.model, Closing):
             await kept.model.close()
         await kept.able.sandbox.close()

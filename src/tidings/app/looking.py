@@ -1,15 +1,15 @@
 """Where the health view looks: each section at the component that knows."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from tidings.agents.registry import AgentRegistry
-from tidings.app.pieces import Ground
+from tidings.app.pieces import Abilities, Ground
 from tidings.app.watching import Watching
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.tiers import Tier
 from tidings.gateway.presence import Presence
+from tidings.health.judgement import report_of
+from tidings.health.nodes import NodeReport
 from tidings.health.overview import (
     AgentHealth,
     LoopHealth,
@@ -26,31 +26,42 @@ from tidings.resilience.breaker import BreakerState
 from tidings.resilience.wellness import Record, is_well
 from tidings.runs import spending
 from tidings.runs.context import Engine
-
-if TYPE_CHECKING:
-    from tidings.tools.mcp.servers import ToolServers
+from tidings.runs.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """The components that know how they are; calling it looks at all of them."""
+    """The components that know how they are; calling it looks at all of them, and at the fleet."""
 
     ground: Ground
     tiers: tuple[Tier, ...]
     readiness: Readiness
     parts: Parts
     watching: Watching
-    agents: AgentRegistry
-    tool_servers: "tuple[ToolServers, ...]"
+    able: Abilities
     engine: Engine
     presence: Presence
+    worker: Worker
 
     async def __call__(self) -> Sections:
         """Look at every section."""
-        servers = [server for servers in self.tool_servers for server in servers.health()]
+        checks, here = await self.readiness.findings(), await self._here()
+        nodes = self.watching.roster.nodes
+        return replace(here, checks=checks, spending=await self._spending(), nodes=nodes)
+
+    async def report(self) -> NodeReport:
+        """Return what this process tells the others of itself; writes nothing."""
+        settings = self.ground.settings
+        room = settings.runs if settings.works else 0
+        return report_of(await self._here(), room, self.worker.running)
+
+    async def _here(self) -> Sections:
+        """Look at what only this process knows."""
+        kept = self.able.servers if self.ground.settings.works else ()
+        servers = [server for servers in kept for server in servers.health()]
         return Sections(
             draining=self.readiness.draining,
-            checks=await self.readiness.findings(),
+            checks=self.readiness.found,
             parts=self.parts.health(),
             tiers=await look_at(self.tiers),
             models=self._models(),
@@ -61,7 +72,8 @@ class Looking:
             loop=self._loop(),
             connections=len(self.presence),
             outbox_lag_seconds=self.ground.metrics.outbox_lag_seconds,
-            spending=await self._spending(),
+            spending=None,
+            nodes=(),
         )
 
     def _models(self) -> tuple[ModelHealth, ...]:
@@ -76,7 +88,7 @@ class Looking:
     def _agents(self) -> tuple[AgentHealth, ...]:
         now, records = self.ground.clock.now(), self.watching.lookout.agents
         found = []
-        for entry in self.agents.entries():
+        for entry in self.able.agents.entries():
             record = records.get(entry.name, Record())
             figures = (record.ended, record.failed, record.users)
             well = is_well(record, now)

@@ -37,7 +37,7 @@ from tidings.notifications.dispatcher import Dispatcher
 from tidings.notifications.service import Notifications
 from tidings.reports.service import Reports
 from tidings.resilience.breaker import BreakerState
-from tidings.router.upkeep import Policy, Upkeep
+from tidings.router.upkeep import DUTY_SECONDS, Policy, Upkeep
 from tidings.runs.context import Engine
 from tidings.runs.dispatch import Dispatch
 from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunEnded
@@ -90,10 +90,11 @@ class Abilities:
     reports: Reports
     agents: AgentRegistry
 
-    @property
-    def parts(self) -> dict[str, Part]:
-        """What of it always runs where runs are worked on."""
-        return {"tool servers": self.servers[0].run} if self.servers else {}
+    def parts(self, *, works: bool) -> dict[str, Part]:
+        """Return what of it always runs: elsewhere than at work, accepted tools are only known."""
+        if not self.servers:
+            return {}
+        return {"tool servers": self.servers[0].run if works else self.servers[0].follow}
 
 
 def abilities_of(ground: Ground) -> Abilities:
@@ -174,7 +175,7 @@ def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
     """Wire what brings ended runs to the cold tier, and what asks it."""
     database, clock, metrics = ground.database, ground.clock, ground.metrics.history
     server = ground.ids.new("w")
-    duty = Duty(database, clock, "history", server)
+    duty = Duty(database, clock, "history", server, cold.policy.duty_seconds)
     levels = DeliveryLevels(metrics, clock)
     exporter = Exporter(database, cold.store, duty, levels, server, clock, metrics, cold.policy)
     return Chronicle(cold.store, History(database, cold.store, clock), exporter, levels)
@@ -183,7 +184,7 @@ def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
 def upkeep_of(ground: Ground, lineage: Continuity, library: Library) -> Upkeep:
     """Wire what joins and lets go of what is old."""
     settings, database, clock = ground.settings, ground.database, ground.clock
-    duty = Duty(database, clock, "upkeep", ground.ids.new("w"))
+    duty = Duty(database, clock, "upkeep", ground.ids.new("w"), DUTY_SECONDS)
     policy = Policy(settings.compact_after_seconds, settings.keep_seconds)
     return Upkeep(database, duty, lineage, library, clock, policy)
 

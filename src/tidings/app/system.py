@@ -1,5 +1,9 @@
 """The whole system, wired: read `build` to see it."""
 
+from functools import partial
+
+from starlette.types import ASGIApp
+
 from tidings.agents.workflow import ANALYSIS
 from tidings.app.application import App, Kept
 from tidings.app.looking import Looking
@@ -29,6 +33,7 @@ from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.health.watch import Health
+from tidings.identity.agreement import SigningKey
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
@@ -65,11 +70,10 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
-    agents, catalogue, served = able.agents, able.catalogue, able.servers
-    watched = watching(ground, agents)
+    watched = watching(ground, able.agents)
     router = Router(database, clock, ids, watched.intake, ANALYSIS, limits)
-    engine = engine_of(ground, catalogue, plans, model)
-    worker = Worker(database, hot.hints, engine, agents, ids, limits, tiers.scheduler)
+    engine = engine_of(ground, able.catalogue, plans, model)
+    worker = Worker(database, hot.hints, engine, able.agents, ids, limits, tiers.scheduler)
     upkeep = upkeep_of(ground, tiers.lineage, able.library)
     notifications, telling = notifying(ground)
     past = chronicle_of(ground, tiers.cold)
@@ -78,18 +82,21 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
     behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run}
-    behind = behind | telling | able.parts if settings.works else {}
-    always = hot.parts | watched.parts | dispatching(ground, tiers.scheduler, limits)
+    behind = behind | telling if settings.works else {}
+    always = hot.parts | watched.parts | able.parts(works=settings.works)
+    always |= dispatching(ground, tiers.scheduler, limits)
     parts = Parts(edge | behind | always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
-    look = Looking(ground, known, readiness, parts, watched, agents, served, engine, presence)
+    look = Looking(ground, known, readiness, parts, watched, able, engine, presence, worker)
+    if not settings.alone:
+        parts.add("roster", partial(watched.roster.run, look.report))
     services = Services(
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
-        permissions=Permissions(database, catalogue),
+        permissions=Permissions(database, able.catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,
         history=past.history,
@@ -97,9 +104,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         reports=able.reports,
         readiness=readiness,
         health=Health(look, metrics, clock),
-        sockets=Sockets(backend, presence, ids, origins=settings.origin_list)
-        if settings.serves_clients
-        else no_sockets,
+        sockets=_sockets_of(ground, backend, presence),
         presence=presence,
         feed=feed,
         positions=positions,
@@ -109,9 +114,16 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         upload_bytes_max=settings.upload_bytes,
         metrics_token=settings.metrics_token,
     )
-    kept = Kept(tiers, past, passwords, able, clock, engine.model)
+    agreed = SigningKey(database, key, clock)
+    kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
-    return App(agents, catalogue, identity, presence, services, http, parts, kept)
+    return App(able.agents, able.catalogue, identity, presence, services, http, parts, kept)
+
+
+def _sockets_of(ground: Ground, backend: Backend, presence: Presence) -> ASGIApp:
+    if not ground.settings.serves_clients:
+        return no_sockets
+    return Sockets(backend, presence, ground.ids, origins=ground.settings.origin_list)
 
 
 def new_ids() -> IdSource:

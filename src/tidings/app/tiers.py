@@ -21,7 +21,7 @@ from tidings.history.exporter import SELDOM, STEADY, ExportPolicy
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.settings import Settings
 from tidings.storage import backups, marks, moving
-from tidings.storage.backups import DATABASE_FILE, BackedUp, Restored
+from tidings.storage.backups import DATABASE_FILE, HISTORY, BackedUp, Restored
 from tidings.storage.cold.parquet import ParquetHistory
 from tidings.storage.cold.port import ColdStore
 from tidings.storage.hot.memory import (
@@ -37,9 +37,6 @@ from tidings.storage.warm.port import Store
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock
-
-HISTORY = "cold"
-"""Where, in the data directory, the embedded cold tier is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from tidings.settings import Settings
 def backed_up(settings: Settings, target: Path) -> list[str]:
     """Write a backup; a server may be at work."""
     done = back_up(settings, target)
-    lines = [f"backed up {done.database_bytes:,} bytes and {done.data_sets} data sets to {target}"]
+    what = f"{done.database_bytes:,} bytes, {done.data_sets} data sets"
+    lines = [f"backed up {what} and {done.history_bytes:,} bytes of history to {target}"]
     if done.gone:
         lines.append(f"{done.gone} data sets were deleted meanwhile and are not in it")
     return lines

@@ -14,6 +14,7 @@ from tidings.client.http import Api
 EXITS = {"ok": 0, "degraded": 3, "down": 1}
 MARKS = {"ok": ("✔", "green"), "degraded": ("▲", "yellow"), "down": ("✘", "red")}
 BREAKERS = {"closed": "ok", "half_open": "degraded", "open": "down"}
+NODES = {"up": "ok", "stopping": "degraded", "gone": "down"}
 SERVERS = {"up": "ok", "starting": "degraded", "down": "down"}
 
 Line = tuple[str, str, str]
@@ -35,7 +36,7 @@ async def show_health(server: Server, console: Console) -> int:
         console.print(_line(concern["state"], concern["code"], concern["detail"]))
         console.print(Text(f"  users: {concern['users'] or 'they notice nothing'}", "dim"))
     table = Table(box=None, show_header=False, pad_edge=False)
-    for title, lines in _sections(health["sections"]):
+    for title, lines in _sections(health["sections"], health["looked_at"]):
         table.add_row("", Text(title, "bold"), "")
         for state, name, known in lines:
             table.add_row(_mark(state), Text(name), Text(known))
@@ -51,8 +52,10 @@ def _mark(state: str) -> Text:
     return Text(*MARKS[state]) if state else Text("")
 
 
-def _sections(sections: dict[str, Any]) -> Iterator[tuple[str, list[Line]]]:
+def _sections(sections: dict[str, Any], now: float) -> Iterator[tuple[str, list[Line]]]:
     """Yield each section's title and lines."""
+    if sections["nodes"]:
+        yield "nodes", [_node(node, now) for node in sections["nodes"]]
     yield "data", [_tier(tier) for tier in sections["tiers"]]
     yield "runs", list(_queue(sections["queue"]))
     yield "models", [_model(model) for model in sections["models"]]
@@ -67,6 +70,24 @@ def _sections(sections: dict[str, Any]) -> Iterator[tuple[str, list[Line]]]:
     if spent := sections["spending"]:
         known = f"{spent['tokens']:,} tokens, {spent['usd']:.2f} USD, {spent['steps']:,} steps"
         yield "spent", [("", spent["day"], f"{known}, by {spent['users']} users")]
+
+
+def _node(node: dict[str, Any], now: float) -> Line:
+    """A node that is up, and not well: its concerns are its state."""
+    concerns = ", ".join(concern["code"] for concern in node["concerns"])
+    away = ", ".join(f"{name} {state}" for name, state in node["tiers"].items() if state != "ok")
+    known = _joined(
+        f"{node['role']}{' (this one)' if node['is_this'] else ''}",
+        "" if node["state"] == "up" else node["state"],
+        f"heard {max(0.0, now - node['heard_at']):.0f} s ago",
+        f"{node['running']} of {node['room']} runs" if node["room"] else "",
+        f"{node['connections']} connections" if node["role"] != "worker" else "",
+        f"version {node['version']}",
+        away,
+        concerns,
+    )
+    state = NODES[node["state"]]
+    return "degraded" if state == "ok" and concerns else state, node["name"], known
 
 
 def _tier(tier: dict[str, Any]) -> Line:

@@ -206,6 +206,13 @@ def replay(
     asyncio.run(play(frames, factor, _shown() if show else _write_line))
 
 
+@cli.command("accept-key")
+def accept_key(data_dir: DataDir = None) -> None:
+    """Have every process need the signing key that is here, from its next start on."""
+    _with_app(_settings(data_dir), lambda app: app.accept_key())
+    typer.echo("accepted; restart the others with this key")
+
+
 @cli.command("migrate")
 def migrate_(data_dir: DataDir = None) -> None:
     """Bring the database's schema up to date; TIDINGS_DATABASE_URL is its owner's."""

@@ -8,6 +8,7 @@ TidingsError              code · status (HTTP) · retryable · message for the 
 ├── Conflict              409  contradicts what is recorded
 ├── LimitExceeded         429  a named limit; 413 for sizes
 ├── Unavailable           503  try again later
+│   ├── Undecided         503  nobody knows whether it is done: the same again, under the same id
 │   └── Unusable          503  the store answers and must not be worked on: a server ends
 └── Failure               500  a step of work failed; `code` says which and why
     └── DeadlineExceeded  504  it did not finish within its time
@@ -82,6 +83,10 @@ class Unavailable(TidingsError):
 
     status = 503
     retryable = True
+
+
+class Undecided(Unavailable):
+    """The answer was lost on its way: it may be done, or not."""
 
 
 class Unusable(Unavailable):

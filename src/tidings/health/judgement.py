@@ -1,8 +1,11 @@
 """What the sections come to: which concerns there are, and what they mean for users. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tidings.domain.tiers import TierHealth, TierState
+from tidings.health.fleet import of_fleet
+from tidings.health.nodes import NodeReport
 from tidings.health.overview import Concern, Sections
 from tidings.health.parts import SHAKEN_SECONDS
 from tidings.resilience.breaker import BreakerState
@@ -16,23 +19,50 @@ USERS_OF_TIERS = {
 }
 """What users notice of a tier; of the truth, its own word."""
 
+ALIKE_EVERYWHERE = frozenset({"agents_resting", "overloaded"})
+"""What every process finds in the same store: none has to tell the others."""
+CONCERNS_TOLD_MAX = 10
+DETAIL_CHARACTERS_MAX = 200
+
 WELL = "All is well."
 _DEGRADED = "Tidings works; some things are not as usual."
 _DOWN = "Tidings cannot take new work now."
+_UNATTENDED = "Tidings takes what is asked, and nobody works on it now."
 
 
-def judge(sections: Sections) -> tuple[TierState, str, tuple[Concern, ...]]:
+def judge(sections: Sections, now: float) -> tuple[TierState, str, tuple[Concern, ...]]:
     """Return the state of the whole, what it means in a sentence, and the concerns, worst first.
 
-    Only the truth can take a server down: the store and the disk under it. What else fails makes it
-    do with less.
+    Only the truth can take a server down, the store and the disk under it; and a fleet in which
+    nobody works. What else fails makes it do with less. `now` is in seconds since 1970 UTC.
     """
-    found = sorted(_concerns(sections), key=lambda concern: concern.state is not TierState.DOWN)
+    here = list(_concerns(sections))
+    elsewhere = of_fleet(sections.nodes, frozenset(concern.code for concern in here), now)
+    found = sorted([*here, *elsewhere], key=lambda concern: concern.state is not TierState.DOWN)
     if not found:
         return TierState.OK, WELL, ()
     if found[0].state is TierState.DOWN:
-        return TierState.DOWN, _DOWN, tuple(found)
+        meaning = _UNATTENDED if found[0].code == "no_worker" else _DOWN
+        return TierState.DOWN, meaning, tuple(found)
     return TierState.DEGRADED, _DEGRADED, tuple(found)
+
+
+def report_of(here: Sections, room: int, running: int) -> NodeReport:
+    """Return what a process tells the others of itself: bounded, and what they cannot know."""
+    told = [
+        replace(concern, detail=concern.detail[:DETAIL_CHARACTERS_MAX])
+        for concern in _concerns(replace(here, draining=False))
+        if concern.code not in ALIKE_EVERYWHERE
+    ]
+    return NodeReport(
+        draining=here.draining,
+        room=room,
+        running=running,
+        connections=here.connections,
+        loop_lag_seconds=here.loop.lag_seconds,
+        tiers={tier.name: tier.state for tier in here.tiers},
+        concerns=tuple(told[:CONCERNS_TOLD_MAX]),
+    )
 
 
 def _concerns(sections: Sections) -> Iterator[Concern]:

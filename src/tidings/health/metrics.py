@@ -1,5 +1,8 @@
 """What is counted, in one object that is built once and passed to whoever counts."""
 
+from collections import Counter as Counted
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -54,6 +57,9 @@ class Metrics:
             "code",
             "state",
         )
+        self._nodes = self._gauge(
+            "nodes", "Processes of the fleet, as this one hears of them.", "role", "state"
+        )
         self.loop_lag = self._histogram("loop_lag", "How late the event loop is.")
         self.loop_blocks = self._counter("loop_blocks", "Times that the event loop stood still.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
@@ -89,6 +95,12 @@ class Metrics:
     def note(self, fate: str) -> None:
         """Count a note between processes, by what became of it."""
         self.notes.labels(fate).inc()
+
+    def nodes_seen(self, nodes: Iterable[tuple[str, str]]) -> None:
+        """Show how many nodes there are, by role and state."""
+        self._nodes.clear()
+        for (role, state), count in Counted(nodes).items():
+            self._nodes.labels(role, state).set(count)
 
     def lineage(self, epochs: int, lost_events: int) -> None:
         """Show how many lineages the store has had, and what is known to be lost."""

@@ -110,8 +110,49 @@ class SpendingHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that is not well: `detail` is for the operator, `users` what users notice of it.
+
+    `users` is a sentence that can be shown to them, or empty when they notice nothing.
+    """
+
+    code: str
+    state: TierState
+    detail: str
+    users: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """A process of the fleet, as it has told of itself at `heard_at` (seconds since 1970 UTC).
+
+    `state` is `up`, `stopping` or `gone`: not heard of for so long that nobody counts on it. It
+    works on `room` runs at once, on `running` now. `tiers` are their states by name as it sees
+    them; `concerns` what is not well there. `is_this`: it is the process that says all this.
+    """
+
+    node_id: str
+    name: str
+    role: str
+    version: str
+    state: str
+    is_this: bool
+    started_at: float
+    heard_at: float
+    room: int
+    running: int
+    connections: int
+    loop_lag_seconds: float
+    tiers: dict[str, str]
+    concerns: tuple[Concern, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sections:
-    """Everything that is known, section by section; None where it could not be found out."""
+    """Everything that is known, section by section; None where it could not be found out.
+
+    `nodes` is empty where one process owns the store, and until it has heard of the others.
+    """
 
     draining: bool
     checks: tuple[ProbeResult, ...]
@@ -126,19 +167,7 @@ class Sections:
     connections: int
     outbox_lag_seconds: float
     spending: SpendingHealth | None
-
-
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """Something that is not well: `detail` is for the operator, `users` what users notice of it.
-
-    `users` is a sentence that can be shown to them, or empty when they notice nothing.
-    """
-
-    code: str
-    state: TierState
-    detail: str
-    users: str
+    nodes: tuple[NodeHealth, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,19 @@ class Parts:
     """
 
     def __init__(self, parts: dict[str, Part], clock: Clock, metrics: Metrics) -> None:
-        self._parts = parts
         self._clock = clock
         self._metrics = metrics
-        self._crashes: dict[str, deque[float]] = {
-            name: deque(maxlen=RESTARTS_MAX + 1) for name in parts
-        }
-        self._restarts = dict.fromkeys(parts, 0)
+        self._parts: dict[str, Part] = {}
+        self._crashes: dict[str, deque[float]] = {}
+        self._restarts: dict[str, int] = {}
+        for name, part in parts.items():
+            self.add(name, part)
+
+    def add(self, name: str, part: Part) -> None:
+        """Keep one more, from the next `run` on."""
+        self._parts[name] = part
+        self._crashes[name] = deque(maxlen=RESTARTS_MAX + 1)
+        self._restarts[name] = 0
 
     async def run(self) -> None:
         """Run all parts, for ever.

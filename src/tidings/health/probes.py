@@ -49,6 +49,11 @@ class Readiness:
         """Whether the server is about to stop."""
         return self._draining
 
+    @property
+    def found(self) -> tuple[ProbeResult, ...]:
+        """What the probes have found when they were asked last; nothing before that."""
+        return self._found
+
     def drain(self) -> None:
         """Be not ready from now on: the server is about to stop."""
         self._draining = True

@@ -35,7 +35,9 @@ class Health:
             return self._kept[1]
 
     def _judged(self, sections: Sections, now: float) -> ServerHealth:
-        state, meaning, concerns = judge(sections)
+        looked_at = self._clock.now()
+        state, meaning, concerns = judge(sections, looked_at)
+        self._metrics.nodes_seen((node.role, node.state) for node in sections.nodes)
         self._metrics.concerns.clear()
         for concern in concerns:
             self._metrics.concerns.labels(concern.code, concern.state).set(1)
@@ -44,7 +46,7 @@ class Health:
             meaning=meaning,
             concerns=concerns,
             version=version("tidings"),
-            looked_at=self._clock.now(),
+            looked_at=looked_at,
             up_seconds=now - self._begun_at,
             sections=sections,
         )

@@ -1,5 +1,6 @@
 """Runs that have ended and are not in the cold tier yet, and the note that they are."""
 
+from collections.abc import Set
 from typing import NamedTuple
 
 from tidings.events import erasures
@@ -47,6 +48,18 @@ async def due(tx: Transaction, ended_before: float, limit: int) -> list[EndedRun
         limit,
     )
     return [EndedRun(*row) for row in rows]
+
+
+async def known(tx: Transaction, run_ids: Set[str | None]) -> set[str | None]:
+    """Return those of some runs that are in the cold tier."""
+    if not run_ids:
+        return set()
+    marks = ", ".join("?" * len(run_ids))
+    rows = await tx.execute(
+        f"select run_id from runs where run_id in ({marks}) and exported_at is not null",  # noqa: S608
+        *run_ids,
+    )
+    return {run_id for (run_id,) in rows}
 
 
 async def exported(tx: Transaction, runs: list[EndedRun], now: float) -> None:

@@ -18,7 +18,7 @@ from tidings.events import erasures
 from tidings.events.log import rfc3339
 from tidings.health.history import HistoryMetrics
 from tidings.health.levels import Cell, DeliveryLevels
-from tidings.history import ended
+from tidings.history import ended, rewound
 from tidings.history.ended import EndedRun, Unexported
 from tidings.history.gathering import gather
 from tidings.storage.cold.port import ColdStore, Erasure
@@ -28,6 +28,9 @@ from tidings.storage.warm.port import Database
 
 SETTLED_SECONDS = 30.0
 """So long after its end a run is brought: by then devices that listen have acknowledged it."""
+DUTY_SECONDS = 30.0
+"""Between two words to the duty there is one insert, which may be slow."""
+DUTY_LOOKS = 3
 RUNS_PER_BATCH_MAX = 100
 EVENT_BYTES_PER_INSERT_MAX = 8 << 20
 RETRY_SECONDS_MAX = 60.0
@@ -55,6 +58,11 @@ class ExportPolicy:
     wait_seconds: float
     runs: int
     keep_seconds: float | None = None
+
+    @property
+    def duty_seconds(self) -> float:
+        """How long whoever exports may say nothing until another one does it."""
+        return max(DUTY_SECONDS, DUTY_LOOKS * self.look_seconds)
 
 
 SELDOM = ExportPolicy(60.0, 600.0, 200)
@@ -92,6 +100,7 @@ class Exporter:
         self._refused: dict[str, float] = {}
         self._tidied_at = self._forgot_at = float("-inf")
         self._is_untidy = False
+        self._epoch = ""
 
     async def run(self) -> None:
         """Look again and again, for ever; after a failure later and later."""
@@ -139,6 +148,7 @@ class Exporter:
         await self._bring_latencies()
         if not await self._duty.mine():
             return
+        await self._disown()
         if self._is_time(waiting):
             while await self._bring_runs():
                 if not await self._duty.mine():
@@ -164,6 +174,14 @@ class Exporter:
             records = tuple(_latency(self._server, c, n, now) for c, n in counts.items())
             await self._store.insert(Batch(latencies=records))
             self._levels.forget(counts)
+
+    async def _disown(self) -> None:
+        """At the first look in an epoch, let go of what is of a past that is not any more."""
+        epoch = await self._database.read(SERVER, rewound.epoch)
+        if epoch != self._epoch:
+            if disowned := await rewound.disown(self._database, self._store):
+                _log.warning("%s threads are in the history alone, and leave it", disowned)
+            self._epoch = epoch
 
     async def _bring_runs(self) -> int:
         """Bring a batch of runs; return how many."""
@@ -205,11 +223,16 @@ class Exporter:
                 if not batch.events:
                     rest.append(batch)
                 if size >= EVENT_BYTES_PER_INSERT_MAX:
-                    await self._store.insert(Batch(events=tuple(events)))
+                    await self._keep(Batch(events=tuple(events)))
                     events, size = [], 0
         usage = tuple(line for batch in rest for line in batch.usage)
         ends = tuple(end for batch in rest for end in batch.runs)
-        await self._store.insert(Batch(events=tuple(events), usage=usage, runs=ends))
+        await self._keep(Batch(events=tuple(events), usage=usage, runs=ends))
+
+    async def _keep(self, batch: Batch) -> None:
+        """Insert a batch; the duty is kept meanwhile, or let another one do the same once more."""
+        await self._duty.mine()
+        await self._store.insert(batch)
 
     def _put_off(self, run: EndedRun, error: Failure) -> None:
         """Leave a run in the log that the store will not take: others shall not wait for it."""

@@ -55,13 +55,12 @@ class History:
             wanted = min(limit - len(entries), EVENTS_ASKED_MAX)
             end = min(kept.first, kept.before)
             try:
-                older = await self._store.events(context, thread_id, end, wanted)
+                older, is_all = await self._older(context, thread_id, end, wanted)
             except Unavailable:
                 if not entries:
                     raise
             else:
-                entries = [*await self._known(context, thread_id, older), *entries]
-                is_all = len(older) < wanted
+                entries = [*_entries(older), *entries]
         begins = 1 if is_all or not entries else entries[0].first
         there = sum(entry.offset - entry.first + 1 for entry in entries)
         return {
@@ -70,12 +69,27 @@ class History:
             "missing": max(0, kept.before - begins - there),
         }
 
-    async def _known(
-        self, context: UserContext, thread_id: str, older: list[PastEvent]
-    ) -> list[Entry]:
-        """Return events of runs that the warm tier knows: after a restore there may be others."""
-        runs = await self._database.read(context, lambda tx: _runs(tx, thread_id))
-        return [entry for entry in _entries(older) if _place.decode(entry.frame).run_id in runs]
+    async def _older(
+        self, context: UserContext, thread_id: str, before: int, wanted: int
+    ) -> tuple[list[PastEvent], bool]:
+        """Return so many events before an offset, newest first, and whether these are all."""
+        older: list[PastEvent] = []
+        while len(older) < wanted:
+            page = await self._store.events(context, thread_id, before, wanted)
+            older += await self._known(context, page)
+            if len(page) < wanted:
+                return older[:wanted], len(older) <= wanted
+            before = page[-1].first
+        return older[:wanted], False
+
+    async def _known(self, scope: Scope, page: list[PastEvent]) -> list[PastEvent]:
+        """Return events of runs whose export the warm tier knows of.
+
+        After a restore there may be others: of runs that never were, or that go on again.
+        """
+        runs = [_place.decode(past.frame).run_id for past in page]
+        known = await self._database.read(scope, lambda tx: ended.known(tx, set(runs)))
+        return [past for past, run in zip(page, runs, strict=True) if run in known]
 
     async def usage(self, scope: Scope, days: int) -> dict[str, Any]:
         """Return what was taken in so many days, by day, user and model.
@@ -117,7 +131,8 @@ class History:
         after = 0
         try:
             while page := await self._store.story(SERVER, object_id, after):
-                frames |= {found.last: found.frame.encode() for found in page}
+                known = await self._known(SERVER, page)
+                frames |= {found.last: found.frame.encode() for found in known}
                 after = page[-1].last
                 if len(page) < EVENTS_ASKED_MAX:
                     break
@@ -192,11 +207,6 @@ async def _beginning(tx: Transaction, stream: str, within: int) -> int:
         EventType.ANSWER_DELTA,
     )
     return int(before) + 1
-
-
-async def _runs(tx: Transaction, thread_id: str) -> set[str]:
-    rows = await tx.execute("select run_id from runs where thread_id = ?", thread_id)
-    return {run_id for (run_id,) in rows}
 
 
 def _entries(page: list[PastEvent]) -> list[Entry]:

@@ -27,11 +27,10 @@ class Bound(StrEnum):
 class SheddingRules:
     """Bounds over all users.
 
-    `queued_max` runs may want for room. Where more than `queued_min` do, a further one may have to
-    wait for `wait_seconds_max`. The event loop may be `lag_seconds_max` late.
+    `queued_max` runs may want for room. Where more do than are worked on at once, a further one may
+    have to wait for `wait_seconds_max`. The event loop may be `lag_seconds_max` late.
     """
 
-    queued_min: int = 16
     queued_max: int = 10_000
     wait_seconds_max: float = 30.0
     lag_seconds_max: float = 1.0
@@ -39,11 +38,15 @@ class SheddingRules:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many runs want for room, for how long one more would wait, how late the event loop is."""
+    """How many runs want for room, for how long one more would wait, how late the event loop is.
+
+    `room` is how many are worked on at once, by all who do so: a queue no longer than that is none.
+    """
 
     queued: int
     wait_seconds: float
     lag_seconds: float
+    room: int
 
 
 def exceeded(load: Load, rules: SheddingRules, priority: Priority) -> Bound:
@@ -53,7 +56,7 @@ def exceeded(load: Load, rules: SheddingRules, priority: Priority) -> Bound:
     share = BACKGROUND_SHARE if priority is Priority.BACKGROUND else 1.0
     if load.queued >= share * rules.queued_max:
         return Bound.LENGTH
-    if load.queued > rules.queued_min and load.wait_seconds > share * rules.wait_seconds_max:
+    if load.queued > load.room and load.wait_seconds > share * rules.wait_seconds_max:
         return Bound.WAIT
     if load.lag_seconds > share * rules.lag_seconds_max:
         return Bound.LAG

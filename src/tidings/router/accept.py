@@ -1,6 +1,7 @@
 """The one door for commands: authorise, deduplicate, record, queue; then, and only then, accept."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ class Router:
                 `arguments_changed`: the run does not wait for such an answer.
             LimitExceeded: too many open runs.
             Unavailable: `overloaded`: the server has too much to do; never for what ends work or
-                lets it go on.
+                lets it go on. `no_worker`: nobody is there to work, and others wait for too long.
         """
         self._intake.admit(context, command)
         check_command_id(command.id)
@@ -89,15 +90,16 @@ class Router:
         )
         over_all = await self._database.read(SERVER, queue.working)
         created_id, moved_id, *event_ids = (self._ids.new("e") for _ in range(5))
-        notices = _notices(choice, wanted)
+        notices, room = _notices(choice, wanted), self._intake.room
+        limits = replace(self._limits, runs=room)
 
         async def work(tx: Transaction) -> Receipt:
             known = await _known_receipt(tx, context, command.id, digest)
             if known is not None:
                 return known
             run = await self._placed(tx, asked, ask, created_id)
-            place = await queue.add(tx, run, self._limits, over_all)
-            drafts = _first_events(run, event_ids, [*_wait(place), *notices])
+            place = await queue.add(tx, run, limits, over_all)
+            drafts = _first_events(run, event_ids, [*_wait(place, room), *notices])
             head = await log.append(tx, context, thread_stream(run.thread_id), drafts, now)
             await activity.tell(tx, run, RunState.QUEUED, head, moved_id, now=now)
             offset = head - len(drafts) + 1
@@ -187,7 +189,11 @@ def _first_events(run: Run, event_ids: list[str], notices: list[dict[str, Any]])
     ]
 
 
-def _wait(place: int) -> list[dict[str, Any]]:
+def _wait(place: int, room: int) -> list[dict[str, Any]]:
+    """Return what the user is told of why the run does not begin at once."""
+    if not room:
+        message = "Nobody is there to work on this now; it begins when somebody is."
+        return [{"code": "no_worker", "message": message, "place": place}]
     if not place:
         return []
     return [{"code": "queued", "message": "Other runs come first.", "place": place}]

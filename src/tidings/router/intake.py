@@ -36,8 +36,8 @@ class ChosenAgent(NamedTuple):
 class Intake:
     """Keeps the server from taking on more than it can do; says no early, and when to come again.
 
-    What makes the load less is never refused. `lag_seconds` tells how late the event loop is,
-    `chance` is drawn evenly from 0..1.
+    What makes the load less is never refused. `room` tells how many runs are worked on at once by
+    all who live, `lag_seconds` how late the event loop is, `chance` is drawn evenly from 0..1.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Intake:
         lookout: Lookout,
         agents: Agents,
         rules: SheddingRules,
+        room: Callable[[], int],
         lag_seconds: Callable[[], float],
         chance: Callable[[], float],
         metrics: Metrics,
@@ -53,6 +54,7 @@ class Intake:
         self._lookout = lookout
         self._agents = agents
         self._rules = rules
+        self._room = room
         self._lag_seconds = lag_seconds
         self._chance = chance
         self._metrics = metrics
@@ -60,10 +62,15 @@ class Intake:
         self.shed = 0
 
     @property
+    def room(self) -> int:
+        """How many runs are worked on at once; 0: nobody is there to work."""
+        return self._room()
+
+    @property
     def load(self) -> Load:
         """What there is to do now."""
         lookout = self._lookout
-        return Load(lookout.ready, lookout.wait_seconds, self._lag_seconds())
+        return Load(lookout.ready, lookout.wait_seconds, self._lag_seconds(), self.room)
 
     def overload(self, priority: Priority = Priority.INTERACTIVE) -> Bound:
         """Return which bound keeps work of this priority out, if one does."""
@@ -73,7 +80,8 @@ class Intake:
         """Let a command in.
 
         Raises:
-            Unavailable: `overloaded`, with the time after which to ask again.
+            Unavailable: `overloaded`, or `no_worker` where nobody is there to work and the queue
+                has waited for too long; with the time after which to ask again.
         """
         priority = self._priority(context, command)
         bound = self.overload(priority)
@@ -82,6 +90,12 @@ class Intake:
         self.shed += 1
         self._metrics.shed.labels(priority.name.lower(), bound).inc()
         wait = retry_seconds(self.load, self._rules, self._chance())
+        if not self.room:
+            raise Unavailable(
+                "no_worker",
+                f"Nobody is there to work on this; try again in {wait:.0f} s.",
+                retry_after_seconds=wait,
+            )
         raise Unavailable(
             "overloaded",
             f"More is asked of this server than it can do; try again in {wait:.0f} s.",

@@ -16,11 +16,14 @@ from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database, Row, Transaction
 
 PAUSE_SECONDS = 60.0
+DUTY_SECONDS = 180.0
+"""Whose process does not keep the upkeep for so long, has lost it."""
 SWEEP_SECONDS = 3600.0
 SWEPT_ROWS_PER_BATCH_MAX = 500
 COMMAND_KEPT_SECONDS = 30 * 86_400
 POSITION_KEPT_SECONDS = 400 * 86_400
 SESSION_KEPT_SECONDS = 86_400
+NODE_KEPT_SECONDS = 86_400
 UPLOAD_KEPT_SECONDS = 86_400
 """An upload that has not ended for so long was cut off; no connection lives that long."""
 
@@ -71,6 +74,12 @@ SESSIONS = Stale(
     ),
 )
 """With their refresh tokens: while a session may be renewed, a spent token betrays a thief."""
+
+NODES = Stale(
+    "select node_id, heard_at from nodes where heard_at < ? limit ?",
+    ("delete from nodes where node_id = ? and heard_at = ?",),
+)
+"""Processes that were cut off, and that nobody has to miss any more."""
 
 
 class Uploads(Protocol):
@@ -141,6 +150,7 @@ class Upkeep:
         await self._forget(COMMANDS, now - COMMAND_KEPT_SECONDS)
         await self._forget(POSITIONS, now - POSITION_KEPT_SECONDS)
         await self._forget(SESSIONS, now - SESSION_KEPT_SECONDS)
+        await self._forget(NODES, now - NODE_KEPT_SECONDS)
         await self._uploads.sweep(now - UPLOAD_KEPT_SECONDS)
 
     async def _forget(self, stale: Stale, before: float) -> None:

@@ -59,6 +59,11 @@ class Worker:
         """The clock that leases and deadlines are measured by."""
         return self._engine.clock
 
+    @property
+    def running(self) -> int:
+        """How many runs are worked on here now."""
+        return len(self._executions)
+
     async def run(self) -> None:
         """Claim and work, for ever."""
         async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""Backup and restore of a data directory: the database, the data sets and the signing key.
+"""Backup and restore of a data directory: the database, data sets, history, the signing key.
 
 A backup is a folder that is laid out like a data directory. It is complete or it is not there.
 """
@@ -17,6 +17,8 @@ from tidings.storage.warm.port import Loss, StoreFile
 
 DATABASE_FILE = "tidings.db"
 DATA_SETS = "files"
+HISTORY = "cold"
+"""Where, in a data directory, the embedded cold tier is."""
 KEY_FILE = "secrets/signing.key"
 
 At = Callable[[Path], StoreFile]
@@ -25,9 +27,10 @@ At = Callable[[Path], StoreFile]
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
-    """A finished backup: bytes of the database, data sets, and those deleted meanwhile."""
+    """A finished backup: bytes of the database and history, data sets, those deleted meanwhile."""
 
     database_bytes: int
+    history_bytes: int
     data_sets: int
     gone: int
 
@@ -64,6 +67,7 @@ def back_up(data: Path, target: Path, at: At) -> BackedUp:
         at(data / DATABASE_FILE).copy_to(copied)
         wanted = at(copied).data_sets()
         here = [name for name in wanted if _copy_data_set(data, draft, name)]
+        _copy_history(data, draft)  # after the database, which then marks nothing that is not in it
         _copy_key(data, draft)
         raised = at(data / DATABASE_FILE).raise_generation()
         if marks.read_mark(data) is not None:  # else the next start has yet to ask where it is from
@@ -72,7 +76,8 @@ def back_up(data: Path, target: Path, at: At) -> BackedUp:
         draft.rename(target)
         undo.pop_all()
     sync(target.parent)
-    return BackedUp((target / DATABASE_FILE).stat().st_size, len(here), len(wanted) - len(here))
+    database, history = (target / DATABASE_FILE).stat().st_size, _history_bytes(target)
+    return BackedUp(database, history, len(here), len(wanted) - len(here))
 
 
 def restore(source: Path, data: Path, aside: Path, at: At) -> Restored:
@@ -80,7 +85,8 @@ def restore(source: Path, data: Path, aside: Path, at: At) -> Restored:
 
     Everything is examined and copied before anything is replaced, and the database goes last, at
     once. What was there, and the data sets that the backup does not know, are kept in `aside`.
-    Cut off in the middle, it can be repeated.
+    To the history is added what it has not: what it has besides, of runs that are no more, nobody
+    is shown. Cut off in the middle, it can be repeated.
 
     Raises:
         InvalidInput: `not_a_backup`.
@@ -108,6 +114,7 @@ def _put_back(source: Path, data: Path, aside: Path, draft: Path, at: At) -> Los
     loss = _loss(at, data / DATABASE_FILE, draft)
     for name in known:
         _copy_data_set(source, data, name)
+    _copy_history(source, data)
     _keep(data / KEY_FILE, aside / KEY_FILE)
     _copy_key(source, data)
     lost = loss or (None, None)
@@ -144,6 +151,42 @@ def _copy_data_set(source: Path, target: Path, name: str) -> bool:
     draft.rename(there)
     sync(there.parent)
     return True
+
+
+def _copy_history(source: Path, target: Path) -> None:
+    """Copy the parts of the history that the target has not; one is never changed, but replaced.
+
+    One that goes in the middle was joined with others: look again, for the joined one was there
+    before it went. Parts that overlap are read as one.
+    """
+    while not all(_copy_part(source, target, part) for part in _parts(source)):
+        pass
+
+
+def _copy_part(source: Path, target: Path, part: Path) -> bool:
+    """Copy a part whole; False when it has gone."""
+    there = target / part
+    if there.exists():
+        return True
+    draft = there.with_name(f"{there.name}.part")
+    there.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(source / part, draft)
+    except FileNotFoundError:
+        return False
+    sync(draft)
+    draft.replace(there)
+    sync(there.parent)
+    return True
+
+
+def _parts(folder: Path) -> list[Path]:
+    found = (folder / HISTORY).glob("*/*/*.parquet")
+    return sorted(part.relative_to(folder) for part in found)
+
+
+def _history_bytes(folder: Path) -> int:
+    return sum((folder / part).stat().st_size for part in _parts(folder))
 
 
 def _copy_key(source: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ from tidings.domain.runs import Outcome
 from tidings.history import exporter
 from tidings.history.exporter import ExportPolicy
 from tidings.runs.context import RunContext
-from tidings.storage.warm import duties
 
 
 async def echo(ctx: RunContext) -> Outcome:
@@ -19,7 +18,7 @@ def hurry() -> None:
     """Shorten the waits of this process; not at import, for tests import this for its path."""
     exporter.SETTLED_SECONDS = 0.0
     exporter.RETRY_SECONDS_MAX = 0.2
-    duties.DUTY_SECONDS = 1.0
+    exporter.DUTY_SECONDS = 1.0
     policy = ExportPolicy(0.1, 0.0, 1)
     vars(tiers).update(STEADY=policy, SELDOM=policy)
 

@@ -10,6 +10,7 @@ const BREAKERS = {
   half_open: ["degraded", "tried again"],
   open: ["down", "rests"],
 };
+const NODES = { up: "ok", stopping: "degraded", gone: "down" };
 const SERVERS = { up: "ok", starting: "degraded", down: "down" };
 const REFUSALS = {
   401: "Sign in with the conversations first.",
@@ -59,9 +60,10 @@ function concern({ code, state, detail, users }) {
   return item;
 }
 
-function cards({ sections, version, up_seconds }) {
-  const { tiers, queue, loop, models, agents, tools, tool_servers, parts, checks, spending } = sections;
+function cards({ sections, version, up_seconds, looked_at }) {
+  const { nodes, tiers, queue, loop, models, agents, tools, tool_servers, parts, checks, spending } = sections;
   return [
+    nodes.length > 0 && card("Nodes", nodes.map((one) => nodeRow(one, looked_at, version))),
     card("Data", tiers.map(tier)),
     card("Runs", [
       row("Worked on", queue.running),
@@ -96,6 +98,18 @@ function cards({ sections, version, up_seconds }) {
       row("Steps", spending.steps.toLocaleString()),
     ]),
   ];
+}
+
+// One that is up and not well shows so; what is away there is among its concerns.
+function nodeRow({ name, role, is_this, state, version, heard_at, room, running, connections, concerns }, now, own) {
+  const facts = [is_this ? `${role}, this one` : role];
+  if (state !== "up") facts.push(state);
+  facts.push(`heard ${seconds(Math.round(now - heard_at))} ago`);
+  if (room > 0) facts.push(`${running} of ${room} runs`);
+  if (role !== "worker") facts.push(plural(connections, "connection"));
+  if (version !== own) facts.push(`version ${version}`);
+  facts.push(...concerns.map(({ code }) => code.replaceAll("_", " ")));
+  return row(name, facts, state === "up" && concerns.length > 0 ? "degraded" : NODES[state]);
 }
 
 function tier({ name, state, detail, latency_seconds, lag_seconds, meaning }) {

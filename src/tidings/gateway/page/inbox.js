@@ -26,6 +26,9 @@ export class Inbox {
       this.#turn(false);
       byId("bell").focus();
     };
+    document.addEventListener("click", ({ target }) => {
+      if (!target.closest("#inbox, #bell")) this.#turn(false);
+    });
   }
 
   // Show what the server has now; asked again meanwhile, it is asked for once more.

@@ -26,9 +26,13 @@ export function approval(runId, { call_id, tool, arguments: given, arguments_has
 
 // Close a box, wherever the answer came from.
 export function settle(box, outcome) {
+  const isHere = box.contains(document.activeElement);
   for (const control of box.querySelectorAll("button, input")) control.remove();
   box.classList.add("settled");
   box.append(node("p", outcome, "quiet"));
+  if (!isHere) return;
+  box.tabIndex = -1; // who has answered by keyboard goes on from here
+  box.focus();
 }
 
 function boxed(text) {

@@ -19,8 +19,10 @@ export class RunView {
     this.text = "";
     this.painting = 0;
     this.status = node("strong", "Waiting");
+    this.status.role = "status";
     this.thought = node("span", "", "quiet");
     this.bar = node("progress");
+    this.bar.ariaLabel = "Progress";
     this.bar.max = 1;
     this.bar.value = 0;
     this.steps = node("details", "", "steps");
@@ -32,6 +34,7 @@ export class RunView {
     const head = node("div", "", "head");
     head.append(this.status, this.thought);
     this.questions = node("div", "", "questions");
+    this.questions.ariaLive = "polite";
     this.root.append(head, this.end, this.bar, this.steps, this.questions, this.answer);
   }
 

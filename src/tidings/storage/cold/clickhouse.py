@@ -23,6 +23,7 @@ from tidings.storage.cold.port import (
     EVENTS_ASKED_MAX,
     Days,
     Erasure,
+    KeptThread,
     LatencyLine,
     PastEvent,
     RunLine,
@@ -30,6 +31,7 @@ from tidings.storage.cold.port import (
 )
 from tidings.storage.cold.questions import (
     ENDED,
+    KEPT,
     PAGE,
     SERVED,
     STORY,
@@ -97,6 +99,9 @@ class ClickHouseHistory:
     async def story(self, scope: Scope, object_id: str, after: int) -> list[PastEvent]:
         values: dict[str, Value] = {"story": object_id, "after": after, "most": EVENTS_ASKED_MAX}
         return await self._ask(STORY, scope, values)
+
+    async def kept(self, scope: ServerScope, since: float) -> list[KeptThread]:
+        return await self._ask(KEPT, scope, {"since": since})
 
     async def usage(self, scope: Scope, days: Days) -> list[UsageLine]:
         return await self._ask(USED, scope, _ranged(days))
@@ -252,8 +257,7 @@ def _source(table: ColdTable) -> str:
 
 
 def _parameter(name: str, value: Value) -> str:
-    kind = "Date" if name.endswith("_day") else "Int64" if isinstance(value, int) else "String"
-    return f"{{{name}:{kind}}}"
+    return f"{{{name}:{'Date' if name.endswith('_day') else _KINDS[type(value)]}}}"
 
 
 def _unavailable(why: str) -> Unavailable:

@@ -33,6 +33,7 @@ from tidings.storage.cold.port import (
     EVENTS_ASKED_MAX,
     Days,
     Erasure,
+    KeptThread,
     LatencyLine,
     PastEvent,
     RunLine,
@@ -40,6 +41,7 @@ from tidings.storage.cold.port import (
 )
 from tidings.storage.cold.questions import (
     ENDED,
+    KEPT,
     PAGE,
     SERVED,
     STORY,
@@ -86,6 +88,9 @@ class ParquetHistory:
     async def story(self, scope: Scope, object_id: str, after: int) -> list[PastEvent]:
         values: dict[str, Value] = {"story": object_id, "after": after, "most": EVENTS_ASKED_MAX}
         return await self._ask(STORY, scope, values)
+
+    async def kept(self, scope: ServerScope, since: float) -> list[KeptThread]:
+        return await self._ask(KEPT, scope, {"since": since})
 
     async def usage(self, scope: Scope, days: Days) -> list[UsageLine]:
         return await self._ask(USED, scope, {}, days)

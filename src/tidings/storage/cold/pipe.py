@@ -22,7 +22,7 @@ class AskFiles(msgspec.Struct, frozen=True, tag="ask"):
     """Answer a question of `storage.cold.questions`, over the days from `first` to `last`."""
 
     sql: str
-    values: dict[str, str | int]
+    values: dict[str, str | int | float]
     first: str = ""
     last: str = "9999"
 

@@ -33,6 +33,14 @@ class PastEvent(msgspec.Struct, frozen=True, array_like=True):
     frame: str
 
 
+class KeptThread(msgspec.Struct, frozen=True, array_like=True):
+    """A thread of which something was exported, at `newest` for the last time."""
+
+    user_id: str
+    thread_id: str
+    newest: float
+
+
 class UsageLine(msgspec.Struct, frozen=True, array_like=True):
     """What a user's runs have taken of a model on a day.
 
@@ -106,6 +114,13 @@ class ColdStore(Protocol):
         """Return events of a run or thread after an offset, oldest first.
 
         At most EVENTS_ASKED_MAX.
+        """
+        ...
+
+    async def kept(self, scope: ServerScope, since: float) -> list[KeptThread]:
+        """Return threads of which something was exported since a time, in the order of that.
+
+        At most ROWS_MAX.
         """
         ...
 

@@ -12,14 +12,27 @@ from typing import Generic, NamedTuple, TypeVar
 
 from tidings.domain.context import Scope, UserContext
 from tidings.domain.levels import BUCKET_BOUNDS
-from tidings.storage.cold.port import ROWS_MAX, LatencyLine, PastEvent, RunLine, UsageLine
+from tidings.storage.cold.port import (
+    ROWS_MAX,
+    KeptThread,
+    LatencyLine,
+    PastEvent,
+    RunLine,
+    UsageLine,
+)
 from tidings.storage.cold.records import TABLES, ColdTable
 
-Value = str | int
+Value = str | int | float
 R = TypeVar("R")
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _EDGES = (-1.0, *BUCKET_BOUNDS, 1e99)
+_OF_LAST_EXPORT = (
+    "(run_id, exported_at) in (select run_id, max(exported_at) from {{events}}"
+    " where {{whose}} and {which} group by run_id)"
+)
+"""A run that ended twice, before and after older data took the place of newer, ended the second
+time: what it said the first time only is of a history that is not any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +52,22 @@ class EngineQuery(NamedTuple):
 
 PAGE = NamedQuery(
     "select first, last, frame from {events} where {whose} and thread_id = :thread"
+    f" and {_OF_LAST_EXPORT.format(which='thread_id = :thread')}"
     " and first < :before order by last desc limit :most",
     PastEvent,
 )
 STORY = NamedQuery(
     "select first, last, frame from {events} where {whose}"
-    " and (thread_id = :story or run_id = :story) and last > :after order by last limit :most",
+    " and (thread_id = :story or run_id = :story)"
+    f" and {_OF_LAST_EXPORT.format(which='(thread_id = :story or run_id = :story)')}"
+    " and last > :after order by last limit :most",
     PastEvent,
+)
+KEPT = NamedQuery(
+    "select user_id, thread_id, max(exported_at) as newest from {events}"
+    " where {whose} and exported_at >= :since"
+    f" group by user_id, thread_id order by newest limit {ROWS_MAX}",
+    KeptThread,
 )
 USED = NamedQuery(
     "select cast(day as varchar), user_id, model, sum(requests), sum(input_tokens),"

@@ -8,18 +8,18 @@ from tidings.domain.context import SERVER
 from tidings.domain.ports import Clock
 from tidings.storage.warm.port import Database, Transaction
 
-DUTY_SECONDS = 180.0
-"""A duty that is not kept for so long goes to whoever asks next."""
-
 
 class Duty:
-    """One duty, as one process sees it."""
+    """One duty, as one process sees it. Not kept for `seconds`, it goes to whoever asks next."""
 
-    def __init__(self, database: Database, clock: Clock, name: str, owner: str) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, name: str, owner: str, seconds: float
+    ) -> None:
         self._database = database
         self._clock = clock
         self._name = name
         self._owner = owner
+        self._seconds = seconds
 
     async def mine(self) -> bool:
         """Take the duty if it is free, keep it if it is ours; tell whether it is ours now."""
@@ -34,7 +34,7 @@ class Duty:
                     "  where duties.owner = excluded.owner or duties.held_until < ? returning 1",
                     self._name,
                     self._owner,
-                    now + DUTY_SECONDS,
+                    now + self._seconds,
                     now,
                 )
             )

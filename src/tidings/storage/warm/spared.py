@@ -7,7 +7,7 @@ import asyncio
 from typing import TypeVar
 
 from tidings.domain.context import SERVER, Scope, ServerScope
-from tidings.domain.errors import Unavailable
+from tidings.domain.errors import Unavailable, Undecided
 from tidings.domain.ports import Clock
 from tidings.domain.tiers import TierHealth, TierState
 from tidings.resilience.breaker import Breaker, BreakerRules, BreakerState, Passage
@@ -33,7 +33,8 @@ class SparedDatabase:
     """A database that refuses at once while the one behind it keeps failing or is slow.
 
     What is told of one user again and again says nothing of the store: it takes the failures of
-    another one, or of the server's own duties, to leave it alone.
+    another one, or of the server's own duties, to leave it alone. Nor do answers that are lost on
+    their way: a store that is gone shows when the next connection to it is made.
 
     Raises:
         Unavailable: `storage_unavailable` with the time after which it is tried again; or what the
@@ -121,10 +122,11 @@ class _Call:
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         now, passage = self._clock.monotonic(), self._passage
-        is_fault = isinstance(error, Unavailable) and error.code in FAULTS
+        is_mute = isinstance(error, asyncio.CancelledError | Undecided)
+        is_fault = isinstance(error, Unavailable) and error.code in FAULTS and not is_mute
         if is_fault or now - self._begun >= SLOW_SECONDS:
             self._side.failed(now, passage, self._scope)
-        elif isinstance(error, asyncio.CancelledError):
+        elif is_mute:
             self._side.breaker.abandoned(now, passage)
         else:
             self._side.breaker.succeeded(now, passage)

@@ -19,6 +19,8 @@ from tidings.tools.mcp.pins import Pins
 from tidings.tools.mcp.server import KeptServer, reason
 from tidings.tools.mcp.stdio import program
 
+FOLLOW_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class ToolFinding:
@@ -77,6 +79,15 @@ class ToolServers:
         async with asyncio.TaskGroup() as tasks:
             for server in self._kept:
                 tasks.create_task(server.run(), name=f"tool server {server.name}")
+
+    async def follow(self) -> None:
+        """Have in the catalogue what others accept, without connecting to any server, for ever."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                await self.begin()
+            except Unavailable:
+                continue  # the next look will tell
 
     def health(self) -> tuple[ToolServerHealth, ...]:
         """Return how each of them is, in the order of the file."""

@@ -129,7 +129,8 @@ class PostgresDatabase:
                 raise _Moved
             await transaction.begin(f"{begin}; {_within(scope)}")
             result = await work(transaction)
-            await transaction.commit()
+            if begin is not _READ:  # what was read stays so, however that ends
+                await transaction.commit()
         for note in transaction.notes:
             self._announce(note)
         return result

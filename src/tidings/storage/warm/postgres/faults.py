@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from tidings.domain.errors import InvalidInput, TidingsError, Unavailable, Unusable
+from tidings.domain.errors import InvalidInput, TidingsError, Unavailable, Undecided, Unusable
 
 _GONE = (
     OSError,
@@ -59,7 +59,7 @@ def committing() -> Iterator[None]:
     try:
         yield
     except _GONE as error:
-        raise Unavailable(
+        raise Undecided(
             "storage_unavailable",
             "The store did not say whether it has done this; send it again under the same id.",
         ) from error

@@ -19,6 +19,8 @@ SHARED = {
     "epochs": "",
     "tool_pins": "",
     "duties": "",
+    "nodes": "",
+    "agreements": "",
 }
 """Tables without a user's rows, and what the user's role may do with them."""
 

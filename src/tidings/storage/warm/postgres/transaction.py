@@ -50,7 +50,7 @@ class PostgresTransaction:
         """Commit what was done.
 
         Raises:
-            Unavailable: `storage_unavailable`: whether it is committed is not known.
+            Undecided: `storage_unavailable`: whether it is committed is not known.
         """
         with committing(), self._command():
             outcome = await self._connection.execute("commit")
