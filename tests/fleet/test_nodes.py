@@ -12,7 +12,7 @@ import pytest
 from tests.faults.devices import Device, device
 from tests.fleet.nodes import Fleet, fleet, new_queue
 from tests.harness.proxy import proxying
-from tests.harness.temporal import TemporalServer, temporal_running
+from tests.harness.temporal import TemporalAddress, temporal_running
 from tests.invariants import check
 from tidings.domain.commands import Receipt, StartAgent, StartPayload
 
@@ -30,7 +30,7 @@ def brought(request: pytest.FixtureRequest) -> Brought:
     return by(request.getfixturevalue("temporal"))
 
 
-def by(server: TemporalServer) -> Brought:
+def by(server: TemporalAddress) -> Brought:
     """Have runs brought by a server, on a task queue of the test's own."""
     return {"TIDINGS_TEMPORAL_ADDRESS": server.address, "TIDINGS_TEMPORAL_QUEUE": new_queue()}
 
@@ -94,7 +94,7 @@ def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(tmp_path: Path) -
 
 
 def test_every_node_is_replaced_under_load_and_nothing_is_lost_or_doubled(
-    tmp_path: Path, temporal: TemporalServer
+    tmp_path: Path, temporal: TemporalAddress
 ) -> None:
     async def scenario(nodes: Fleet) -> None:
         ana, token = await nodes.user("ana")

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -106,6 +107,12 @@ class ServerProcess:
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def metric(self, name: str) -> float:
+        """Return what all its processes have counted under a name, labels and all."""
+        pages = [httpx2.get(f"{node.url}/metrics", trust_env=False).text for node in self.nodes]
+        lines = [line.split() for page in pages for line in page.splitlines()]
+        return sum(float(line[1]) for line in lines if line[0] == name)
 
     def close(self) -> None:
         """Let go of what is there beside the process."""

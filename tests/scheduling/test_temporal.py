@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.harness.temporal import TemporalServer, temporal_running
+from tests.harness.temporal import TemporalAddress, TemporalServer, temporal_running
 from tidings.domain.errors import Unavailable
 from tidings.domain.tiers import TierState
 from tidings.scheduling.port import Errand, NotNow, Take
@@ -21,7 +21,7 @@ def mortal() -> Iterator[TemporalServer]:
         yield server
 
 
-def scheduler_at(server: TemporalServer) -> TemporalScheduler:
+def scheduler_at(server: TemporalAddress) -> TemporalScheduler:
     return TemporalScheduler(server.address, "default", UlidSource().new("q"), SystemClock())
 
 
@@ -60,7 +60,7 @@ async def brought(
         bringing.cancel()
 
 
-def test_what_is_sent_is_brought_once_however_often_it_is_sent(temporal: TemporalServer) -> None:
+def test_what_is_sent_is_brought_once_however_often_it_is_sent(temporal: TemporalAddress) -> None:
     async def scenario() -> list[str]:
         scheduler, taker = scheduler_at(temporal), Taker(enough=2)
         for run in ("r1", "r1", "r1", "r2"):
@@ -71,7 +71,7 @@ def test_what_is_sent_is_brought_once_however_often_it_is_sent(temporal: Tempora
     assert asyncio.run(scenario()) == ["r1", "r2"]
 
 
-def test_what_cannot_be_taken_now_is_brought_again(temporal: TemporalServer) -> None:
+def test_what_cannot_be_taken_now_is_brought_again(temporal: TemporalAddress) -> None:
     async def scenario() -> list[bool]:
         scheduler, taker = scheduler_at(temporal), Taker(enough=2)
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_taken_now_is_brought_again(temporal: TemporalServer) -> 
     assert asyncio.run(scenario()) == [False, True]
 
 
-def test_what_a_stopping_process_has_is_brought_to_another(temporal: TemporalServer) -> None:
+def test_what_a_stopping_process_has_is_brought_to_another(temporal: TemporalAddress) -> None:
     async def scenario() -> list[bool]:
         scheduler, first, second = scheduler_at(temporal), Taker(seconds=60), Taker()
 
@@ -99,7 +99,7 @@ def test_what_a_stopping_process_has_is_brought_to_another(temporal: TemporalSer
     assert asyncio.run(scenario()) == [True]
 
 
-def test_users_take_turns_and_what_was_begun_goes_first(temporal: TemporalServer) -> None:
+def test_users_take_turns_and_what_was_begun_goes_first(temporal: TemporalAddress) -> None:
     async def scenario() -> list[str]:
         scheduler = scheduler_at(temporal)
         taker = Taker(enough=45, seconds=0.005)
