@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.devices import Device, device
+from tests.faults.devices import Device, device, eventually
 from tests.fleet.nodes import Fleet, fleet, new_queue
 from tests.harness.proxy import proxying
 from tests.harness.temporal import TemporalAddress, temporal_running
@@ -18,6 +18,7 @@ from tidings.domain.commands import Receipt, StartAgent, StartPayload
 
 FAILOVER_SECONDS_MAX = 5.0
 PAYMENTS = 40
+FENCED = "tidings_fenced_writes_total"
 
 Brought = dict[str, str]
 
@@ -84,10 +85,11 @@ def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(tmp_path: Path) -
             await client.until_end(receipt)
             another = await start(client, 1, "m2")
             await client.until_end(another)
+            await eventually(lambda: halted.metric(FENCED) == 1)
             stored = await nodes.stored()
             check(stored, [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
-        assert halted.is_running()
+        assert sum(node.metric(FENCED) for node in nodes.nodes) == 1
 
     with fleet(tmp_path, {}, gateways=1) as nodes:
         asyncio.run(scenario(nodes))

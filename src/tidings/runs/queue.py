@@ -35,6 +35,12 @@ class RunEnded(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class RunLost(msgspec.Struct, frozen=True):
+    """A note for whoever counts: a write was refused, for another worker has the run now."""
+
+    run_id: str
+
+
 class CancelRequested(FleetNote, frozen=True):
     """A note for the worker that has this run: stop it."""
 
