@@ -1,12 +1,6 @@
 """An agent that asks before it acts: it waits for days if need be, without a worker."""
 
-from tidings.app import App
-from tidings.cli.serve import serve
-from tidings.domain.facts import ToolResult
-from tidings.domain.permissions import Effect
-from tidings.domain.runs import Outcome
-from tidings.runs.context import RunContext
-from tidings.tools.port import ToolContext, tool
+from tidings.authoring import App, Effect, Outcome, RunContext, ToolContext, ToolResult, serve, tool
 
 SIZES = {"type": "string", "enum": ["small", "large"]}
 

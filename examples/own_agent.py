@@ -1,9 +1,6 @@
 """An agent of your own: an async function that works by its context's recorded steps."""
 
-from tidings.app import App
-from tidings.cli.serve import serve
-from tidings.domain.runs import Outcome
-from tidings.runs.context import RunContext
+from tidings.authoring import App, Outcome, RunContext, serve
 
 
 async def greeter(ctx: RunContext) -> Outcome:

@@ -1,10 +1,6 @@
 """A tool of your own: typed arguments in, a result with facts out; every agent may call it."""
 
-from tidings.app import App
-from tidings.cli.serve import serve
-from tidings.domain.facts import Fact, ToolResult, Unit
-from tidings.domain.permissions import Effect
-from tidings.tools.port import ToolContext, tool
+from tidings.authoring import App, Effect, Fact, ToolContext, ToolResult, Unit, serve, tool
 
 
 @tool(effect=Effect.READ)

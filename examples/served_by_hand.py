@@ -5,8 +5,7 @@ from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
 from tidings.agents.pydantic_agents import pydantic_agent
-from tidings.app import App
-from tidings.cli.serve import serve
+from tidings.authoring import App, serve
 
 agent = Agent(TestModel(custom_output_text="Aisle 7."), instructions="Say where things are.")
 

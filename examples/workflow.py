@@ -4,10 +4,7 @@ from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
 from tidings.agents.pydantic_agents import pydantic_agent
-from tidings.app import App
-from tidings.cli.serve import serve
-from tidings.domain.runs import Outcome
-from tidings.runs.context import RunContext
+from tidings.authoring import App, Outcome, RunContext, serve
 
 write = pydantic_agent(Agent(TestModel(custom_output_text="Dear all, the lift is out of order.")))
 

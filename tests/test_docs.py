@@ -1,6 +1,7 @@
 """What the documents say is what the code does: names, values, links, tests and snippets."""
 
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_every_setting_is_documented_with_its_default() -> None:
             assert f"`{setting.default}`" in row
     named = {name for name in table if name.startswith(PREFIX)}
     assert named == {PREFIX + setting.name.upper() for setting in fields(Settings)}
+
+
+def test_the_architecture_shows_the_layers_and_the_folders_as_they_are() -> None:
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = ["authoring", *contracts[0]["layers"][1:]]  # the first is but how Python begins it
+    assert "\n".join(layers) in read("ARCHITECTURE.md")
+    listed = set(re.findall(r"`(\w+/|\w+\.py)`", read("ARCHITECTURE.md")))
+    source = ROOT / "src" / "tidings"
+    folders = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
+    files = {path.name for path in source.glob("[a-z]*.py")}
+    assert folders | files <= listed
 
 
 def test_every_type_of_event_and_frame_is_in_the_protocol() -> None:

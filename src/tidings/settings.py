@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tidings.domain.errors import InvalidInput
+from tidings.identity.proxies import TrustedProxies, proxies_of
 from tidings.storage.backups import KEY_FILE
 
 PREFIX = "TIDINGS_"
@@ -97,6 +98,12 @@ class Settings:
         default="",
         metadata={"meaning": "Other origins whose pages may connect, separated by commas."},
     )
+    trusted_proxies: str = field(
+        default="",
+        metadata={
+            "meaning": "Networks of proxies whose word is believed about who asks, by commas."
+        },
+    )
     plugins: str = field(
         default="",
         metadata={
@@ -179,6 +186,11 @@ class Settings:
         return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
 
     @property
+    def proxies(self) -> TrustedProxies:
+        """Who is believed about the addresses of clients."""
+        return proxies_of(self.trusted_proxies)
+
+    @property
     def webhook_host_list(self) -> tuple[str, ...]:
         """The private hosts that webhooks may call, one by one."""
         return tuple(h.strip() for h in self.webhook_hosts.split(",") if h.strip())
@@ -256,6 +268,7 @@ def _checked(settings: Settings) -> Settings:
             raise InvalidInput("bad_setting", f"{PREFIX}{name.upper()} must not be below 0.")
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
+    proxies_of(settings.trusted_proxies)
     _check_role(settings)
     _check_metrics_token(settings)
     if settings.log_level not in {"debug", "info", "warning", "error"}:

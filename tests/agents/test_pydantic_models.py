@@ -284,3 +284,15 @@ def test_chains_of_brought_models_are_remembered_within_a_bound() -> None:
     for _ in range(CHAINS_BROUGHT_MAX):
         chains.brought(models_of(OpenAIChatModel("m", provider=provider)))
     assert len(chains.health()) == CHAINS_BROUGHT_MAX
+
+
+def test_the_models_of_every_chain_are_on_health() -> None:
+    """Those of the server's own chain before those that agents bring, each by its own breaker."""
+    chains = hasty_chains()
+    provider = OpenAIProvider(base_url="http://127.0.0.1:9/v1", api_key="x")
+    chains.brought(models_of(OpenAIChatModel("brought", provider=provider)))
+    links = [connect(f"openai:{name}", OPENAI, name, "http://127.0.0.1:9/v1") for name in "ab"]
+    own = chains.made(tuple(links))
+    found = [link.model for link in chains.health()]
+    assert found == ["openai:a", "openai:b", "openai:brought"]
+    asyncio.run(own.close())

@@ -13,7 +13,7 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import Failure, InvalidInput, Unavailable
 from tidings.domain.facts import ToolResult
 from tidings.models.port import ToolCall
-from tidings.models.tasks import AnalysisTask, ReportTask, TriageTask
+from tidings.models.tasks import AnalysisTask, ReportTask
 from tidings.reports.report import Report
 from tidings.runs.repetition import SAME_CALLS_MAX
 
@@ -68,18 +68,13 @@ def test_a_revision_is_a_message_of_its_own(tmp_path: Path) -> None:
     assert last.startswith(found.told("notice")[0]["message_id"])
 
 
-def test_triage_that_is_no_json_is_asked_for_again(tmp_path: Path) -> None:
-    model = PartModel(TriageTask=[reply("It is about money."), reply('{"family": "speed"}')])
-    found = ask(tmp_path, CUT, PLANTED, model=model)
-    assert found.answer.startswith("**chat lets your users wait longest")
-    assert "not valid" in model.asked(TriageTask)[1].messages[-1].text
-
-
-def test_triage_that_is_never_valid_goes_by_the_words(tmp_path: Path) -> None:
-    model = PartModel(TriageTask=[reply("money"), reply('{"family": "speed", "mood": "good"}')])
-    found = ask(tmp_path, CUT, PLANTED, model=model)
-    assert found.notices() == ["triage_by_words"]
+@pytest.mark.parametrize("said", ["money", '{"family": "luck"}', '{"mood": "good"}'])
+def test_triage_that_is_no_decision_goes_by_the_words(said: str, tmp_path: Path) -> None:
+    found = ask(tmp_path, CUT, PLANTED, model=PartModel(TriageTask=[reply(said)]))
+    (notice,) = found.told("notice")
+    assert (notice["code"], notice["cause"]) == ("model_fallback", "model_output_unfit")
     assert "**Move classify" in found.answer
+    assert found.status == "degraded"
 
 
 def test_a_model_the_user_did_not_name_is_not_assumed(tmp_path: Path) -> None:

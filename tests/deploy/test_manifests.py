@@ -197,3 +197,13 @@ def test_the_metrics_that_nodes_are_scaled_by_come_from_the_adapter() -> None:
         for metric in scaler["spec"]["metrics"]
     }
     assert asked == made
+
+
+def test_nodes_believe_the_balancer_and_it_passes_on_nothing_that_clients_say_of_themselves() -> (
+    None
+):
+    subnet = compose()["networks"]["default"]["ipam"]["config"][0]["subnet"]
+    assert compose()["x-node"]["environment"]["TIDINGS_TRUSTED_PROXIES"] == subnet
+    lines = [line.strip() for line in (DEPLOY / "balancer.cfg").read_text().splitlines()]
+    kept_off = [f"http-request del-header {name}" for name in ("X-Forwarded-For", "Forwarded")]
+    assert {*kept_off, "option forwardfor"} <= set(lines)

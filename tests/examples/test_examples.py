@@ -1,6 +1,7 @@
 """The examples: short, served by their own process, and they do what they say over a socket."""
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
@@ -21,6 +22,12 @@ LOG = "ts,model,input_tokens,output_tokens\n2026-01-01T00:00:00Z,gpt-4o,1000,10\
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LINES_MAX
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_needs_only_what_is_promised_to_stay(path: Path) -> None:
+    imported = set(re.findall(r"^(?:from|import) (tidings[\w.]*)", path.read_text(), re.MULTILINE))
+    assert imported <= {"tidings.authoring", "tidings.agents.pydantic_agents"}
 
 
 def test_there_are_no_other_examples() -> None:

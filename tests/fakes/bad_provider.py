@@ -105,6 +105,14 @@ class Asked:
     arguments: str = "{}"
 
 
+def is_offered(body: dict[str, Any], tool: str) -> bool:
+    """Return whether a request offers a tool of this name."""
+    told = body.get("tools") or []
+    return tool in {
+        each["function"]["name"] if "function" in each else each["name"] for each in told
+    }
+
+
 def says(protocol: str, *texts: str) -> RawAnswer:
     """Return a well-formed reply of these pieces of text."""
     return RawAnswer(tuple(stream(protocol, texts, ())))

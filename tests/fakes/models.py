@@ -1,8 +1,12 @@
 """Models that say what the test wrote for them."""
 
+from typing import Any
+
 import msgspec
 
 from tidings.domain.errors import TidingsError
+from tidings.domain.shapes import misfit
+from tidings.models.faults import unfit
 from tidings.models.planner import Planner
 from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolCall, Usage
 
@@ -54,12 +58,25 @@ class PartModel:
         reply_or_error = replies.pop(0)
         if isinstance(reply_or_error, TidingsError):
             raise reply_or_error
+        if request.schema is not None:
+            return _valued(reply_or_error, request.schema)
         await on_text(reply_or_error.text)
         return reply_or_error
 
     def asked(self, task: type) -> list[ModelRequest]:
         """Return the requests that carried this kind of task."""
         return [request for request in self.requests if isinstance(request.task, task)]
+
+
+def _valued(written: ModelReply, schema: dict[str, Any]) -> ModelReply:
+    """Return a reply with the value that its text is, as the port promises."""
+    try:
+        value = msgspec.json.decode(written.text)
+    except msgspec.MsgspecError:
+        raise unfit(written.model, "It is no JSON.", written.text) from None
+    if wrong := misfit(schema, value):
+        raise unfit(written.model, wrong, written.text)
+    return msgspec.structs.replace(written, value=value)
 
 
 def reply(text: str = "", *calls: ToolCall) -> ModelReply:

@@ -34,6 +34,7 @@ from tidings.health.watch import Health, Look
 from tidings.history.service import History
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords
+from tidings.identity.proxies import proxies_of
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
 from tidings.notifications.service import Notifications
@@ -133,7 +134,12 @@ class World:
 
 
 @contextmanager
-def running(folder: Path, look: Look = well, metrics_token: str = METRICS_TOKEN) -> Iterator[World]:
+def running(
+    folder: Path,
+    look: Look = well,
+    metrics_token: str = METRICS_TOKEN,
+    proxies: str = "",
+) -> Iterator[World]:
     database = store_in(folder, engine="sqlite")  # it is used in several event loops
     clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
     tickets = LocalOnce(clock)
@@ -166,6 +172,7 @@ def running(folder: Path, look: Look = well, metrics_token: str = METRICS_TOKEN)
         ids=ids,
         upload_bytes_max=UPLOAD_BYTES_MAX,
         metrics_token=metrics_token,
+        proxies=proxies_of(proxies),
     )
     listener = socket.create_server(("127.0.0.1", 0))
     world = World(listener.getsockname()[1], identity, readiness, files, reports)

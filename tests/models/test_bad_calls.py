@@ -17,6 +17,7 @@ from tests.fakes.bad_provider import (
     always,
     bad_provider,
     calls,
+    is_offered,
     says,
 )
 from tests.fakes.toolbox import PLANTED
@@ -44,9 +45,9 @@ def analysing(*turns: tuple[Asked, ...]) -> Rule:
     waiting = list(turns)
 
     def rule(protocol: str, body: dict[str, Any], _number: int) -> RawAnswer:
-        if body.get("tools") and waiting:
+        if is_offered(body, "spend_by") and waiting:
             return calls(protocol, *waiting.pop(0))
-        return says(protocol, "Done." if body.get("tools") else TRIAGED)
+        return says(protocol, "Done." if is_offered(body, "spend_by") else TRIAGED)
 
     return rule
 
@@ -66,7 +67,7 @@ def test_an_endless_loop_of_different_calls_ends_at_its_turns(
     protocol: str, tmp_path: Path
 ) -> None:
     def always_another(protocol: str, body: dict[str, Any], number: int) -> RawAnswer:
-        if not body.get("tools"):
+        if not is_offered(body, "spend_by"):
             return says(protocol, TRIAGED)
         arguments = f'{{"by": ["feature"], "limit": {number}, {PURPOSE}}}'
         return calls(protocol, Asked(f"c{number}", "spend_by", arguments))

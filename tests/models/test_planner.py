@@ -7,11 +7,13 @@ import pytest
 from tests.fakes.toolbox import PLANTED, result
 from tidings.domain.errors import Failure
 from tidings.domain.facts import Value
+from tidings.domain.shapes import misfit
 from tidings.models.planner import PLANNER, Planner
 from tidings.models.port import ModelReply, ModelRequest
 from tidings.models.rules.evidence import Evidence
 from tidings.models.rules.savings import Verdict, moves
 from tidings.models.tasks import (
+    DECISION_SCHEMA,
     AnalysisTask,
     Called,
     Decision,
@@ -43,9 +45,11 @@ def test_it_is_labelled_as_what_it_is() -> None:
     assert reply.model == PLANNER == Planner().name
 
 
-def test_its_triage_is_the_json_that_any_model_must_give() -> None:
-    reply, _ = respond(TriageTask("Where does the money go?", {}))
-    assert '"family":"spend"' in reply.text
+def test_its_triage_is_the_value_that_any_model_must_give() -> None:
+    reply, _ = respond(TriageTask("Where does the money go? These ran on gpt-4o.", {}))
+    assert reply.value["family"] == "spend"
+    assert reply.value["constraints"]["assume_model"] == "gpt-4o"
+    assert misfit(DECISION_SCHEMA, reply.value) == ""
 
 
 def test_its_answer_arrives_sentence_by_sentence() -> None:

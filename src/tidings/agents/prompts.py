@@ -13,9 +13,7 @@ UNTRUSTED = (
 )
 
 TRIAGE = (
-    "You sort questions about logs of language-model usage. Answer with JSON alone, no other text, "
-    "valid by this schema:\n"
-    f"{msgspec.json.encode(msgspec.json.schema(Decision)).decode()}\n"
+    "You sort questions about logs of language-model usage: into a family, under constraints. "
     "Shares are from 0 to 1. Fill in only what the user says. `assume_model` is set only when the "
     "user says which model the requests ran on. The families:\n"
     + "\n".join(f"- {family}: {question.title}" for family, question in QUESTIONS.items())

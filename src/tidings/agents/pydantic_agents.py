@@ -1,6 +1,6 @@
 """Agents of pydantic-ai with the guarantees of ours: every request and call is a recorded step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_ai import exceptions as faults
 from pydantic_ai import messages as ai
 from pydantic_ai.agent import AbstractAgent
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, ReinjectSystemPrompt
 from pydantic_ai.capabilities.abstract import ValidatedToolArgs, WrapToolExecuteHandler
 from pydantic_ai.models import Model as AiModel
 from pydantic_ai.tools import RunContext as AiContext
@@ -22,10 +22,14 @@ from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
+from tidings.runs.history import Turn
 from tidings.runs.outcomes import Fault
 from tidings.tools.port import DEFAULT_DEADLINE_SECONDS, Tool, ToolContext
 
 D = TypeVar("D")
+
+CUT_OFF = "(This answer was cut off.)"
+"""Stands behind an earlier answer that is not whole."""
 
 _TOLD_TO_MODEL = (
     faults.ModelRetry,
@@ -39,6 +43,8 @@ _TOLD_TO_MODEL = (
 def pydantic_agent(
     agent: AbstractAgent[D, Any],
     deps: Callable[[RunContext], D] = lambda _: None,  # type: ignore[assignment,return-value]
+    *,
+    remembers: bool = True,
 ) -> Agent:
     """Return an agent for the registry that runs one of pydantic-ai.
 
@@ -47,22 +53,40 @@ def pydantic_agent(
     dependencies for each attempt at a run. A tool's metadata say its effect, `{"effect": "read"}`;
     one that says nothing counts as one that writes: it asks for leave once there is content from
     outside, and a call in the middle of which the server died is reported as unknown to the model.
+    If it `remembers`, what was said before in the thread is its `message_history`; earlier answers
+    are content from outside.
     """
 
     async def run(ctx: RunContext) -> Outcome:
         await ctx.plan(ctx.request.text, [])
+        before = messages_of(await ctx.history()) if remembers else []
         try:
             result = await agent.run(
                 ctx.request.text,
                 deps=deps(ctx),
                 model=ServersModel() if agent.model is None else None,
-                capabilities=[Recording(ctx)],
+                message_history=before,
+                capabilities=[ReinjectSystemPrompt(), Recording(ctx)],
             )
         except faults.AgentRunError as error:
             raise _failure(error) from error
         return _outcome(result.output)
 
     return run
+
+
+def messages_of(turns: Sequence[Turn]) -> list[ai.ModelMessage]:
+    """Return what was said in a thread in the words of pydantic-ai, without what models were told.
+
+    The agent's instructions are not in it: they are given anew with every request.
+    """
+    messages: list[ai.ModelMessage] = []
+    for turn in turns:
+        messages.append(ai.ModelRequest(parts=[ai.UserPromptPart(turn.text)]))
+        told = turn.answer if turn.complete else f"{turn.answer}\n\n{CUT_OFF}"
+        if turn.answer:
+            messages.append(ai.ModelResponse(parts=[ai.TextPart(told)]))
+    return messages
 
 
 class Recording(AbstractCapability[Any]):

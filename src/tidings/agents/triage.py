@@ -8,12 +8,11 @@ from tidings.agents.questions import QUESTIONS, Sufficiency, missing, sufficienc
 from tidings.agents.voice import Voice
 from tidings.models.port import Message, ModelRequest
 from tidings.models.rules.words import decide
-from tidings.models.tasks import Decision, Family, TriageTask
+from tidings.models.tasks import DECISION_SCHEMA, Decision, Family, TriageTask
 from tidings.runs.context import RunContext
 from tidings.runs.rulings import ToolRequest
 
 DECISION_TOKENS_MAX = 1_000
-REPLIES_MAX = 2
 
 
 class Triaged(msgspec.Struct, frozen=True):
@@ -59,20 +58,16 @@ async def _describe(ctx: RunContext, notebook: Notebook) -> dict[str, float]:
 
 
 async def _decide(ctx: RunContext, voice: Voice, task: TriageTask) -> Decision:
-    """Ask the model, once more when its reply is not valid; then go by the words."""
-    messages = [Message("user", prompts.triage_opening(task, await ctx.history()))]
-    for _ in range(REPLIES_MAX):
-        request = ModelRequest(
-            prompts.TRIAGE, tuple(messages), task=task, max_output_tokens=DECISION_TOKENS_MAX
-        )
-        reply = await voice.ask(ctx, request)
-        try:
-            return _said_by_user(msgspec.json.decode(reply.text, type=Decision), task.question)
-        except msgspec.MsgspecError as error:
-            fault = f"That is not valid: {error}. Answer with the JSON alone."
-            messages += [Message("assistant", reply.text), Message("user", fault)]
-    await ctx.notice("triage_by_words", "The model's triage was not valid; I go by the words.")
-    return decide(task.question, has_data=bool(task.coverage))
+    """Ask the model for a decision; when it gives none, the planner goes by the words."""
+    request = ModelRequest(
+        prompts.TRIAGE,
+        (Message("user", prompts.triage_opening(task, await ctx.history())),),
+        task=task,
+        max_output_tokens=DECISION_TOKENS_MAX,
+        schema=DECISION_SCHEMA,
+    )
+    reply = await voice.ask(ctx, request)
+    return _said_by_user(msgspec.convert(reply.value, Decision), task.question)
 
 
 def _said_by_user(decision: Decision, question: str) -> Decision:

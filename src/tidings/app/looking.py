@@ -77,10 +77,12 @@ class Looking:
         )
 
     def _models(self) -> tuple[ModelHealth, ...]:
-        """Return the server's models, then those that agents bring; one without a chain is well."""
-        model, brought = self.engine.model, self.engine.chains.health()
-        links = (*(model.health() if isinstance(model, Chain) else ()), *brought)
-        found = [ModelHealth(link.model, link.state, link.under_way, link.fault) for link in links]
+        """Return the models of all chains; a server's model without a chain is well."""
+        model = self.engine.model
+        found = [
+            ModelHealth(link.model, link.state, link.under_way, link.fault)
+            for link in self.engine.chains.health()
+        ]
         if not isinstance(model, Chain):
             found.insert(0, ModelHealth(model.name, BreakerState.CLOSED, 0, ""))
         return tuple(found)

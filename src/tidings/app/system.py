@@ -113,6 +113,7 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
         metrics_token=settings.metrics_token,
+        proxies=settings.proxies,
     )
     agreed = SigningKey(database, key, clock)
     kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed)

@@ -48,6 +48,20 @@ def misfit(schema: dict[str, Any], value: Any, place: str = "The answer") -> str
     return ""
 
 
+def without_nulls(schema: dict[str, Any], value: Any) -> Any:
+    """Return a value without the nulls of properties that may be absent: some write absence so."""
+    if isinstance(value, list):
+        return [without_nulls(schema.get("items", {}), item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shapes, required = schema.get("properties", {}), schema.get("required", ())
+    return {
+        name: without_nulls(shapes.get(name, {}), inner)
+        for name, inner in value.items()
+        if inner is not None or name in required or name not in shapes
+    }
+
+
 def _misfit_inside(schema: dict[str, Any], value: dict[str, Any], place: str) -> str:
     for name in schema.get("required", ()):
         if name not in value:

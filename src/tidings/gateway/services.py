@@ -15,6 +15,7 @@ from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
 from tidings.health.watch import Health
 from tidings.history.service import History
+from tidings.identity.proxies import TrustedProxies
 from tidings.identity.service import Identity
 from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
@@ -62,7 +63,7 @@ class Services:
     """The collaborators of the edge.
 
     `sockets` serves `/ws`; `upload_bytes_max` bounds one uploaded file; `metrics_token` opens
-    `/metrics` and nothing else, empty it opens nothing.
+    `/metrics` and nothing else, empty it opens nothing; `proxies` are believed about who asks.
     """
 
     identity: Identity
@@ -85,3 +86,4 @@ class Services:
     ids: IdSource
     upload_bytes_max: int
     metrics_token: str
+    proxies: TrustedProxies

@@ -10,6 +10,7 @@ from tidings.domain.errors import Failure
 from tidings.domain.ports import Clock
 from tidings.models import faults
 from tidings.models.faults import Blame, ModelFault
+from tidings.models.forms import mending
 from tidings.models.gate import Gate
 from tidings.models.patience import TIME_LIMITS, TimeLimits, beat, patience
 from tidings.models.port import (
@@ -27,6 +28,8 @@ from tidings.resilience.bulkhead import BULKHEAD_RULES, BulkheadRules
 from tidings.resilience.retry import RETRY_POLICY, RetryBudget, RetryPolicy, Setback, decide
 
 QUEUE_SECONDS_MAX = 10.0
+MENDS_MAX = 1
+"""So often a model is told what does not fit in its value; then the next is asked."""
 ANSWERED = "ok"
 CANCELLED = "cancelled"
 """Outcomes of a request that did not fail; others are codes of faults."""
@@ -215,6 +218,8 @@ class Chain:
                 if wait is None:
                     fault.usage = used
                     raise
+                if fault.wrong:
+                    attempt = attempt._replace(request=mending(attempt.request, fault))
             else:
                 if not retries:
                     return reply
@@ -227,7 +232,9 @@ class Chain:
     def _wait(self, link: Link, attempt: Attempt, fault: ModelFault, retries: int) -> float | None:
         remaining = attempt.end - self._clock.monotonic()
         shown = attempt.shown.anything
-        setback = Setback(retries, fault.passing, fault.retry_after_seconds, shown, remaining)
+        told = bool(fault.wrong) and retries >= MENDS_MAX
+        passing = fault.passing and not told
+        setback = Setback(retries, passing, fault.retry_after_seconds, shown, remaining)
         chance = self._chance()
         return decide(self._rules.retry, setback, allowed=link.budget.allows, chance=chance)
 

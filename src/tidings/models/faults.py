@@ -18,7 +18,8 @@ class ModelFault(Failure):
     """A request to a model that failed; its message repeats nothing that the provider said.
 
     `passing` says whether the same request may succeed later, `usage` what was taken all the same,
-    `shown` the text that a user may have seen of the reply.
+    `shown` the text that a user may have seen of the reply. `wrong` and `wrote` are for the model
+    alone, when it is asked again: what does not fit in what it had written.
     """
 
     def __init__(
@@ -36,7 +37,14 @@ class ModelFault(Failure):
         self.blame = blame
         self.usage = usage
         self.shown = ""
+        self.wrong = ""
+        self.wrote = ""
         self.retryable = passing
+
+
+UNFIT_CHARACTERS_MAX = 4_000
+"""So much of a reply that does not fit is shown to the model that is to mend it."""
+REJECTED = "model_rejected"
 
 
 class TimeLimit(StrEnum):
@@ -115,14 +123,16 @@ def bad_reply(model: str, what: str = "sent something that is not a reply") -> M
     return ModelFault("model_bad_reply", f"{model} {what}.", passing=True)
 
 
-def unfit(model: str, why: str) -> ModelFault:
+def unfit(model: str, why: str, wrote: str) -> ModelFault:
     """Return the fault of a model that does not give the structure that was asked for."""
-    return ModelFault(
+    fault = ModelFault(
         "model_output_unfit",
-        f"{model} did not answer in the form that was asked for. {why}".strip(),
+        f"{model} did not answer in the form that was asked for. {why}",
         passing=True,
         blame=Blame.REQUEST,
     )
+    fault.wrong, fault.wrote = why, wrote[:UNFIT_CHARACTERS_MAX]
+    return fault
 
 
 def refused(model: str) -> ModelFault:
@@ -133,7 +143,7 @@ def refused(model: str) -> ModelFault:
 def rejected(model: str) -> ModelFault:
     """Return the fault of a request that the provider does not understand."""
     return ModelFault(
-        "model_rejected",
+        REJECTED,
         f"{model} rejected the request; check the model's name.",
         blame=Blame.REQUEST,
     )
@@ -142,7 +152,7 @@ def rejected(model: str) -> ModelFault:
 def unable(model: str) -> ModelFault:
     """Return the fault of a request for something that the model cannot do, by its library."""
     return ModelFault(
-        "model_rejected",
+        REJECTED,
         f"{model} cannot do what it was asked for, such as tools or structured output.",
         blame=Blame.REQUEST,
     )

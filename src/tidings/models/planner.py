@@ -32,7 +32,7 @@ class Planner:
         match request.task:
             case TriageTask(question=question, coverage=coverage):
                 decision = decide(question, has_data=bool(coverage))
-                return await _say(msgspec.json.encode(decision).decode(), on_text)
+                return ModelReply(PLANNER, value=msgspec.json.decode(msgspec.json.encode(decision)))
             case AnalysisTask() as task:
                 return ModelReply(PLANNER, calls=next_calls(task))
             case ReportTask() as task:

@@ -13,7 +13,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.models.wrapper import WrapperModel
 
-from tidings.domain.shapes import misfit
+from tidings.domain.shapes import misfit, without_nulls
 from tidings.models import faults
 from tidings.models.diagnosis import REPLY_FAULTS, diagnosed
 from tidings.models.faults import ModelFault
@@ -47,6 +47,7 @@ class ReplyEnd(StrEnum):
 class PydanticModel:
     """A model of pydantic-ai; its faults carry no secret. It keeps no time and tries nothing twice.
 
+    But a request for a value whose form its server rejects is put in words, then and ever after.
     Two of the same model are equal.
     """
 
@@ -55,6 +56,7 @@ class PydanticModel:
         self._model = model
         self._priced = priced
         self._end = _end_of(model)
+        self._in_words = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PydanticModel) and other._model is self._model
@@ -72,8 +74,20 @@ class PydanticModel:
         Raises:
             ModelFault: its code says what the provider did.
         """
+        in_words = self._in_words
+        try:
+            return await self._sent(request, on_text, in_words=in_words)
+        except ModelFault as fault:
+            if request.schema is None or in_words or fault.code != faults.REJECTED:
+                raise
+            rejected = fault
+        reply = await self._sent(request, on_text, in_words=True)
+        self._in_words = True  # it was the form
+        return msgspec.structs.replace(reply, usage=rejected.usage.plus(reply.usage))
+
+    async def _sent(self, request: ModelRequest, on_text: OnText, *, in_words: bool) -> ModelReply:
         stream: StreamedResponse | None = None
-        asked = conversation_of(request)
+        asked = conversation_of(request, in_words=in_words)
         try:
             async with model_request_stream(
                 self._model,
@@ -110,19 +124,22 @@ class PydanticModel:
             return ModelReply(self._name, text, calls, usage, body=body)
         if request.schema is None:
             return ModelReply(self._name, text, calls, usage)
-        return self._value(request.schema, ModelReply(self._name, text, calls, usage))
+        reply = ModelReply(self._name, text, calls, usage)
+        return self._value(request.schema, reply, may_call=bool(request.tools))
 
-    def _value(self, schema: dict[str, Any], reply: ModelReply) -> ModelReply:
+    def _value(self, schema: dict[str, Any], reply: ModelReply, *, may_call: bool) -> ModelReply:
         """Return a reply with its value, unless it wants calls first."""
         calls = tuple(call for call in reply.calls if call.name != OUTPUT_TOOL)
         given = [call for call in reply.calls if call.name == OUTPUT_TOOL]
-        if calls and not given:
+        if calls and not given and may_call:
             return reply
         value = given[0].arguments if given else _parsed(reply.text)
         if value is None or (given and given[0].error):
-            raise faults.unfit(self._name, "It is no JSON.")
+            raise faults.unfit(self._name, "It is no JSON.", reply.text)
+        value = without_nulls(schema, value)
         if wrong := misfit(schema, value):
-            raise faults.unfit(self._name, wrong)
+            wrote = msgspec.json.encode(value).decode() if given else reply.text
+            raise faults.unfit(self._name, wrong, wrote)
         return msgspec.structs.replace(reply, calls=calls, value=value)
 
     def _check_whole(self, response: ai.ModelResponse, *, has_content: bool) -> None:

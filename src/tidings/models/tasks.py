@@ -27,14 +27,14 @@ class Family(StrEnum):
     OTHER = "other"
 
 
-class FeatureLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FeatureLimit(msgspec.Struct, frozen=True):
     """How much slower a feature may become; 0 ms means it must keep its latency."""
 
     feature: str
     extra_ms: float
 
 
-class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Constraints(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the user demanded; shares are 0..1: `growth` 0.5 is half more, `cost_cut` 0.2 a fifth.
 
     `latency_factor` 3 means three times faster. `models` are those the user named; `assume_model`
@@ -50,11 +50,53 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feature: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """What triage decided: which question this is, under which constraints."""
 
     family: Family
     constraints: Constraints = Constraints()
+
+
+_FEATURE_LIMIT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "feature": {"type": "string"},
+        "extra_ms": {
+            "type": "number",
+            "description": "How much slower it may become; 0: it must keep its latency.",
+        },
+    },
+    "required": ["feature", "extra_ms"],
+}
+_CONSTRAINTS: dict[str, Any] = {
+    "type": "object",
+    "description": "What the user demands; leave out what the user does not say.",
+    "properties": {
+        "features": {"type": "array", "items": _FEATURE_LIMIT},
+        "growth": {"type": "number", "description": "A share: 0.5 is half more."},
+        "cost_cut": {"type": "number", "description": "A share: 0.2 is a fifth less."},
+        "latency_factor": {"type": "number", "description": "3 is three times faster."},
+        "models": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "The models that the user names.",
+        },
+        "assume_model": {
+            "type": "string",
+            "description": "The model that the user says the requests ran on.",
+        },
+        "feature": {"type": "string", "description": "The feature that the question is about."},
+    },
+}
+DECISION_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "family": {"type": "string", "enum": [str(family) for family in Family]},
+        "constraints": _CONSTRAINTS,
+    },
+    "required": ["family"],
+}
+"""A `Decision`, as models are asked for it."""
 
 
 class Called(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json
 
 from tidings.domain.shapes import ARGUMENTS_BYTES_MAX
+from tidings.models.forms import told_form
 from tidings.models.port import Message, ModelReply, ModelRequest, ToolCall, ToolSpec
 from tidings.models.replies import WrittenCall, checked_calls, clean
 
@@ -35,13 +36,19 @@ class Conversation:
     parameters: ModelRequestParameters
 
 
-def conversation_of(request: ModelRequest) -> Conversation:
-    """Return a request in the words of pydantic-ai, to be sent once."""
+def conversation_of(request: ModelRequest, *, in_words: bool = False) -> Conversation:
+    """Return a request in the words of pydantic-ai, to be sent once.
+
+    `in_words`: a schema is told in the instructions, for a server that takes no forms.
+    """
     if isinstance(request.task, Conversation):
         told = request.task
         kept = {key: value for key, value in (told.settings or {}).items() if key not in _OUR_OWN}
         settings: Any = kept | {"max_retries": 0}
         return Conversation(told.messages, settings, told.parameters)
+    if in_words and request.schema is not None:
+        told_so = f"{request.instructions}\n\n{told_form(request.schema)}"
+        request = msgspec.structs.replace(request, instructions=told_so, schema=None)
     return Conversation(
         _history(request),
         {"max_retries": 0, "max_tokens": request.max_output_tokens},

@@ -99,7 +99,8 @@ class RunContext:
     async def history(self) -> tuple[Turn, ...]:
         """Return what was said in the thread before, oldest first: bounded, the newest kept.
 
-        Earlier answers are content from outside, for they may repeat what stood in a file.
+        Recorded, for meanwhile it may be let go of. Earlier answers are content from outside, for
+        they may repeat what stood in a file.
         """
         if self._work.history is None:
             self._work.history = await self._journal.earlier()

@@ -26,6 +26,7 @@ from tidings.runs.written import Written, incomplete, partial_answer
 from tidings.storage.warm.port import Database, Transaction
 
 T = TypeVar("T")
+HISTORY_STEP = "history"
 _Also = Callable[[Transaction, float], Awaitable[None]]
 _StepRow = tuple[str, str, bytes | None]
 
@@ -85,8 +86,15 @@ class Journal:
                 self.steps_done += result is not None
 
     async def earlier(self) -> tuple[Turn, ...]:
-        """Return what was said in the thread before this run."""
-        return await self._database.read(self.run.context, lambda tx: history.earlier(tx, self.run))
+        """Return what was said in the thread before this run; a recorded step if anything was."""
+        if self.is_done(HISTORY_STEP):
+            return self.recorded(HISTORY_STEP, tuple[Turn, ...])
+        turns = await self._database.read(
+            self.run.context, lambda tx: history.earlier(tx, self.run)
+        )
+        if turns:
+            await self.finish(HISTORY_STEP, "history", turns)
+        return turns
 
     def is_done(self, key: str) -> bool:
         """Return whether a step has its result recorded."""

@@ -7,10 +7,12 @@ import msgspec
 from tidings.domain.budgets import Budget, BudgetSpent, likely_tokens
 from tidings.domain.errors import Failure
 from tidings.domain.ports import Clock
+from tidings.domain.shapes import misfit
 from tidings.models.faults import ModelFault
 from tidings.models.port import (
     REQUEST_SECONDS_MAX,
     Model,
+    ModelReply,
     ModelRequest,
     OnText,
     Usage,
@@ -58,7 +60,7 @@ class Requests:
         request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
         try:
             async with asyncio.timeout(seconds):
-                return ModelAnswer(await model.respond(request, on_text))
+                reply = await model.respond(request, on_text)
         except Failure as error:
             told = Fault(error.code, error.message, error.retryable)
             if not isinstance(error, ModelFault):
@@ -66,6 +68,9 @@ class Requests:
             return ModelAnswer(None, told, error.usage, partial=error.shown)
         except TimeoutError:
             return ModelAnswer(None, _MODEL_TIMEOUT, Usage(cost_usd=None))
+        if _is_unfit(request, reply):
+            return ModelAnswer(None, _MODEL_UNFIT, reply.usage)
+        return ModelAnswer(reply)
 
     def _seconds(self) -> float:
         return min(REQUEST_SECONDS_MAX, self._journal.run.remaining_seconds(self._clock.now()) / 2)
@@ -89,6 +94,16 @@ class Requests:
         work.cost_usd = (work.cost_usd or 0.0) + (usage.cost_usd or 0.0) if known else None
 
 
+def _is_unfit(request: ModelRequest, reply: ModelReply) -> bool:
+    """Return whether a model, of whatever make, has not given the value that was asked for."""
+    if request.schema is None or (reply.calls and request.tools):
+        return False
+    return bool(misfit(request.schema, reply.value))
+
+
+_MODEL_UNFIT = Fault(
+    "model_output_unfit", "The model did not answer in the form that was asked for.", retryable=True
+)
 _MODEL_TIMEOUT = Fault("model_timeout", "The model did not answer in time.")
 
 

@@ -55,5 +55,7 @@ async def administrator(context: Caller, into: Collaborators) -> UserContext:
 
 
 def peer(request: Request) -> str:
-    """Return the address at the other end; what proxies claim about it is not believed."""
-    return request.client.host if request.client else "unknown"
+    """Return the address that asks; of it only the operator's own proxies are believed."""
+    host = request.client.host if request.client else "unknown"
+    said = (request.headers.getlist(name) for name in ("x-forwarded-for", "forwarded"))
+    return services(request).proxies.client(host, *said)
