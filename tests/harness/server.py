@@ -25,6 +25,8 @@ from tidings.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
+PLACES = {"TIDINGS_DATABASE_URL", "TIDINGS_HOT_URL", "TIDINGS_COLD_URL"}
+"""What says where a server keeps its data."""
 ENVIRONMENT = {
     key: value
     for key, value in os.environ.items()
@@ -98,7 +100,8 @@ class ServerProcess:
     @property
     def settings(self) -> Settings:
         """What an application in the test's own process needs to work on the same store."""
-        return load({}, variables_of(self.data_dir) | self.extra)
+        places = {name: self.extra[name] for name in PLACES & self.extra.keys()}
+        return load({}, variables_of(self.data_dir) | places)
 
     @property
     def pid(self) -> int:
