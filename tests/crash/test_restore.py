@@ -215,7 +215,7 @@ def test_a_backup_on_a_fresh_machine_is_a_working_server(tmp_path: Path) -> None
     [copied] = (tmp_path / "data" / "files").glob(f"*/{file_id}/usage.duckdb")
     assert kept.read_bytes() == copied.read_bytes()
     with serving(fresh, ENDINGS) as server:
-        moved = User(server, "ana", ana.token)
+        moved = User(server, "ana", ana.token, ana.id)
         assert fetched(moved, f"/api/files/{file_id}")["name"] == "log.csv"
         _, told = asyncio.run(resumed(moved, events[0]["stream"], cursor_of(events[0])))
         assert [e["event_id"] for e in told] == [e["event_id"] for e in events[1:]]

@@ -62,7 +62,7 @@ def test_the_gateway_and_the_worker_die_and_the_client_goes_on_within_seconds(
             await client.until_end(receipt)
             summary = client.ends[receipt.run_id].payload["summary"]
             assert summary["attempts"] == 2
-            stored = await nodes.stored()
+            stored = nodes.stored()
             check(stored, [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
         assert len({pid for pid, _ in nodes.payments}) == 2
@@ -86,7 +86,7 @@ def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(tmp_path: Path) -
             another = await start(client, 1, "m2")
             await client.until_end(another)
             await eventually(lambda: halted.metric(FENCED) == 1)
-            stored = await nodes.stored()
+            stored = nodes.stored()
             check(stored, [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
         assert sum(node.metric(FENCED) for node in nodes.nodes) == 1
@@ -119,7 +119,7 @@ def test_every_node_is_replaced_under_load_and_nothing_is_lost_or_doubled(
             await one.until_end(*receipts)
             await two.until_end(*others)
             histories = [one.history, two.history]
-            check(await nodes.stored(), histories, at_head=True, ended=True, proven=True)
+            check(nodes.stored(), histories, at_head=True, ended=True, proven=True)
         nodes.check_payments()
 
     with fleet(tmp_path, by(temporal)) as nodes:
@@ -165,7 +165,7 @@ def test_while_temporal_is_away_commands_are_taken_and_runs_end(tmp_path: Path) 
                 client.ends[receipt.run_id].payload["summary"]["attempts"]
                 for receipt in (begun, meanwhile)
             ] == [1, 1]
-            check(await nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
+            check(nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
 
     with temporal_running() as server:

@@ -186,7 +186,8 @@ def a_server(data_dir: Path, program: Path | None = None) -> ServerProcess:
 class User:
     """Someone with an account, a token, and perhaps a file."""
 
-    def __init__(self, server: ServerProcess, name: str, token: str) -> None:
+    def __init__(self, server: ServerProcess, name: str, token: str, id: str) -> None:
+        self.id = id
         self.name = name
         self.token = token
         self.server = server
@@ -273,8 +274,9 @@ async def add_users(server: ServerProcess, *names: str) -> list[User]:
     try:
         users = []
         for name in names:
-            await app.identity.add_user(name, f"the password of {name}")
-            users.append(User(server, name, await app.identity.issue_token(name)))
+            made = await app.identity.add_user(name, f"the password of {name}")
+            token = await app.identity.issue_token(name)
+            users.append(User(server, name, token, made.user_id))
         return users
     finally:
         await app.close()
