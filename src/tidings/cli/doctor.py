@@ -26,7 +26,7 @@ async def examine(app: App, settings: Settings, console: Console) -> bool:
     table.add_row("[bold]settings")
     for setting in fields(Settings):
         value = getattr(settings, setting.name)
-        shown = ("set" if value else "not set") if setting.name in SECRETS else str(value)
+        shown = "set" if value and setting.name in SECRETS else str(value) or "not set"
         table.add_row("", f"{PREFIX}{setting.name.upper()}", shown)
     table.add_row("[bold]checks")
     healthy = True
