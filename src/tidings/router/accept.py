@@ -84,7 +84,7 @@ class Router:
             context=context,
             thread_id=ask.thread_id or self._ids.new("t"),
             agent=choice.agent,
-            request=RunRequest(ask.text, ask.files),
+            request=RunRequest(ask.text, ask.files, ask.background),
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
@@ -122,7 +122,8 @@ class Router:
         (if_busy,) = await fetch_owned(tx, run.context, Kind.THREAD, ask.thread_id, "if_busy")
         await _make_room(tx, run, ask.if_busy or IfBusy(if_busy))
         files = ask.files or await queue.latest_files(tx, run.context, ask.thread_id)
-        return msgspec.structs.replace(run, request=RunRequest(ask.text, files))
+        request = msgspec.structs.replace(run.request, files=files)
+        return msgspec.structs.replace(run, request=request)
 
     async def _stop(
         self, tx: Transaction, context: UserContext, command: StopAgent, digest: str
