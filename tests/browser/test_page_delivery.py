@@ -1,6 +1,7 @@
 """The chat page when delivery has to begin anew: restarts, and a log that cannot go on."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,19 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.opened import TIMEOUT_MS, opened
+from tests.harness.programs import historian
 from tests.harness.server import ServerProcess, add_users, serving
-from tests.stores import change
+from tests.stores import change, rows_of
 
 NAME, PASSWORD = "ana", "the password of ana"
 QUESTION = "What did we spend?"
-KEPT = "Earlier steps are no longer kept; what was said is."
+KEPT = "What was said is below. Earlier steps are in the history."
+CUT = (
+    "delete from events where type not in ('message_received', 'agent_completed')"
+    " and stream like 'thread:%'",
+    "update streams set first_offset = head where stream like 'thread:%'",
+)
+"""What the log is after its retention."""
 expect.set_options(timeout=TIMEOUT_MS)
 
 
@@ -69,12 +77,7 @@ def test_after_its_log_was_cut_a_reload_shows_what_was_said(server: ServerProces
             await sign_in_and_ask(page)
             answer = await page.locator(".answer").inner_text()
             server.stop()
-            trim = "type not in ('message_received', 'agent_completed') and stream like 'thread:%'"
-            change(
-                server.data_dir,
-                f"delete from events where {trim}",
-                "update streams set first_offset = head where stream like 'thread:%'",
-            )
+            change(server.data_dir, *CUT)
             server.start()
             await page.reload()
             await expect(page.locator("#log .notice").first).to_have_text(KEPT)
@@ -83,8 +86,47 @@ def test_after_its_log_was_cut_a_reload_shows_what_was_said(server: ServerProces
             assert await page.locator(".answer").inner_text() == answer
             await ask(page, 2)
             await expect(page.locator(".said")).to_have_count(2)
+            await page.click(".past button")  # nothing has been brought to the history yet
+            await expect(page.locator(".past")).to_have_text(
+                re.compile(r"^\d+ earlier steps are no longer kept; what was said is\.$")
+            )
+            await expect(page.locator(".said")).to_have_count(2)
 
     asyncio.run(scenario())
+
+
+def test_what_the_log_has_let_go_of_is_shown_from_the_history(tmp_path: Path) -> None:
+    async def scenario(server: ServerProcess) -> None:
+        await add_users(server, NAME)
+        async with opened(server) as page:
+            await sign_in_and_ask(page)
+            await ask(page, 2)
+            told = await page.locator("#log").inner_text()
+            steps = await page.locator(".steps p").count()
+            assert steps > 4
+            while unexported(server):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+            server.stop()
+            change(server.data_dir, *CUT)
+            server.start()
+            await page.reload()
+            await expect(page.locator("#log .notice").first).to_have_text(KEPT)
+            await expect(page.locator(".said")).to_have_count(2)
+            await expect(page.locator(".steps p")).to_have_count(0)
+            await page.click(".past button")
+            await expect(page.locator(".past")).to_have_count(0)
+            await expect(page.locator(".steps p")).to_have_count(steps)
+            await ask(page, 3)
+            assert (await page.locator("#log").inner_text()).startswith(told)
+
+    with serving(tmp_path / "data", Path(historian.__file__)) as process:
+        asyncio.run(scenario(process))
+
+
+def unexported(server: ServerProcess) -> int:
+    """Return how many runs the history has yet to get."""
+    ((count,),) = rows_of(server.data_dir, "select count(*) from runs where exported_at is null")
+    return int(count)
 
 
 def test_a_page_that_has_seen_what_the_store_has_not_begins_from_the_snapshot(

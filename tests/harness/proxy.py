@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -140,6 +141,8 @@ class FaultProxy:
         await direction.passage()
         if writer.can_write_eof():
             writer.write_eof()
+        else:  # encrypted: there is no closing of one way
+            writer.close()
 
 
 class Link:
@@ -168,12 +171,19 @@ class Link:
 
 
 @asynccontextmanager
-async def proxying(port: int, seed: int = 1) -> AsyncIterator[FaultProxy]:
-    """Have a proxy to a port of this machine around the block; its own port is `proxy.port`."""
+async def proxying(
+    port: int, seed: int = 1, encrypted: ssl.SSLContext | None = None
+) -> AsyncIterator[FaultProxy]:
+    """Have a proxy to a port of this machine around the block; its own port is `proxy.port`.
+
+    Those who come to it may have to come `encrypted`.
+    """
     proxy = FaultProxy(port, random.Random(seed))
     listening = _socket()
     listening.bind(("127.0.0.1", 0))
-    server = await asyncio.start_server(proxy.carry, sock=listening, limit=BUFFER_BYTES)
+    server = await asyncio.start_server(
+        proxy.carry, sock=listening, limit=BUFFER_BYTES, ssl=encrypted
+    )
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
@@ -203,6 +213,6 @@ def _socket() -> socket.socket:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # an encrypted one that has ended has no socket
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()

@@ -24,7 +24,8 @@ GUIDE = ROOT / "docs" / "operations.md"
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:6379", "http://localhost", "redis://me:se/cret@localhost", "valkey://h", "x"]
+    "url",
+    ["localhost:6379", "http://localhost", "redis://me:se/cret@localhost", "valkeyx://h", "x"],
 )
 def test_an_address_that_is_none_is_refused_without_saying_it(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidInput, match="TIDINGS_HOT_URL must be") as refused:
@@ -91,6 +92,58 @@ def test_without_its_scripts_the_tier_is_degraded_and_hints_go_on(valkey: Valkey
         asyncio.run(scenario())
     finally:
         valkey.control.acl_deluser("poor")
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ("", "it refuses the user or the password of TIDINGS_HOT_URL"),
+        ("poor:wrong@", "it refuses the user or the password of TIDINGS_HOT_URL"),
+        ("poor:word@", "not subscribed: the user's rights are not enough"),
+    ],
+)
+def test_who_is_not_let_in_or_may_not_listen_is_told_why(
+    valkey: ValkeyServer, user: str, told: str
+) -> None:
+    control = valkey.control
+    control.execute_command(  # type: ignore[no-untyped-call]
+        "ACL", "SETUSER", "poor", "reset", "on", ">word", "~*", "resetchannels", "+@all"
+    )
+    url = f"redis://{user}127.0.0.1:{valkey.port}"
+
+    async def scenario() -> None:
+        control.config_set("requirepass", "secret")
+        try:
+            async with on_server(url, ready=False) as tier:
+                tier.hints.hear(Called, lambda note: None)
+                await eventually(lambda: tier.hints.fault != "not yet")
+                assert await tier.once.first("a ticket", 30)
+                health = await tier.health()
+                assert health.state is not TierState.OK
+                assert health.detail.startswith(told)
+                assert "wrong" not in health.detail
+        finally:
+            control.config_set("requirepass", "")
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        control.acl_deluser("poor")
+
+
+def test_a_replica_is_no_primary_and_that_is_said(valkey: ValkeyServer) -> None:
+    async def scenario() -> None:
+        async with on_server(valkey.url) as tier:
+            valkey.control.replicaof("127.0.0.1", "1")
+            try:
+                assert await tier.once.first("a ticket", 30)
+                health = await tier.health()
+                assert health.state is not TierState.OK
+                assert "a replica, which takes no writes" in health.detail
+            finally:
+                valkey.control.replicaof("NO", "ONE")
+
+    asyncio.run(scenario())
 
 
 def test_a_server_with_a_hot_tier_works_on_while_it_dies(

@@ -8,6 +8,7 @@ import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Inbox } from "./inbox.js";
 import { node } from "./nodes.js";
+import { Past } from "./past.js";
 import { RunView } from "./runs.js";
 
 const THREAD = "tidings.thread";
@@ -177,11 +178,25 @@ async function restore(id) {
   }
   if (id !== thread) return;
   clear();
-  byId("log").append(node("p", "Earlier steps are no longer kept; what was said is.", "notice"));
   const isOpen = new Set(kept.open_events.map(({ run_id }) => run_id));
   const closed = kept.messages.filter(({ run_id }) => !isOpen.has(run_id));
+  const ended = new Set(closed.map(({ run_id }) => run_id));
+  const past = new Past(id, (runId, told) => {
+    if (ended.has(runId) || !runs.has(runId)) recall(past.root, runId, told);
+  });
+  byId("log").append(past.root);
   for (const said of [...closed, ...kept.open_events]) event({ ...said, stream: `thread:${id}`, thread_id: id });
   session.follow(`thread:${id}`, kept.cursor);
+}
+
+// Show a run of the past with its steps: where its end is shown already, or before all others.
+function recall(before, runId, [asked, ...told]) {
+  const view = new RunView(runId, openReport, command);
+  const shown = runs.get(runId);
+  if (shown) shown.root.replaceWith(view.root);
+  else before.after(node("p", asked.payload.text, "said"), view.root);
+  runs.set(runId, view);
+  for (const said of told) view.take(said);
 }
 
 function gone() {

@@ -16,30 +16,11 @@ from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
-from tidings.domain.context import Scope, ServerScope
+from tidings.domain.context import Scope
 from tidings.domain.errors import Failure, InvalidInput, Unavailable
 from tidings.storage.cold.pieces import Piece, pieces
-from tidings.storage.cold.port import (
-    EVENTS_ASKED_MAX,
-    Days,
-    Erasure,
-    KeptThread,
-    LatencyLine,
-    PastEvent,
-    RunLine,
-    UsageLine,
-)
-from tidings.storage.cold.questions import (
-    ENDED,
-    KEPT,
-    PAGE,
-    SERVED,
-    STORY,
-    USED,
-    NamedQuery,
-    Value,
-    asked,
-)
+from tidings.storage.cold.port import Days, Erasure
+from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
 from tidings.storage.cold.records import CONTENT, EVENTS, TABLES, Batch, ColdTable
 
 REQUEST_SECONDS_MAX = 5
@@ -68,7 +49,7 @@ _REFUSALS = {6, 26, 27, 33, 53, 70, 72, 117, 349, 469}
 """Codes that say that these data cannot be taken: they do not parse, or are of another type."""
 
 
-class ClickHouseHistory:
+class ClickHouseHistory(Questions):
     """A database of a ClickHouse server; `url` is `http(s)://user:password@host:port/database`.
 
     Raises:
@@ -88,29 +69,6 @@ class ClickHouseHistory:
         for table in TABLES:
             for piece in pieces(batch.of(table), by_day=False):
                 await self._call(_insertion(table, piece))
-
-    async def events(
-        self, scope: Scope, thread_id: str, before: int, limit: int
-    ) -> list[PastEvent]:
-        most = min(limit, EVENTS_ASKED_MAX)
-        values: dict[str, Value] = {"thread": thread_id, "before": before, "most": most}
-        return await self._ask(PAGE, scope, values)
-
-    async def story(self, scope: Scope, object_id: str, after: int) -> list[PastEvent]:
-        values: dict[str, Value] = {"story": object_id, "after": after, "most": EVENTS_ASKED_MAX}
-        return await self._ask(STORY, scope, values)
-
-    async def kept(self, scope: ServerScope, since: float) -> list[KeptThread]:
-        return await self._ask(KEPT, scope, {"since": since})
-
-    async def usage(self, scope: Scope, days: Days) -> list[UsageLine]:
-        return await self._ask(USED, scope, _ranged(days))
-
-    async def runs(self, scope: Scope, days: Days) -> list[RunLine]:
-        return await self._ask(ENDED, scope, _ranged(days))
-
-    async def latencies(self, scope: ServerScope, days: Days) -> list[LatencyLine]:
-        return await self._ask(SERVED, scope, _ranged(days))
 
     async def erase(self, erasures: list[Erasure]) -> None:
         threads: dict[str, list[str]] = defaultdict(list)
@@ -141,9 +99,9 @@ class ClickHouseHistory:
             self._client.close()
 
     async def _ask(
-        self, question: NamedQuery[R], scope: Scope, values: dict[str, Value]
+        self, question: NamedQuery[R], scope: Scope, values: dict[str, Value], days: Days
     ) -> list[R]:
-        ask = asked(question, scope, values, _source, _parameter)
+        ask = asked(question, scope, values, days, _source, _parameter)
         body = await self._call(
             lambda client: client.raw_query(ask.sql, ask.values, fmt="JSONCompactEachRow")
         )
@@ -246,10 +204,6 @@ def _address(url: str) -> SplitResult:
             "TIDINGS_COLD_URL must be http(s)://user:password@host:port/database.",
         )
     return address
-
-
-def _ranged(days: Days) -> dict[str, Value]:
-    return {"first_day": days.first, "last_day": days.last}
 
 
 def _source(table: ColdTable) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tidings.domain.context import Scope, ServerScope
+from tidings.domain.context import Scope
 from tidings.domain.errors import Failure, Unavailable
 from tidings.storage.cold.pieces import pieces
 from tidings.storage.cold.pipe import (
@@ -29,27 +29,8 @@ from tidings.storage.cold.pipe import (
     packed,
     replies,
 )
-from tidings.storage.cold.port import (
-    EVENTS_ASKED_MAX,
-    Days,
-    Erasure,
-    KeptThread,
-    LatencyLine,
-    PastEvent,
-    RunLine,
-    UsageLine,
-)
-from tidings.storage.cold.questions import (
-    ENDED,
-    KEPT,
-    PAGE,
-    SERVED,
-    STORY,
-    USED,
-    NamedQuery,
-    Value,
-    asked,
-)
+from tidings.storage.cold.port import Days, Erasure
+from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
 from tidings.storage.cold.records import TABLES, Batch, ColdTable
 
 ANSWER_SECONDS = 10.0
@@ -58,10 +39,9 @@ IDLE_SECONDS = 5.0
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
-_ALWAYS = Days("", "9999")
 
 
-class ParquetHistory:
+class ParquetHistory(Questions):
     """A folder of Parquet files. It is kept by one server; others may read beside it."""
 
     engine = "duckdb"
@@ -77,29 +57,6 @@ class ParquetHistory:
         for table in TABLES:
             for piece in pieces(batch.of(table), by_day=True):
                 await self._do(KeepPart(table.name, piece.day, piece.name(table), piece.lines()))
-
-    async def events(
-        self, scope: Scope, thread_id: str, before: int, limit: int
-    ) -> list[PastEvent]:
-        most = min(limit, EVENTS_ASKED_MAX)
-        values: dict[str, Value] = {"thread": thread_id, "before": before, "most": most}
-        return await self._ask(PAGE, scope, values)
-
-    async def story(self, scope: Scope, object_id: str, after: int) -> list[PastEvent]:
-        values: dict[str, Value] = {"story": object_id, "after": after, "most": EVENTS_ASKED_MAX}
-        return await self._ask(STORY, scope, values)
-
-    async def kept(self, scope: ServerScope, since: float) -> list[KeptThread]:
-        return await self._ask(KEPT, scope, {"since": since})
-
-    async def usage(self, scope: Scope, days: Days) -> list[UsageLine]:
-        return await self._ask(USED, scope, {}, days)
-
-    async def runs(self, scope: Scope, days: Days) -> list[RunLine]:
-        return await self._ask(ENDED, scope, {}, days)
-
-    async def latencies(self, scope: ServerScope, days: Days) -> list[LatencyLine]:
-        return await self._ask(SERVED, scope, {}, days)
 
     async def erase(self, erasures: list[Erasure]) -> None:
         await self._do(EraseThreads([(user_id, thread_id) for user_id, thread_id in erasures]))
@@ -122,16 +79,11 @@ class ParquetHistory:
         await self._dismiss()
 
     async def _ask(
-        self,
-        question: NamedQuery[R],
-        scope: Scope,
-        values: dict[str, Value],
-        days: Days = _ALWAYS,
+        self, question: NamedQuery[R], scope: Scope, values: dict[str, Value], days: Days
     ) -> list[R]:
         if not await asyncio.to_thread(self._folder.is_dir):
             return []
-        ranged: dict[str, Value] = {"first_day": days.first, "last_day": days.last}
-        ask = asked(question, scope, values | ranged, _source, _parameter)
+        ask = asked(question, scope, values, days, _source, _parameter)
         rows = await self._do(AskFiles(ask.sql, ask.values, *days), ANSWER_SECONDS)
         return [msgspec.convert(row, question.row) for row in rows]
 

@@ -5,15 +5,18 @@
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
-from tidings.domain.context import Scope, UserContext
+from tidings.domain.context import Scope, ServerScope, UserContext
 from tidings.domain.levels import BUCKET_BOUNDS
 from tidings.storage.cold.port import (
+    EVENTS_ASKED_MAX,
     ROWS_MAX,
+    Days,
     KeptThread,
     LatencyLine,
     PastEvent,
@@ -25,6 +28,7 @@ from tidings.storage.cold.records import TABLES, ColdTable
 Value = str | int | float
 R = TypeVar("R")
 
+_ALWAYS = Days("", "9999")
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _EDGES = (-1.0, *BUCKET_BOUNDS, 1e99)
 _OF_LAST_EXPORT = (
@@ -94,10 +98,44 @@ SERVED = NamedQuery(
 )
 
 
+class Questions(ABC):
+    """The questions of the port, over an engine's one way to be asked."""
+
+    async def events(
+        self, scope: Scope, thread_id: str, before: int, limit: int
+    ) -> list[PastEvent]:
+        most = min(limit, EVENTS_ASKED_MAX)
+        values: dict[str, Value] = {"thread": thread_id, "before": before, "most": most}
+        return await self._ask(PAGE, scope, values, _ALWAYS)
+
+    async def story(self, scope: Scope, object_id: str, after: int) -> list[PastEvent]:
+        values: dict[str, Value] = {"story": object_id, "after": after, "most": EVENTS_ASKED_MAX}
+        return await self._ask(STORY, scope, values, _ALWAYS)
+
+    async def kept(self, scope: ServerScope, since: float) -> list[KeptThread]:
+        return await self._ask(KEPT, scope, {"since": since}, _ALWAYS)
+
+    async def usage(self, scope: Scope, days: Days) -> list[UsageLine]:
+        return await self._ask(USED, scope, {}, days)
+
+    async def runs(self, scope: Scope, days: Days) -> list[RunLine]:
+        return await self._ask(ENDED, scope, {}, days)
+
+    async def latencies(self, scope: ServerScope, days: Days) -> list[LatencyLine]:
+        return await self._ask(SERVED, scope, {}, days)
+
+    @abstractmethod
+    async def _ask(
+        self, question: NamedQuery[R], scope: Scope, values: dict[str, Value], days: Days
+    ) -> list[R]:
+        """Have the engine answer; only records of these days are of interest."""
+
+
 def asked(
     question: NamedQuery[R],
     scope: Scope,
     values: dict[str, Value],
+    days: Days,
     source: Callable[[ColdTable], str],
     parameter: Callable[[str, Value], str],
 ) -> EngineQuery:
@@ -106,6 +144,7 @@ def asked(
     This is the one place that says whose records are read: a user's by the user's id, all of them
     only for the server.
     """
+    values = values | {"first_day": days.first, "last_day": days.last}
     if isinstance(scope, UserContext):
         values = values | {"user": scope.user_id, "tenant": scope.tenant_id}
         whose = "user_id = :user and tenant_id = :tenant"

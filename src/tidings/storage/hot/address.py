@@ -3,19 +3,18 @@
 import asyncio
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import RedisError
 
 from tidings.domain.errors import InvalidInput
 
 CONNECT_SECONDS = 1.0
 CLIENT_NAME = "tidings"
 
-FAULTS = (RedisError, OSError, TimeoutError)
-"""What a server that is away, slow, or not what it should be, is met by."""
+_SCHEMES = {"valkey://": "redis://", "valkeys://": "rediss://"}
+"""What the same server is called by its own name."""
 
 
 class Address:
-    """A server by its URL: `redis://`, `rediss://` for TLS, or `unix://`.
+    """A server by its URL: `redis://`, `rediss://` for TLS, `valkey(s)://`, or `unix://`.
 
     Raises:
         InvalidInput: `bad_setting`: that is no such URL.
@@ -24,7 +23,7 @@ class Address:
     def __init__(self, url: str) -> None:
         try:
             self._pool = ConnectionPool.from_url(
-                url,
+                _known(url),
                 protocol=2,
                 client_name=CLIENT_NAME,
                 socket_connect_timeout=None,
@@ -33,7 +32,8 @@ class Address:
         except ValueError:
             # What the parser says may hold a part of the password.
             raise InvalidInput(
-                "bad_setting", "TIDINGS_HOT_URL must be a redis://, rediss:// or unix:// address."
+                "bad_setting",
+                "TIDINGS_HOT_URL must be a redis://, rediss:// (for TLS) or unix:// address.",
             ) from None
 
     async def connect(self) -> AbstractConnection:
@@ -55,3 +55,11 @@ class Address:
 async def cut(connection: AbstractConnection) -> None:
     """End a connection without a word: what was asked on it, and not heard, is lost with it."""
     await connection.disconnect(nowait=True)
+
+
+def _known(url: str) -> str:
+    """Return the URL by the name that the client knows."""
+    for scheme, known in _SCHEMES.items():
+        if url.startswith(scheme):
+            return known + url.removeprefix(scheme)
+    return url

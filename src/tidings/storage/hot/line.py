@@ -17,7 +17,8 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.resilience.breaker import Breaker, BreakerRules, BreakerState, Passage
-from tidings.storage.hot.address import FAULTS, Address, cut
+from tidings.storage.hot.address import Address, cut
+from tidings.storage.hot.faults import FAULTS, said
 
 OPERATION_SECONDS = 0.2
 QUESTIONS_MAX = 10_000
@@ -133,7 +134,7 @@ class Line:
         try:
             answers = await self._exchange(batch)
         except FAULTS as fault:
-            self.fault = type(fault).__name__
+            self.fault = said(fault)
             self._breaker.failed(self._clock.monotonic(), passage)
             await self._hang_up()
             self._fail(batch)
@@ -155,7 +156,7 @@ class Line:
 
     def _answer(self, batch: list[_Command], answers: list[Any]) -> None:
         refusals = [answer for answer in answers if isinstance(answer, ResponseError)]
-        self.fault = str(refusals[0]) if refusals else ""
+        self.fault = said(refusals[0]) if refusals else ""
         for command, answer in zip(batch, answers, strict=True):
             if isinstance(answer, ResponseError):
                 self._fail([command])

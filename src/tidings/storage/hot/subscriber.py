@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from redis.asyncio.connection import AbstractConnection
 
-from tidings.storage.hot.address import FAULTS, Address, cut
+from tidings.storage.hot.address import Address, cut
+from tidings.storage.hot.faults import FAULTS, said
 
 PING_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
@@ -23,7 +24,8 @@ class Subscriber:
     """Stays subscribed, over whatever happens to its connection.
 
     `heard` is told the channel and the bytes of every message; `resumed` is called when, after a
-    time in which messages may have been missed, everything wanted is subscribed to again.
+    time in which messages may have been missed, everything wanted is subscribed to again. `fault`
+    says why nothing is heard, and is empty while all is well.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Subscriber:
         rng: random.Random,
     ) -> None:
         self.connected = False
+        self.fault = ""
         self._address = address
         self._heard = heard
         self._resumed = resumed
@@ -60,7 +63,8 @@ class Subscriber:
         while True:
             try:
                 await self._listen()
-            except* FAULTS:
+            except* FAULTS as faults:
+                self.fault = said(_first(faults))
                 pause = RECONNECT_SECONDS if self.connected else pause * 2
             self.connected = False
             pause = min(pause, RECONNECT_SECONDS_MAX)
@@ -97,15 +101,16 @@ class Subscriber:
         """Pass on what is said; the first pong follows the first subscriptions."""
         while True:
             async with asyncio.timeout(SILENCE_SECONDS):
-                said = await connection.read_response()
-            if not isinstance(said, list) or said[0] == b"pong":
+                word = await connection.read_response()
+            if not isinstance(word, list) or word[0] == b"pong":
                 self._awake()
-            elif said[0] == b"message" and len(said) == _MESSAGE_PARTS:
-                self._heard(said[1], said[2])
+            elif word[0] == b"message" and len(word) == _MESSAGE_PARTS:
+                self._heard(word[1], word[2])
 
     def _awake(self) -> None:
         if not self.connected:
             self.connected = True
+            self.fault = ""
             self._resumed()
 
 
@@ -113,3 +118,11 @@ def _cut(word: bytes, channels: list[bytes]) -> list[tuple[bytes, ...]]:
     """Return commands about a bounded number of channels each."""
     starts = range(0, len(channels), CHANNELS_PER_COMMAND_MAX)
     return [(word, *channels[start : start + CHANNELS_PER_COMMAND_MAX]) for start in starts]
+
+
+def _first(faults: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one that ended the others."""
+    first: BaseException = faults
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -80,6 +80,11 @@ class TravellingHints:
         """Whether notes of other processes arrive."""
         return self._subscriber.connected
 
+    @property
+    def fault(self) -> str:
+        """Why they do not."""
+        return self._subscriber.fault or "not yet"
+
     def publish(self, note: object) -> None:
         self._here.publish(note)
         if isinstance(note, UserNote | FleetNote):

@@ -7,6 +7,7 @@ they are, and what the server does not do, each process does for itself.
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from tidings.domain.errors import Unavailable
@@ -18,6 +19,8 @@ from tidings.storage.hot.memory import LocalOnce, LocalRates
 from tidings.storage.hot.seal import Seal
 from tidings.storage.hot.shared import SharedOnce, SharedPrecedence, SharedRates
 from tidings.storage.hot.travelling import Fate, TravellingHints
+
+LOOK_SECONDS = 2.0
 
 _DOWN = (
     "Events from other servers come by a look at the log, up to a second late; limits count for "
@@ -59,6 +62,18 @@ class Valkey:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._line.run())
             tasks.create_task(self.hints.run())
+            tasks.create_task(self._look())
+
+    async def _look(self) -> None:
+        """See again and again that the server takes writes; if not, the line looks for another.
+
+        One that was made a replica keeps its connections, and takes for itself alone what is
+        published there.
+        """
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(Unavailable):
+                await self.precedence.claim("health")
 
     async def health(self) -> TierHealth:
         """Look whether it answers, does what it is asked, and tells what it hears."""
@@ -75,5 +90,6 @@ class Valkey:
             fault = self._line.fault or "no answer"
             return TierHealth(self.name, TierState.DEGRADED, fault, seconds, _REFUSED)
         if not self.hints.listening:
-            return TierHealth(self.name, TierState.DEGRADED, "not subscribed", seconds, _DEAF)
+            detail = f"not subscribed: {self.hints.fault}"
+            return TierHealth(self.name, TierState.DEGRADED, detail, seconds, _DEAF)
         return TierHealth(self.name, TierState.OK, "subscribed", seconds, "")
