@@ -45,6 +45,12 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
+def test_the_glossary_has_each_word_once_in_order() -> None:
+    words = re.findall(r"^\| `?([\w ]+)`? \| ", read("docs/glossary.md"), re.MULTILINE)[1:]
+    assert len(words) > 40
+    assert [word.lower() for word in words] == sorted({word.lower() for word in words})
+
+
 def test_every_setting_is_documented_with_its_default() -> None:
     table = rows("docs/operations.md")
     for setting in fields(Settings):

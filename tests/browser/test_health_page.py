@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.opened import PHONE, TIMEOUT_MS, opened
 from tests.harness.programs import failing
@@ -77,6 +79,48 @@ def test_an_administrator_sees_live_what_is_not_well_and_a_user_what_they_notice
             await expect(page.locator(".card")).to_have_count(0)
 
     asyncio.run(scenario())
+
+
+def test_the_nodes_of_a_fleet_are_listed_with_who_is_gone(server: ServerProcess) -> None:
+    """What one server says of itself, with the nodes of a fleet put in."""
+
+    async def with_nodes(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json()
+        now = body["looked_at"]
+        body["sections"]["nodes"] = [
+            node("gateway", "up", now - 3, is_this=True, connections=7),
+            node("worker", "up", now - 4, room=16, running=2, concerns=[{"code": "loop_late"}]),
+            node("worker", "gone", now - 300, room=16),
+        ]
+        await route.fulfill(response=answer, json=body)
+
+    async def scenario() -> None:
+        await add_users(server, "root")
+        await appoint(server, "root", admin=True)
+        async with opened(server, PHONE) as page:
+            await sign_in(page, "root")
+            await page.route("**/api/health", with_nodes)
+            await page.goto(f"{server.url}/health")
+            rows = page.locator(".card", has_text="Nodes").locator("tr")
+            await expect(rows).to_have_text(
+                [
+                    "gateway:1gateway, this one · heard 3 s ago · 7 connections",
+                    "worker:1worker · heard 4 s ago · 2 of 16 runs · loop late",
+                    "worker:1worker · gone, heard 5 min ago",
+                ]
+            )
+            marks = [await rows.nth(n).locator("th").get_attribute("class") for n in range(3)]
+            assert marks == ["mark ok", "mark degraded", "mark down"]
+            assert await page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+
+    asyncio.run(scenario())
+
+
+def node(role: str, state: str, heard_at: float, **rest: Any) -> dict[str, Any]:
+    told = {"role": role, "name": f"{role}:1", "state": state, "heard_at": heard_at}
+    plain = {"is_this": False, "version": version("tidings"), "concerns": [], "connections": 0}
+    return told | plain | {"room": 0, "running": 0} | rest
 
 
 def test_a_user_has_no_way_to_the_inside(server: ServerProcess) -> None:

@@ -131,6 +131,20 @@ def test_what_another_node_has_told_is_said_once_with_its_name() -> None:
     assert concern.detail.endswith("; and 2 more")
 
 
+def test_who_has_something_else_that_should_be_the_same_is_named() -> None:
+    mine, same = {"agents": "a", "plans": "p"}, {"agents": "a", "times": "t"}
+    others = [heard("worker", report=NodeReport(room=16, alike=alike)) for alike in (mine, same)]
+    gateway = heard("gateway", report=NodeReport(alike=mine))
+    assert concerns(gateway, *others) == []
+    odd = heard("worker", report=NodeReport(room=16, alike={"agents": "b", "plans": "q"}))
+    [concern] = concerns(gateway, *others, odd)
+    assert (concern.code, concern.users) == ("nodes_differ", "")
+    name = gateway.node.name
+    assert concern.detail == f"{odd.node.name} has other agents, plans than {name}"
+    newer = replace(odd, node=replace(odd.node, version="0.2.0"))
+    assert concerns(gateway, *others, newer) == []
+
+
 def test_what_takes_one_node_down_does_not_take_all() -> None:
     full = Concern("disk_full", TierState.DOWN, "1 MiB free", "")
     report = NodeReport(room=16, concerns=(full,))
@@ -151,11 +165,11 @@ def test_a_process_tells_what_others_cannot_know_within_bounds() -> None:
     tiers = tuple(TierHealth(f"t{n}", TierState.DOWN, "away", None, "") for n in range(20))
     rests = (AgentHealth("a", False, 9, 9, 3, ()),)
     here = with_(draining=True, tool_servers=servers, tiers=tiers, agents=rests)
-    report = report_of(here, room=16, running=3)
+    report = report_of(here, room=16, running=3, alike={})
     assert report.draining
     assert (report.room, report.running, len(report.tiers)) == (16, 3, 20)
     assert len(report.concerns) == CONCERNS_TOLD_MAX
     assert all(len(concern.detail) <= DETAIL_CHARACTERS_MAX for concern in report.concerns)
-    told = report_of(replace(here, tiers=()), 16, 3).concerns
+    told = report_of(replace(here, tiers=()), 16, 3, {}).concerns
     assert [concern.code for concern in told] == ["tool_servers_down"]
-    assert report_of(WELL, 16, 0).concerns == ()
+    assert report_of(WELL, 16, 0, {}).concerns == ()

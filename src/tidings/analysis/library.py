@@ -16,6 +16,7 @@ from tidings.analysis.sandbox.pool import Sandbox
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound
 from tidings.domain.ports import Clock, IdSource
+from tidings.storage import marks
 from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Database, Row, Transaction
 
@@ -68,6 +69,12 @@ class Library:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self.folder_name = ""
+
+    async def recognise(self) -> None:
+        """Learn the name of the folder of data sets: all who share it know the same one."""
+        fresh = self._ids.new("d")
+        self.folder_name = await asyncio.to_thread(marks.name_folder, self._root, fresh)
 
     async def add(
         self, context: UserContext, name: str, chunks: AsyncIterator[bytes]

@@ -81,6 +81,7 @@ class App:
             await kept.able.library.sweep(kept.clock.now())
         else:
             await kept.signing_key.check()
+            await kept.able.library.recognise()
         for servers in kept.able.servers:
             await servers.begin()
 

@@ -73,13 +73,16 @@ def _sections(sections: dict[str, Any], now: float) -> Iterator[tuple[str, list[
 
 
 def _node(node: dict[str, Any], now: float) -> Line:
-    """A node that is up, and not well: its concerns are its state."""
+    """Return the line of a node; one that is up shows by its concerns whether it is well."""
+    heard = f"heard {max(0.0, now - node['heard_at']):.0f} s ago"
+    if node["state"] == "gone":
+        return "down", node["name"], _joined(node["role"], "gone", heard)
     concerns = ", ".join(concern["code"] for concern in node["concerns"])
     away = ", ".join(f"{name} {state}" for name, state in node["tiers"].items() if state != "ok")
     known = _joined(
         f"{node['role']}{' (this one)' if node['is_this'] else ''}",
         "" if node["state"] == "up" else node["state"],
-        f"heard {max(0.0, now - node['heard_at']):.0f} s ago",
+        heard,
         f"{node['running']} of {node['room']} runs" if node["room"] else "",
         f"{node['connections']} connections" if node["role"] != "worker" else "",
         f"version {node['version']}",

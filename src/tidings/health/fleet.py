@@ -24,7 +24,23 @@ def of_fleet(nodes: tuple[NodeHealth, ...], own: frozenset[str], now: float) -> 
         users = "Answers may take longer than usual." if _is_worker_gone(nodes) else ""
         detail = "; ".join(_losses(nodes, now))
         yield Concern("nodes_gone", TierState.DEGRADED, detail, users)
+    if different := list(_different(nodes)):
+        detail = "; ".join(different[:NAMED_MAX]) + _more(len(different))
+        yield Concern("nodes_differ", TierState.DEGRADED, detail, "")
     yield from _told_elsewhere(nodes, own)
+
+
+def _different(nodes: tuple[NodeHealth, ...]) -> Iterator[str]:
+    """Yield which nodes have something else than this one, that should be the same.
+
+    Those of another version may well: they are being replaced.
+    """
+    for this in (node for node in nodes if node.is_this):
+        for node in nodes:
+            if node.state == UP and node.version == this.version:
+                both = sorted(this.alike.keys() & node.alike.keys())
+                if others := [name for name in both if this.alike[name] != node.alike[name]]:
+                    yield f"{node.name} has other {', '.join(others)} than {this.name}"
 
 
 def _losses(nodes: tuple[NodeHealth, ...], now: float) -> Iterator[str]:

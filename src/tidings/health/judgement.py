@@ -47,7 +47,7 @@ def judge(sections: Sections, now: float) -> tuple[TierState, str, tuple[Concern
     return TierState.DEGRADED, _DEGRADED, tuple(found)
 
 
-def report_of(here: Sections, room: int, running: int) -> NodeReport:
+def report_of(here: Sections, room: int, running: int, alike: dict[str, str]) -> NodeReport:
     """Return what a process tells the others of itself: bounded, and what they cannot know."""
     told = [
         replace(concern, detail=concern.detail[:DETAIL_CHARACTERS_MAX])
@@ -62,6 +62,7 @@ def report_of(here: Sections, room: int, running: int) -> NodeReport:
         loop_lag_seconds=here.loop.lag_seconds,
         tiers={tier.name: tier.state for tier in here.tiers},
         concerns=tuple(told[:CONCERNS_TOLD_MAX]),
+        alike=alike,
     )
 
 

@@ -34,6 +34,7 @@ class NodeReport:
     loop_lag_seconds: float = 0.0
     tiers: dict[str, str] = field(default_factory=dict)
     concerns: tuple[Concern, ...] = ()
+    alike: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +105,5 @@ def _health(one: Heard, own_id: str, now: float, since: float) -> NodeHealth:
         loop_lag_seconds=report.loop_lag_seconds,
         tiers=report.tiers,
         concerns=report.concerns,
+        alike=report.alike,
     )

@@ -128,7 +128,8 @@ class NodeHealth:
 
     `state` is `up`, `stopping` or `gone`: not heard of for so long that nobody counts on it. It
     works on `room` runs at once, on `running` now. `tiers` are their states by name as it sees
-    them; `concerns` what is not well there. `is_this`: it is the process that says all this.
+    them; `concerns` what is not well there; `alike` fingerprints, by name, of what should be the
+    same on all. `is_this`: it is the process that says all this.
     """
 
     node_id: str
@@ -145,6 +146,7 @@ class NodeHealth:
     loop_lag_seconds: float
     tiers: dict[str, str]
     concerns: tuple[Concern, ...]
+    alike: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

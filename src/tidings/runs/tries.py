@@ -13,7 +13,7 @@ from tidings.domain.facts import ToolResult
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run
 from tidings.resilience.breaker import Breaker, Passage
-from tidings.resilience.retry import RETRY_POLICY, Setback, decide
+from tidings.resilience.retry import RETRY_POLICY, RetryBudget, Setback, decide
 from tidings.runs.outcomes import Fault, ToolOutcome, kept
 from tidings.runs.rulings import Call
 from tidings.runs.work import Work
@@ -80,34 +80,32 @@ class Tries:
     async def _in_time(self, call: Call, tool: Tool, values: BaseModel) -> ToolOutcome:
         """Try until it has a result, an end, or no time; all tries have the time of one call."""
         seconds = min(tool.deadline_seconds, self._run.remaining_seconds(self.clock.now()))
-        until, tries = self.clock.monotonic() + seconds, 0
+        until, tries = self.clock.monotonic() + seconds, 1
         budget = self._catalogue.retries.of(call.tool)
         budget.earn()
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    tries += 1
-                    ended = await self._tried(call, tool, values)
-                    if ended.error is None or not tool.effect.repeatable:
-                        break
-                    left = until - self.clock.monotonic()
-                    setback = Setback(
-                        retries=tries - 1,
-                        passing=ended.error.retryable,
-                        retry_after_seconds=ended.wanted,
-                        shown=False,
-                        remaining_seconds=left,
-                    )
-                    chance = self._chance()
-                    wait = decide(RETRY_POLICY, setback, allowed=budget.allows, chance=chance)
-                    if wait is None:
-                        break
+                ended = await self._tried(call, tool, values)
+                while (wait := self._wait(tool, ended, tries, until, budget)) is not None:
                     budget.spend()
                     await asyncio.sleep(wait)
+                    tries += 1
+                    ended = await self._tried(call, tool, values)
         except TimeoutError:
             ended = _Ended(error=_LATE)
         ok = ended.error is None
         return ToolOutcome(call.call_id, call.tool, ok, ended.result, ended.error, tries=tries)
+
+    def _wait(
+        self, tool: Tool, ended: "_Ended", tries: int, until: float, budget: RetryBudget
+    ) -> float | None:
+        """Return how long to wait before one more try; None if there shall be none."""
+        if ended.error is None or not tool.effect.repeatable:
+            return None
+        left, passing = until - self.clock.monotonic(), ended.error.retryable
+        setback = Setback(tries - 1, passing, ended.wanted, shown=False, remaining_seconds=left)
+        chance = self._chance()
+        return decide(RETRY_POLICY, setback, allowed=budget.allows, chance=chance)
 
     async def _tried(self, call: Call, tool: Tool, values: BaseModel) -> "_Ended":
         at_work = _CALLING.set(True)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from tidings.domain.errors import Unusable
 
 MARK_FILE = "lineage.json"
 RESTORATION_FILE = "restored.json"
+NAME_FILE = "folder.name"
 
 UNFINISHED_GENERATION = -(2**40)
 """Of a store that is being moved here; a backup of one raises it, and it is still below zero."""
@@ -67,6 +69,20 @@ def put_restoration(folder: Path, restoration: Restoration) -> None:
 def drop_restoration(folder: Path) -> None:
     """Take note that the restore has been heard of."""
     (folder / RESTORATION_FILE).unlink(missing_ok=True)
+
+
+def name_folder(folder: Path, fresh: str) -> str:
+    """Return the name of a folder, by which those who mount it know that it is one and the same.
+
+    The first to ask gives it; empty where it cannot be written or is being written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (folder / NAME_FILE).open("x") as file:
+            file.write(fresh)
+        return (folder / NAME_FILE).read_text()
+    except OSError:
+        return ""
 
 
 def is_unfinished(generation: int) -> bool:

@@ -71,8 +71,9 @@ async def bench(
     environment: dict[str, str] | None = None,
     allowed: Iterable[str] = (),
     resolve: Resolve = system_resolve,
+    works: bool = True,
 ) -> AsyncIterator[Bench]:
-    """Keep tool servers around the block, on the store in `path`."""
+    """Keep tool servers around the block, on the store in `path`; or only know of them."""
     database = store_in(path)
     catalogue = Catalogue(tools)
     made = ToolServers(
@@ -87,7 +88,7 @@ async def bench(
     await made.begin()
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(made.run())
+            running = tasks.create_task(made.run() if works else made.follow())
             try:
                 yield Bench(made, catalogue)
             finally:

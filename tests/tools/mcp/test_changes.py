@@ -8,6 +8,7 @@ import pytest
 from tests.harness.programs.tool_server import INJECTION
 from tests.tools.mcp.bench import Bench, bench, program
 from tidings.tools.mcp import server as servers
+from tidings.tools.mcp import servers as all_servers
 from tidings.tools.mcp.listing import Listed
 
 
@@ -73,6 +74,27 @@ def test_a_tool_that_is_accepted_is_offered_without_a_call(
             change(tmp_path)
             await it.servers.accept("test")
             await it.offers("test.fresh")
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_offers_what_workers_have_accepted_and_connects_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_servers, "FOLLOW_SECONDS", 0.1)
+    told, offered = environment(tmp_path), {"test": program()}
+
+    async def scenario() -> None:
+        async with bench(tmp_path, offered, environment=told, works=False) as gateway:
+            assert list(gateway.catalogue) == []
+            async with bench(tmp_path, offered, environment=told) as worker:
+                await gateway.offers("test.echo")
+                change(tmp_path)
+                await worker.servers.accept("test")
+                await gateway.offers("test.fresh")
+            assert description(gateway) == INJECTION
+            (health,) = gateway.servers.health()
+            assert (health.state, health.restarts) == ("starting", 0)
 
     asyncio.run(scenario())
 

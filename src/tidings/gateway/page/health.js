@@ -103,8 +103,10 @@ function cards({ sections, version, up_seconds, looked_at }) {
 // One that is up and not well shows so; what is away there is among its concerns.
 function nodeRow({ name, role, is_this, state, version, heard_at, room, running, connections, concerns }, now, own) {
   const facts = [is_this ? `${role}, this one` : role];
+  const age = Math.max(0, Math.round(now - heard_at));
+  if (state === "gone") return row(name, [...facts, `gone, heard ${age < 120 ? `${age} s` : seconds(age)} ago`], NODES[state]);
   if (state !== "up") facts.push(state);
-  facts.push(`heard ${seconds(Math.round(now - heard_at))} ago`);
+  facts.push(`heard ${age} s ago`);
   if (room > 0) facts.push(`${running} of ${room} runs`);
   if (role !== "worker") facts.push(plural(connections, "connection"));
   if (version !== own) facts.push(`version ${version}`);
