@@ -26,6 +26,13 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = ("own_agent.py", "own_client.py")
 TEST = re.compile(r"`(?:tests/)?((?:\w+/)+\w+\.py)::(test_\w+)`")
+TIERS = {
+    "faults/test_postgres.py": "PostgreSQL",
+    "storage/test_postgres.py": "PostgreSQL",
+    "hot/": "Valkey",
+    "fleet/": "fleet",
+}
+"""What tests bring that choose their tiers by themselves."""
 LINKED_TEST = re.compile(r"\[`(test_\w+)`\]\((tests/[^)]+)\)")
 
 
@@ -129,6 +136,22 @@ def test_every_fault_and_bad_input_has_its_row_and_the_tests_it_names() -> None:
         assert named or "not shown" in line, line
         for file, test in named:
             assert f"def {test}(" in (ROOT / "tests" / file).read_text(), test
+        on = {shown_on(file, test) for file, test in named}
+        on -= {"embedded"} if "every set" in on else set()
+        assert set(line.split("|")[-2].strip().split(", ")) == on, line
+
+
+def shown_on(file: str, test: str) -> str:
+    """Return the tiers that a test runs on: those that it brings, or those of the session."""
+    for beginning, tiers in TIERS.items():
+        if file.startswith(beginning):
+            return tiers
+    source = (ROOT / "tests" / file).read_text()
+    marks = source.partition(f"def {test}(")[0].rpartition("\n\n\n")[2]
+    marks += "".join(re.findall(r"^pytestmark = .*", source, re.MULTILINE))
+    suites = re.findall(r"^SUITES \?= (.*)", read("Makefile"), re.MULTILINE)[0].split()
+    anywhere = f"tests/{file}".startswith(tuple(suites)) and "mark.embedded" not in marks
+    return "every set" if anywhere else "embedded"
 
 
 def test_every_promise_has_its_proof() -> None:

@@ -33,6 +33,7 @@ from tidings.runs.dispatch import Dispatch
 from tidings.runs.port import Agent
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
+from tidings.scheduling.frontend import Frontend
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
@@ -220,7 +221,7 @@ def _scheduler(clock: Clock) -> Scheduler:
     if TIERS != "fleet":
         return Unscheduled()
     queue_of_its_own = UlidSource().new("queue")
-    return TemporalScheduler(temporal().address, "default", queue_of_its_own, clock)
+    return TemporalScheduler(Frontend(temporal().address, "default"), queue_of_its_own, clock)
 
 
 def types(events: list[Event]) -> list[str]:

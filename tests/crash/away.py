@@ -10,10 +10,11 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.crash.program import DeadlyDatabase, append, in_a_process
+from tests.crash.program import DeadlyDatabase, append, at_once, in_a_process
 from tests.fakes.time import ManualClock
 from tests.notifications.office import ANA, Office, office
 from tidings.storage.warm.port import Database
@@ -80,6 +81,12 @@ def try_point(folder: Path, host: str, number: int, place: str) -> bool:
     return True
 
 
+def try_place(root: Path, host: str, place: str) -> None:
+    for number in range(1, POINTS_MAX):
+        if not try_point(root / place / f"{number:02d}", host, number, place):
+            break
+
+
 def main(root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         receiver = os.fork()
@@ -87,10 +94,7 @@ def main(root: Path) -> None:
             receive(listening, root)
         host = f"127.0.0.1:{listening.getsockname()[1]}"
         try:
-            for place in PLACES:
-                for number in range(1, POINTS_MAX):
-                    if not try_point(root / place / f"{number:02d}", host, number, place):
-                        break
+            at_once(partial(try_place, root, host, place) for place in PLACES)
         finally:
             os.kill(receiver, signal.SIGKILL)
             os.waitpid(receiver, 0)

@@ -33,8 +33,8 @@ def user(server: ServerProcess, request: pytest.FixtureRequest) -> User:
 
 
 @pytest.fixture(scope="module")
-def bear() -> Iterator[Bear]:
-    """Return what starts a life and returns its process's id."""
+def mother() -> Iterator[subprocess.Popen[str]]:
+    """Have the process run that lives are forked from."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.mortal"],
         stdin=subprocess.PIPE,
@@ -42,22 +42,28 @@ def bear() -> Iterator[Bear]:
         cwd=ROOT,
         env=ENVIRONMENT,
         text=True,
-    ) as mother:
-        children: list[int] = []
+    ) as process:
+        yield process
+        if process.stdin is not None:
+            process.stdin.close()
 
-        def born(life: Life) -> int:
-            assert mother.stdin is not None
-            assert mother.stdout is not None
-            mother.stdin.write(msgspec.json.encode(life).decode() + "\n")
-            mother.stdin.flush()
-            children.append(int(mother.stdout.readline()))
-            return children[-1]
 
-        yield born
-        for child in filter(is_alive, children):
-            os.kill(child, signal.SIGKILL)
-        if mother.stdin is not None:
-            mother.stdin.close()
+@pytest.fixture
+def bear(mother: subprocess.Popen[str]) -> Iterator[Bear]:
+    """Return what starts a life and returns its process's id; no life is longer than the test."""
+    children: list[int] = []
+
+    def born(life: Life) -> int:
+        assert mother.stdin is not None
+        assert mother.stdout is not None
+        mother.stdin.write(msgspec.json.encode(life).decode() + "\n")
+        mother.stdin.flush()
+        children.append(int(mother.stdout.readline()))
+        return children[-1]
+
+    yield born
+    for child in filter(is_alive, children):
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

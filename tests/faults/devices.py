@@ -17,7 +17,8 @@ from tidings.domain.events import TERMINAL, Event
 from tidings.protocol.client import Apply, ClientCore, Happening
 from tidings.protocol.frames import Hello, Window
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
+"""Until a test gives up; a busy machine takes its time."""
 
 
 async def eventually(holds: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:

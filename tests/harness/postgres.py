@@ -166,6 +166,12 @@ class PostgresServer(PostgresAddress):
         self.start()
         self.sql(f"create role {OWNER} login createrole")
 
+    def ask_for_password(self, role: str) -> None:
+        """Let a login in by its password alone from now on; everybody else as before."""
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"host all {role} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.sql("select pg_reload_conf()")
+
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         program = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port)]

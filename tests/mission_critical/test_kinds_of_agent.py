@@ -40,7 +40,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     plans = folder / "plans.toml"
     plans.write_text(f"[plans.default]\nrun_tool_calls = {CALLS_MAX}\n")
     process = ServerProcess(folder / "data", PROGRAM)
-    process.extra = {"TIDINGS_RUN_SECONDS": "3", "TIDINGS_PLANS": str(plans)}
+    process.extra = {"TIDINGS_RUN_SECONDS": "6", "TIDINGS_PLANS": str(plans)}
     process.start()
     yield process
     process.stop()

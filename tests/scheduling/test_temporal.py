@@ -9,6 +9,7 @@ import pytest
 from tests.harness.temporal import TemporalAddress, TemporalServer, temporal_running
 from tidings.domain.errors import Unavailable
 from tidings.domain.tiers import TierState
+from tidings.scheduling.frontend import Frontend
 from tidings.scheduling.port import Errand, NotNow, Take, Urgency
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.system import SystemClock, UlidSource
@@ -21,8 +22,12 @@ def mortal() -> Iterator[TemporalServer]:
         yield server
 
 
+def scheduler_of(frontend: Frontend) -> TemporalScheduler:
+    return TemporalScheduler(frontend, UlidSource().new("q"), SystemClock())
+
+
 def scheduler_at(server: TemporalAddress) -> TemporalScheduler:
-    return TemporalScheduler(server.address, "default", UlidSource().new("q"), SystemClock())
+    return scheduler_of(Frontend(server.address, "default"))
 
 
 def errand(run: str, user: str = "ana", urgency: Urgency = Urgency.FRESH) -> Errand:
@@ -147,7 +152,7 @@ def test_while_it_is_away_sending_says_so_and_then_everything_goes_on(
 
 def test_one_that_nobody_listens_for_is_a_refusal_and_not_a_wait() -> None:
     async def scenario() -> None:
-        nowhere = TemporalScheduler("127.0.0.1:9", "default", "q", SystemClock())
+        nowhere = scheduler_of(Frontend("127.0.0.1:9", "default"))
         with pytest.raises(Unavailable):
             await nowhere.send(errand("r1"))
         assert (await nowhere.health()).state is TierState.DEGRADED

@@ -52,6 +52,7 @@ class Requests:
                 answer = await self._respond(model, request, on_text)
             answer = msgspec.structs.replace(answer, shown=tuple(sorted(shown)))
             await self._journal.finish(key, "model", answer)
+            self._work.dirty.set()
         self._work.written.ended(answer.shown, well=answer.reply is not None)
         self._count(answer.usage if answer.reply is None else answer.reply.usage)
         return answer

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from functools import partial
+from itertools import chain
 
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
@@ -121,18 +122,20 @@ class Worker:
         patience = self._scheduler.patience_seconds
 
         async def work(tx: Transaction) -> list[Run]:
-            if not await queue.turn_to_claim(tx, self._owner, now):
-                return []
-            overdue = await queue.claim_overdue(tx, self._owner, now, until)
+            await queue.take_claims(tx)
+            overdue = queue.claim_overdue(tx, self._owner, now, until)
             if patience:
-                return overdue + await dispatch.claim_unbrought(
+                return await overdue + await dispatch.claim_unbrought(
                     tx, self._owner, now, until, free=self._free, patience=patience
                 )
-            return overdue + await queue.claim(
-                tx, self._owner, now, until, free=self._free, limits=self._limits
-            )
+            ready = queue.claim(tx, self._owner, now, until, free=self._free, limits=self._limits)
+            return list(chain(*await tx.together(overdue, ready)))
 
         try:
+            if not await self._database.read(
+                SERVER, partial(queue.anything, owner=self._owner, now=now)
+            ):
+                return []
             return await self._database.write(SERVER, work)
         except Unavailable:
             return []  # the next poll tries again

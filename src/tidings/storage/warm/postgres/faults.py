@@ -1,5 +1,6 @@
 """What the engine reports, told apart by what the caller can do; a defect stays what it is."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ _GONE = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
 )
 AGAIN = (
     *_GONE,
@@ -25,13 +28,6 @@ AGAIN = (
 unit was faster, and what it has done is now there to be seen. A key that is violated each time is
 wrong data."""
 
-_NOT_NOW = (
-    *_GONE,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TargetServerAttributeNotMatched,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
 _BUSY = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -39,6 +35,57 @@ _BUSY = (
     asyncpg.QueryCanceledError,
     asyncpg.InsufficientResourcesError,
 )
+_POOLED = (
+    asyncpg.ProtocolViolationError,
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
+)
+"""What a pooler does that gives each transaction another session: it refuses what sessions begin
+with, and what was prepared in one is looked for in another."""
+
+_BUSY_CODE, _UNAVAILABLE_CODE = "storage_busy", "storage_unavailable"
+_SAID: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
+    (asyncpg.TooManyConnectionsError, _BUSY_CODE, "The database takes no more connections now."),
+    (_BUSY, _BUSY_CODE, "The store is busy; try again."),
+    (
+        ssl.SSLCertVerificationError,
+        _UNAVAILABLE_CODE,
+        "The database's certificate is not trusted here, or is another address's.",
+    ),
+    (ssl.SSLError, _UNAVAILABLE_CODE, "No encrypted connection to the database could be made."),
+    (
+        (asyncpg.ReadOnlySQLTransactionError, asyncpg.TargetServerAttributeNotMatched),
+        _UNAVAILABLE_CODE,
+        "The database only takes reads now.",
+    ),
+    (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        _UNAVAILABLE_CODE,
+        "The database refuses the server's login or its password.",
+    ),
+    (
+        asyncpg.InvalidCatalogNameError,
+        _UNAVAILABLE_CODE,
+        "There is no such database where the server looks for it.",
+    ),
+    (
+        _POOLED,
+        _UNAVAILABLE_CODE,
+        "A pooler before the database keeps no sessions; let the server connect without it.",
+    ),
+    (
+        (FileNotFoundError, PermissionError),
+        _UNAVAILABLE_CODE,
+        "A socket or a certificate that the database's address names is not there.",
+    ),
+    (OSError, _UNAVAILABLE_CODE, "The database cannot be reached."),
+    (
+        (*_GONE, asyncpg.CannotConnectNowError, asyncpg.ObjectNotInPrerequisiteStateError),
+        _UNAVAILABLE_CODE,
+        "The store cannot be used now.",
+    ),
+)
+"""What may pass, or be mended, and what is said of it until then."""
 
 
 @contextmanager
@@ -78,12 +125,9 @@ def _told(error: Exception) -> TidingsError | None:
         return InvalidInput("invalid_text", "A text holds a NUL, which cannot be kept.")
     if isinstance(error, asyncpg.DiskFullError):
         return Unavailable("storage_full", "The database's disk is full.", status=507)
-    if isinstance(error, _BUSY):
-        return Unavailable("storage_busy", "The store is busy; try again.")
-    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-        return Unavailable("storage_unavailable", "The database only takes reads now.")
     if isinstance(error, asyncpg.DataCorruptedError | asyncpg.IndexCorruptedError):
         return Unusable("store_damaged", "The database is damaged; put back a backup of it.")
-    if isinstance(error, _NOT_NOW):
-        return Unavailable("storage_unavailable", "The store cannot be used now.")
+    for kinds, code, sentence in _SAID:
+        if isinstance(error, kinds):
+            return Unavailable(code, sentence)
     return None

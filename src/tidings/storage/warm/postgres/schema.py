@@ -10,7 +10,9 @@ from tidings.storage.warm.postgres.dialect import typed
 from tidings.storage.warm.postgres.faults import as_unavailable
 from tidings.storage.warm.postgres.security import ROLES
 from tidings.storage.warm.postgres.verification import (
+    ENGINE,
     GRANT_OPTIONS_VERSION,
+    check_engine,
     heir,
     unprotected,
 )
@@ -26,8 +28,8 @@ async def migrate(url: str) -> int:
     Returns how many were applied; all of it is one transaction.
 
     Raises:
-        Unavailable: `store_too_new`, `store_unprotected`, `store_not_owned`, `storage_busy`,
-            `storage_unavailable`.
+        Unusable: `store_too_new`, `store_unprotected`, `store_unfit`.
+        Unavailable: `store_not_owned`, `storage_busy`, `storage_unavailable`.
     """
     settings = {"statement_timeout": "0", "lock_timeout": f"{MIGRATION_LOCK_SECONDS}s"}
     connection = await connect(url, **settings, idle_in_transaction_session_timeout="0")
@@ -45,7 +47,9 @@ async def migrate(url: str) -> int:
 
 
 async def _migrate(connection: Connection) -> int:
-    await _make_roles(connection)
+    version, encoding, synced = await connection.fetchrow(ENGINE)
+    check_engine(version, encoding, synced)
+    await _make_roles(connection, version)
     await connection.execute("create table if not exists tidings_schema (version bigint not null)")
     for table in await _tables(connection):
         await connection.execute(security.open_to_owner(table))
@@ -64,12 +68,11 @@ async def _migrate(connection: Connection) -> int:
     return len(known) - version
 
 
-async def _make_roles(connection: Connection) -> None:
+async def _make_roles(connection: Connection, version: int) -> None:
     """Make the two roles that take units of work, and let the owner take them; no more than that.
 
     An owner who inherited from them would see every row without taking either.
     """
-    version = await connection.fetchval("select current_setting('server_version_num')::int")
     modern = version >= GRANT_OPTIONS_VERSION
     if not modern:
         await _stop_inheriting(connection)
@@ -89,7 +92,7 @@ async def _stop_inheriting(connection: Connection) -> None:
     nobody is asked about is `pg_database_owner`, to which the schema `public` belongs.
 
     Raises:
-        Unavailable: `store_unprotected`.
+        Unusable: `store_unprotected`.
     """
     login, inherits, may = await connection.fetchrow(
         "select quote_ident(rolname), rolinherit, rolcreaterole and not exists"

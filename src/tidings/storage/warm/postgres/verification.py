@@ -9,6 +9,11 @@ from tidings.storage.warm.postgres.security import ROLES, SERVER_ROLE, USER_ROLE
 OLDEST_VERSION = 150_000
 GRANT_OPTIONS_VERSION = 160_000
 """From here on each grant says whether its rights are inherited; before, each login does."""
+ENCODING = "UTF8"
+ENGINE = (
+    "select current_setting('server_version_num')::int, current_setting('server_encoding'),"
+    " current_setting('synchronous_commit')"
+)
 _TABLES = (
     "select c.relname::text, c.relrowsecurity and c.relforcerowsecurity,"
     " pg_get_userbyid(c.relowner)::text,"
@@ -29,9 +34,11 @@ async def verify(tx: Transaction) -> None:
     """Refuse to work on a schema of another version, or one whose walls have a gap.
 
     Raises:
-        Unusable: `store_outdated`, `store_too_new`, `store_unprotected`.
+        Unusable: `store_outdated`, `store_too_new`, `store_unprotected`, `store_unfit`.
     """
-    await _check_roles(tx)
+    ((version, encoding, synced),) = await tx.execute(ENGINE)
+    check_engine(version, encoding, synced)
+    await _check_roles(tx, version)
     await _check_version(tx)
     tables = {}
     for table, forced, owner, columns, policies, count in await tx.execute(
@@ -47,10 +54,21 @@ async def verify(tx: Transaction) -> None:
     await _check_darkness(tx, [table for table in tables if table not in security.SHARED])
 
 
-async def _check_roles(tx: Transaction) -> None:
-    ((version,),) = await tx.execute("select current_setting('server_version_num')::int")
+def check_engine(version: int, encoding: str, synced: str) -> None:
+    """Refuse a database that cannot keep what it should, by what ENGINE finds.
+
+    Raises:
+        Unusable: `store_unfit`.
+    """
     if version < OLDEST_VERSION:
-        raise Unusable("storage_unavailable", "PostgreSQL 15 or newer is needed.")
+        raise _unfit("PostgreSQL 15 or newer is needed.")
+    if encoding != ENCODING:
+        raise _unfit(f"Its encoding is {encoding}; make it anew with encoding {ENCODING}.")
+    if synced == "off":
+        raise _unfit("synchronous_commit is off, and what was accepted could be lost.")
+
+
+async def _check_roles(tx: Transaction, version: int) -> None:
     roles = await tx.execute(
         "select rolname::text, rolsuper or rolbypassrls from pg_roles"
         " where rolname in (session_user, ?, ?)",
@@ -105,6 +123,10 @@ def outdated() -> Unusable:
     return Unusable(
         "store_outdated", "The database's schema is not of this version: run `tidings migrate`."
     )
+
+
+def _unfit(why: str) -> Unusable:
+    return Unusable("store_unfit", f"The database cannot keep what it should: {why}")
 
 
 def heir(login: str, role: str, *, modern: bool) -> Unusable:
