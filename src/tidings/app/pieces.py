@@ -25,6 +25,7 @@ from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.history.exporter import Exporter
+from tidings.history.latencies import Latencies
 from tidings.history.service import History
 from tidings.models.chain import Chain, ChainRules
 from tidings.models.chains import Chains
@@ -170,6 +171,12 @@ class Chronicle:
     history: History
     exporter: Exporter
     levels: DeliveryLevels
+    latencies: Latencies
+
+    def parts(self, settings: Settings) -> dict[str, Part]:
+        """Return what goes on: who works brings runs, who has clients the latencies it sees."""
+        edge = {"latencies": self.latencies.run} if settings.serves_clients else {}
+        return edge | ({"exporter": self.exporter.run} if settings.works else {})
 
 
 def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
@@ -178,8 +185,10 @@ def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
     server = ground.ids.new("w")
     duty = Duty(database, clock, "history", server, cold.policy.duty_seconds)
     levels = DeliveryLevels(metrics, clock)
-    exporter = Exporter(database, cold.store, duty, levels, server, clock, metrics, cold.policy)
-    return Chronicle(cold.store, History(database, cold.store, clock), exporter, levels)
+    exporter = Exporter(database, cold.store, duty, clock, metrics, cold.policy)
+    latencies = Latencies(cold.store, levels, server, clock, cold.policy)
+    history = History(database, cold.store, clock)
+    return Chronicle(cold.store, history, exporter, levels, latencies)
 
 
 def upkeep_of(ground: Ground, lineage: Continuity, library: Library) -> Upkeep:
