@@ -91,6 +91,7 @@ class Journal:
         self.run = run
         self.steps_done = 0
         self.interrupted = asyncio.Event()
+        self.fenced = False
         self.parked = False
         self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
@@ -342,6 +343,7 @@ class Journal:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
                 self.interrupted.set()
+                self.fenced = isinstance(error, Fenced)
                 interrupted = Interrupted()
                 interrupted.__cause__ = error
                 return interrupted
