@@ -107,6 +107,8 @@ class Witness:
         self.execute = inner.execute
         self.execute_many = inner.execute_many
         self.lock = inner.lock
+        self.together = inner.together
+        self.turn = inner.turn
 
     def announce(self, note: object) -> None:
         self.appending |= isinstance(note, Appended)

@@ -21,6 +21,7 @@ from tidings.notifications import webhooks
 from tidings.runs import queue, spending
 from tidings.runs.context import RunContext
 from tidings.runs.queue import Limits
+from tidings.runs.spending import DayEntry
 from tidings.storage.warm.port import Store, Transaction, Work
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -200,11 +201,9 @@ def test_a_budget_is_a_budget_however_many_runs_reserve_at_once(
                 database.write(
                     ANA,
                     partial(
-                        spending.reserve,
+                        spending.enter,
                         run=of_run(n),
-                        step="c1",
-                        wanted=Spent(tokens=300),
-                        budget=budget,
+                        entry=DayEntry({}, wanted=("c1", Spent(tokens=300)), budget=budget),
                         now=0.0,
                     ),
                 )
@@ -287,8 +286,7 @@ def test_many_workers_that_claim_at_once_take_each_run_once_and_keep_the_limits(
 
             def claim(owner: str) -> Callable[[Transaction], Coroutine[Any, Any, list[Run]]]:
                 async def work(tx: Transaction) -> list[Run]:
-                    if not await queue.turn_to_claim(tx, owner, now):
-                        return []
+                    await queue.take_claims(tx)
                     return await queue.claim(tx, owner, now, now + 15, free=3, limits=limits)
 
                 return work

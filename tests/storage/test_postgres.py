@@ -28,6 +28,7 @@ from tidings.storage.warm.port import Row, Transaction
 from tidings.storage.warm.postgres.connections import (
     CONNECT_SECONDS,
     LOOK_SECONDS,
+    NOBODY,
     WAIT_SECONDS,
     Connections,
 )
@@ -220,12 +221,14 @@ def test_connecting_takes_no_more_messages_than_a_distant_server_has_time_for(
         async with proxying(postgres().port) as proxy:
             proxy.up = counting = Counting()
             connections = Connections(through(database_of(tmp_path), proxy))
-            connection = await connections.take()
+            session = await connections.take(NOBODY)
             # whether it speaks TLS, who we are, where the data are; a password is two more
             assert counting.messages == 3
             assert "." in connections.origin
-            assert await connection.fetchval("select sum(n) from generate_series(1, 3) n") == 6
-            connections.give_back(connection)
+            assert (
+                await session.connection.fetchval("select sum(n) from generate_series(1, 3) n") == 6
+            )
+            connections.give_back(session)
             await connections.close()
 
     asyncio.run(scenario())

@@ -1,1 +1,1 @@
-"""Registry, workflow, supervisor, triage, data helper, analyst, reporter."""
+"""The registry of agents, those of pydantic-ai, and the agent `analysis` with its helpers."""

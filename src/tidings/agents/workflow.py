@@ -1,4 +1,4 @@
-"""The flagship workflow as an agent: data in, questions answered by figures that can be traced."""
+"""The agent `analysis`: data in, questions answered by figures that can be traced."""
 
 from collections.abc import Iterable
 

@@ -81,9 +81,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
     feed, positions = Feed(database, hot.hints), Positions(database, clock)
     presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
-    behind = {"worker": worker.run, "upkeep": upkeep.run, "exporter": past.exporter.run}
-    behind = behind | telling if settings.works else {}
-    always = hot.parts | watched.parts | able.parts(works=settings.works)
+    behind = {"worker": worker.run, "upkeep": upkeep.run} | telling if settings.works else {}
+    always = hot.parts | watched.parts | able.parts(works=settings.works) | past.parts(settings)
     always |= dispatching(ground, tiers.scheduler, limits)
     parts = Parts(edge | behind | always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)

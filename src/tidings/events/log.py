@@ -21,7 +21,7 @@ FROM_START = "0"
 FROM_HEAD = "live"
 OFFSET_DIGITS_MAX = 18
 EPOCH_CHARACTERS = 6
-_MAKE_ROOM = (
+_MOVE_HEAD = (
     "update streams set head = head + ? where stream = ? and user_id = ?"
     " and not exists (select 1 from events where event_id in ({marks})) returning epoch, head"
 )
@@ -57,6 +57,20 @@ class _Seen(msgspec.Struct):
     """As much of an event as tells it from another."""
 
     event_id: str
+
+
+class Room(NamedTuple):
+    """The last offsets of a stream up to `head`, kept free in a transaction for these drafts."""
+
+    stream: str
+    epoch: str
+    head: int
+    drafts: list[Draft]
+
+    @property
+    def placed(self) -> list[tuple[int, Draft]]:
+        """The drafts, each with its offset."""
+        return list(enumerate(self.drafts, start=self.head - len(self.drafts) + 1))
 
 
 class Page(NamedTuple):
@@ -110,32 +124,50 @@ async def append(
     Raises:
         NotFound: the user has no such stream.
     """
-    rows = await _make_room(tx, context, stream, drafts)
+    room = await make_room(tx, context, stream, drafts)
+    await fill(tx, context, room, now)
+    return room.head
+
+
+async def make_room(
+    tx: Transaction, context: UserContext, stream: str, drafts: list[Draft]
+) -> Room:
+    """Take the next offsets of the stream for those drafts that are not in the log.
+
+    The caller fills the room in the same transaction; what the drafts say may be decided then.
+
+    Raises:
+        NotFound: the user has no such stream.
+    """
+    rows = await _move_head(tx, context, stream, drafts)
     if not rows:
         drafts = await _without_known(tx, drafts)
-        rows = await _make_room(tx, context, stream, drafts)
+        rows = await _move_head(tx, context, stream, drafts)
     if not rows:
         raise NotFound
     ((epoch, head),) = rows
-    if not drafts:
-        return int(head)
+    return Room(stream, epoch, int(head), drafts)
+
+
+async def fill(tx: Transaction, context: UserContext, room: Room, now: float) -> None:
+    """Put a room's drafts in their places."""
+    if not room.drafts:
+        return
     timestamp = rfc3339(now)
     events = [
-        _event(draft, stream, epoch, offset, timestamp)
-        for offset, draft in enumerate(drafts, start=head - len(drafts) + 1)
+        _event(draft, room.stream, room.epoch, offset, timestamp) for offset, draft in room.placed
     ]
     entries = [Entry(event.offset, msgspec.json.encode(event), event.offset) for event in events]
-    await tx.execute_many(
+    inserted = tx.execute_many(
         'insert into events (stream, "offset", event_id, type, run_id, frame, appended_at)'
         " values (?, ?, ?, ?, ?, ?, ?)",
         [
-            (stream, event.offset, event.event_id, event.type, event.run_id, entry.frame, now)
+            (event.stream, event.offset, event.event_id, event.type, event.run_id, entry.frame, now)
             for event, entry in zip(events, entries, strict=True)
         ],
     )
-    await outbox.note(tx, context, events, now)
-    tx.announce(Appended(context.user_id, stream, epoch, head, entries))
-    return int(head)
+    await tx.together(inserted, outbox.note(tx, context, events, now))
+    tx.announce(Appended(context.user_id, room.stream, room.epoch, room.head, entries))
 
 
 async def read_after(
@@ -278,7 +310,7 @@ def rfc3339(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-async def _make_room(
+async def _move_head(
     tx: Transaction, context: UserContext, stream: str, drafts: list[Draft]
 ) -> list[Row]:
     """Move the head of the user's stream, unless a draft is in the log; return epoch and head."""
@@ -289,7 +321,7 @@ async def _make_room(
             context.user_id,
         )
     return await tx.execute(
-        _MAKE_ROOM.format(marks=", ".join("?" * len(drafts))),
+        _MOVE_HEAD.format(marks=", ".join("?" * len(drafts))),
         len(drafts),
         stream,
         context.user_id,

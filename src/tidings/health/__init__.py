@@ -1,1 +1,1 @@
-"""Probes and metrics: is it alive, is it ready, how is it doing."""
+"""How the server and its nodes are, what that means for users, and what is counted."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,16 +21,16 @@ from tidings.domain.commands import (
     check_command_id,
 )
 from tidings.domain.context import SERVER, UserContext
-from tidings.domain.errors import Conflict
+from tidings.domain.errors import Conflict, NotFound
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
-from tidings.events import activity, log
+from tidings.events import activity
 from tidings.router import threads
 from tidings.router.intake import ChosenAgent, Intake
 from tidings.runs import pauses, queue
 from tidings.runs.pauses import Settled
-from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
+from tidings.storage.warm.objects import Kind, fetch_owned, possible_id, take_turn
 from tidings.storage.warm.port import Database, Transaction
 
 
@@ -82,9 +82,9 @@ class Router:
         asked = Run(
             run_id=self._ids.new("r"),
             context=context,
-            thread_id=ask.thread_id or self._ids.new("t"),
+            thread_id=possible_id(ask.thread_id or self._ids.new("t")),
             agent=choice.agent,
-            request=RunRequest(ask.text, ask.files),
+            request=RunRequest(ask.text, ask.files, ask.background),
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
@@ -94,39 +94,38 @@ class Router:
         limits = replace(self._limits, runs=room)
 
         async def work(tx: Transaction) -> Receipt:
-            known = await _known_receipt(tx, context, command.id, digest)
-            if known is not None:
+            await take_turn(tx, context)
+            known, thread, ahead = await tx.together(
+                _known_receipt(tx, context, command.id, digest),
+                _thread(tx, context, ask.thread_id),
+                queue.ahead(tx, context, asked.thread_id),
+            )
+            if isinstance(known, Receipt):
                 return known
-            run = await self._placed(tx, asked, ask, created_id)
-            place = await queue.add(tx, run, limits, over_all)
+            run = await _placed(tx, asked, ask, thread, created_id)
+            if thread is not None and await _make_room(tx, run, ask.if_busy or thread.if_busy):
+                ahead = await queue.ahead(tx, context, run.thread_id)
+            place = ahead.place(limits, over_all)
             drafts = _first_events(run, event_ids, [*_wait(place, room), *notices])
-            head = await log.append(tx, context, thread_stream(run.thread_id), drafts, now)
-            await activity.tell(tx, run, RunState.QUEUED, head, moved_id, now=now)
-            offset = head - len(drafts) + 1
+            _, rooms = await tx.together(
+                queue.add(tx, run), activity.make_room(tx, run, drafts, moved_id)
+            )
+            offset = rooms.thread.head - len(drafts) + 1
             receipt = Receipt(command.id, run.run_id, run.thread_id, offset)
-            await _remember(tx, context, receipt, digest, now)
+            await tx.together(
+                activity.fill(tx, run, rooms, RunState.QUEUED, now=now),
+                _remember(tx, context, receipt, digest, now),
+            )
             return receipt
 
         receipt = await self._database.write(context, work)
         self._intake.taken()
         return receipt
 
-    async def _placed(self, tx: Transaction, run: Run, ask: Ask, event_id: str) -> Run:
-        """Find the thread or begin it; a question without files is about those asked of before."""
-        for file_id in ask.files:
-            await fetch_owned(tx, run.context, Kind.FILE, file_id, "1")
-        if ask.thread_id is None:
-            title = threads.title_of(ask.text)
-            await threads.begin(tx, run.context, run.thread_id, title, event_id, now=run.created_at)
-            return run
-        (if_busy,) = await fetch_owned(tx, run.context, Kind.THREAD, ask.thread_id, "if_busy")
-        await _make_room(tx, run, ask.if_busy or IfBusy(if_busy))
-        files = ask.files or await queue.latest_files(tx, run.context, ask.thread_id)
-        return msgspec.structs.replace(run, request=RunRequest(ask.text, files))
-
     async def _stop(
         self, tx: Transaction, context: UserContext, command: StopAgent, digest: str
     ) -> Receipt:
+        await take_turn(tx, context)
         known = await _known_receipt(tx, context, command.id, digest)
         if known is not None:
             return known
@@ -146,6 +145,7 @@ class Router:
         now, event_ids = self._clock.now(), (self._ids.new("e"), self._ids.new("e"))
 
         async def work(tx: Transaction) -> Receipt:
+            await take_turn(tx, context)
             known = await _known_receipt(tx, context, command.id, digest)
             if known is not None:
                 return known
@@ -169,14 +169,52 @@ async def _settlement(
     return asked, Settled("allowed" if said.decision == "allow" else "denied")
 
 
-async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> None:
-    """Do with the thread's open runs what its next message demands."""
+class _Thread(NamedTuple):
+    """What its messages do that come while it is busy, and what the last one was about."""
+
+    if_busy: IfBusy
+    files: tuple[str, ...]
+
+
+async def _thread(tx: Transaction, context: UserContext, thread_id: str | None) -> _Thread | None:
+    """Return what is to be known of a thread; None: the user has no such thread."""
+    if thread_id is None:
+        return None
+    try:
+        (if_busy,), files = await tx.together(
+            fetch_owned(tx, context, Kind.THREAD, thread_id, "if_busy"),
+            queue.latest_files(tx, context, thread_id),
+        )
+    except NotFound:
+        return None
+    return _Thread(IfBusy(if_busy), files)
+
+
+async def _placed(
+    tx: Transaction, run: Run, ask: Ask, thread: _Thread | None, event_id: str
+) -> Run:
+    """Begin the thread if it is new; a question without files is about those asked of before."""
+    await tx.together(*(fetch_owned(tx, run.context, Kind.FILE, id_, "1") for id_ in ask.files))
+    if ask.thread_id is None:
+        title = threads.title_of(ask.text)
+        await threads.begin(tx, run.context, run.thread_id, title, event_id, now=run.created_at)
+        return run
+    if thread is None:
+        raise NotFound
+    request = msgspec.structs.replace(run.request, files=ask.files or thread.files)
+    return msgspec.structs.replace(run, request=request)
+
+
+async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> bool:
+    """Do with the thread's open runs what its next message demands; tell whether there were any."""
     if if_busy is IfBusy.ENQUEUE:
-        return
-    for open_run in await queue.open_runs(tx, run.thread_id):
+        return False
+    found = await queue.open_runs(tx, run.thread_id)
+    for open_run in found:
         if if_busy is IfBusy.REJECT:
             raise Conflict("thread_busy", "A run in this thread has not ended: wait, or stop it.")
         await queue.request_cancel(tx, run.context, open_run, CancelReason.INTERRUPTED)
+    return bool(found)
 
 
 def _first_events(run: Run, event_ids: list[str], notices: list[dict[str, Any]]) -> list[Draft]:
@@ -213,8 +251,7 @@ def _notices(choice: ChosenAgent, wanted: str) -> list[dict[str, Any]]:
 async def _known_receipt(
     tx: Transaction, context: UserContext, command_id: str, digest: str
 ) -> Receipt | None:
-    """Return the receipt of a command that was here before; commands of a user take turns."""
-    await take_turn(tx, context)
+    """Return the receipt of a command that was here before, in the user's turn."""
     rows = await tx.execute(
         "select body_hash, receipt from commands where user_id = ? and command_id = ?",
         context.user_id,

@@ -27,15 +27,18 @@ async def begin(
     tx: Transaction, context: UserContext, thread_id: str, title: str, event_id: str, *, now: float
 ) -> None:
     """Create a thread with its stream, and say so on the user's stream."""
-    await tx.execute(
+    added = tx.execute(
         "insert into threads (thread_id, user_id, title, created_at) values (?, ?, ?, ?)",
         thread_id,
         context.user_id,
         title,
         now,
     )
-    await log.open_stream(tx, context, thread_stream(thread_id))
-    await log.open_stream(tx, context, user_stream(context.user_id))
+    await tx.together(
+        added,
+        log.open_stream(tx, context, thread_stream(thread_id)),
+        log.open_stream(tx, context, user_stream(context.user_id)),
+    )
     created = Draft(
         event_id=event_id,
         type=EventType.THREAD_CREATED,

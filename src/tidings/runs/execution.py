@@ -17,7 +17,6 @@ ATTEMPTS_MAX = 5
 UNWIND_SECONDS = 0.5
 """How long a stopped agent may take to let go before its run is ended without it."""
 START_PAUSE_SECONDS = 0.1
-DELTA_PAUSE_SECONDS = 0.025
 PROGRESS_SECONDS = 3.0
 """After so long without a word the worker says that the agent is still at it."""
 
@@ -54,6 +53,11 @@ class Execution:
     def parked(self) -> bool:
         """Whether this attempt ended because the run waits for a person."""
         return self._journal.parked
+
+    @property
+    def fenced(self) -> bool:
+        """Whether this attempt ended because another worker has the run now."""
+        return self._journal.fenced
 
     def stop(self, reason: CancelReason) -> None:
         """End the run as cancelled, from wherever it is."""
@@ -151,8 +155,7 @@ class Execution:
             if not self._work.dirty.is_set():
                 self._tell_progress()
             self._work.dirty.clear()
-            if self._journal.only_deltas_pending:
-                await asyncio.sleep(DELTA_PAUSE_SECONDS)
+            await asyncio.sleep(self._journal.patience_seconds)
             await self._journal.flush()
 
     def _tell_progress(self) -> None:

@@ -1,12 +1,13 @@
 """The journal of one run: steps done, events told; a step and its events commit together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from tidings.domain.budgets import Budget, BudgetSpent, Spent
+from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.payloads import StoppedAt
@@ -22,13 +23,19 @@ from tidings.runs.history import Turn
 from tidings.runs.outcomes import ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
-from tidings.runs.written import Written, incomplete, partial_answer
+from tidings.runs.spending import NOTHING, DayEntry
+from tidings.runs.written import Written, incomplete, partial_answer, pieces_of
 from tidings.storage.warm.port import Database, Transaction
+
+DELTA_PAUSE_SECONDS = 0.025
+"""For so long pieces of an answer are gathered."""
+ANSWER_PAUSE_SECONDS = 0.002
+"""For so long a model's answer waits for what the agent does next, to be recorded with it."""
 
 T = TypeVar("T")
 HISTORY_STEP = "history"
-_Also = Callable[[Transaction, float], Awaitable[None]]
 _StepRow = tuple[str, str, bytes | None]
+_NONE = "[]"
 
 
 class Interrupted(Exception):
@@ -42,11 +49,37 @@ class Parked(Interrupted):
     """The run waits for a person and holds no worker. Agents must let it pass."""
 
 
+class StepRecord(NamedTuple):
+    """A step that is begun, or has a result; `usage` is what a model request has taken."""
+
+    key: str
+    kind: str
+    result: bytes | None = None
+    usage: Usage | None = None
+
+
 class Pending(msgspec.Struct, frozen=True):
     """An event that waits for the next commit; pieces of an answer have no key."""
 
     key: str | None
     draft: Draft
+
+
+class Carried(NamedTuple):
+    """What one commit carries: the events, the answers of models among the steps, and all steps.
+
+    `emitted` is a list in JSON of the keys of the events.
+    """
+
+    pending: list[Pending]
+    answered: list[StepRecord]
+    steps: list[StepRecord]
+    emitted: str
+
+    @property
+    def drafts(self) -> list[Draft]:
+        """The events."""
+        return [pending.draft for pending in self.pending]
 
 
 class Journal:
@@ -60,6 +93,7 @@ class Journal:
         self.run = run
         self.steps_done = 0
         self.interrupted = False
+        self.fenced = False
         self.parked = False
         self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
@@ -69,15 +103,19 @@ class Journal:
         self._results: dict[str, bytes | None] = {}
         self._told: set[str] = set()
         self._pending: list[Pending] = []
+        self._answered: list[StepRecord] = []
 
     async def load(self) -> None:
-        """Read what earlier attempts have recorded."""
+        """Read what earlier attempts have recorded, and what the user lets tools do.
+
+        It is the claim's second half, and so the server's: a first attempt needs one statement.
+        """
 
         async def work(tx: Transaction) -> tuple[list[_StepRow], dict[str, Permission]]:
             told = await permissions.told(tx, self.run.context)
-            return await _read_steps(tx, self.run.run_id), told
+            return await _read_steps(tx, self.run.run_id) if self.run.attempt > 1 else [], told
 
-        rows, self.permissions = await self._database.read(self.run.context, work)
+        rows, self.permissions = await self._database.read(SERVER, work)
         for key, emitted, result in rows:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
@@ -92,7 +130,7 @@ class Journal:
             self.run.context, lambda tx: history.earlier(tx, self.run)
         )
         if turns:
-            await self.finish(HISTORY_STEP, "history", turns)
+            self._answered.append(self._done(HISTORY_STEP, "history", turns))
         return turns
 
     def is_done(self, key: str) -> bool:
@@ -132,9 +170,12 @@ class Journal:
             self._pending.append(Pending(None, draft))
 
     @property
-    def only_deltas_pending(self) -> bool:
-        """Whether nothing but pieces of an answer waits to be committed."""
-        return all(p.draft.type is EventType.ANSWER_DELTA for p in self._pending)
+    def patience_seconds(self) -> float:
+        """How long what waits to be committed may wait for more."""
+        if self._answered:
+            return ANSWER_PAUSE_SECONDS
+        only_pieces = all(p.draft.type is EventType.ANSWER_DELTA for p in self._pending)
+        return DELTA_PAUSE_SECONDS if only_pieces else 0.0
 
     def new_event_id(self) -> str:
         """Return an id for an event."""
@@ -146,9 +187,7 @@ class Journal:
         Raises:
             BudgetSpent: the user's day has no room for it; nothing was recorded.
         """
-        await self._commit(
-            key, "begun", None, lambda tx, now: spending.count_call(tx, self.run, budget, now)
-        )
+        await self._commit(StepRecord(key, "begun"), DayEntry({}, calls=1, budget=budget))
         self._results[key] = None
 
     async def reserve(self, key: str, wanted: Spent, budget: Budget) -> None:
@@ -157,25 +196,26 @@ class Journal:
         Raises:
             BudgetSpent: the user's day has no room for it.
         """
-        await self._commit(
-            f"~{self._ids.new('f')}",
-            "told",
-            None,
-            lambda tx, now: spending.reserve(tx, self.run, key, wanted, budget, now),
-        )
+        await self._commit(None, DayEntry({}, wanted=(key, wanted), budget=budget))
 
     async def finish(self, key: str, kind: str, result: Any) -> None:
-        """Record a step's result, with the events it caused."""
-        body = msgspec.json.encode(result)
-        self._results[key] = body
-        self.steps_done += 1
-        usage = _usage(result)
-        if usage is None:
-            await self._commit(key, kind, body)
+        """Record a step's result, with the events it caused.
+
+        A model's answer waits for the next commit, with what it has taken. Nothing follows from it
+        before: what the agent does next is in that commit or after it.
+        """
+        record = self._done(key, kind, result)
+        if isinstance(result, ModelAnswer):
+            usage = result.usage if result.reply is None else result.reply.usage
+            self._answered.append(record._replace(usage=usage))
         else:
-            await self._commit(
-                key, kind, body, lambda tx, now: spending.settle(tx, self.run, key, usage, now)
-            )
+            await self._commit(record)
+
+    def _done(self, key: str, kind: str, result: Any) -> StepRecord:
+        """Take note in memory that a step has its result."""
+        body = self._results[key] = msgspec.json.encode(result)
+        self.steps_done += 1
+        return StepRecord(key, kind, body)
 
     async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
         """Return what a person has said; while nobody has, let the run wait.
@@ -191,15 +231,12 @@ class Journal:
         expires = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
         asking = msgspec.structs.replace(draft, payload=draft.payload | expires)
         self.tell(f"{pause.step}.asked", asking)
-        pending = self._take()
-        emitted = _keys_of(pending)
+        carried = self._take(StepRecord(pause.step, "waiting"))
 
         async def work(tx: Transaction) -> None:
-            await queue.held(tx, self.run)
-            await _write_step(tx, self.run.run_id, pause.step, "waiting", emitted, None)
-            head = await self._append(tx, [p.draft for p in pending], now)
+            await tx.together(queue.held(tx, self.run), *self._recording(tx, carried, now))
             await pauses.begin(tx, self.run, pause, now)
-            await activity.tell(tx, self.run, RunState.WAITING, head, moved_id, now=now)
+            await activity.append(tx, self.run, carried.drafts, RunState.WAITING, moved_id, now=now)
 
         await self._write(work)
         self.interrupted = self.parked = True
@@ -207,8 +244,8 @@ class Journal:
 
     async def flush(self) -> None:
         """Commit the waiting events on their own."""
-        if self._pending:
-            await self._commit(f"~{self._ids.new('f')}", "told", None)
+        if self._pending or self._answered:
+            await self._commit(None)
 
     async def end(
         self, terminal: Draft, status: str, report_id: str | None, written: Written
@@ -218,46 +255,72 @@ class Journal:
         Raises:
             Interrupted: it was not recorded, here and now.
         """
-        drafts = [pending.draft for pending in self._take()]
+        carried = self._take()
         now, moved_id = self._clock.now(), self.new_event_id()
+        answered = terminal.type is EventType.AGENT_COMPLETED
 
         async def work(tx: Transaction) -> None:
-            await queue.end(tx, self.run, status, now, report_id)
-            await self._append(tx, drafts, now)
-            await self._append(tx, await loose_ends(tx, self.run, self._ids), now)
-            payload = terminal.payload | {"proof": await log.proof_of(tx, self.run.run_id)}
-            answered = terminal.type is EventType.AGENT_COMPLETED
-            cut = await incomplete(tx, self.run, written, answered=answered)
+            proof, missing, pieces, *_ = await tx.together(
+                log.proof_of(tx, self.run.run_id),
+                loose_ends(tx, self.run, self._ids, carried.drafts),
+                pieces_of(tx, self.run, carried.drafts, written, answered=answered),
+                queue.end(tx, self.run, status, now, report_id),
+                *self._recording(tx, carried, now),
+            )
+            told = [*carried.drafts, *missing, terminal]
+            rooms = await activity.make_room(tx, self.run, told, moved_id)
+            for offset, draft in rooms.thread.placed:
+                proof = proof.with_event(offset, draft.event_id, draft.type.value)
+            payload = terminal.payload | {"proof": proof}
+            cut = incomplete(self.run, pieces, written, answered=answered)
             payload |= {"incomplete": cut} if cut else {}
-            partial = None if answered else await partial_answer(tx, self.run.run_id)
+            partial = None if answered else partial_answer(pieces)
             payload |= {"partial_answer": partial} if partial else {}
-            proven = msgspec.structs.replace(terminal, payload=payload)
-            head = await self._append(tx, [proven], now)
-            await activity.tell(tx, self.run, RunState.ENDED, head, moved_id, now=now)
+            *before, _ = rooms.thread.drafts
+            proven = [*before, msgspec.structs.replace(terminal, payload=payload)]
+            rooms = rooms._replace(thread=rooms.thread._replace(drafts=proven))
+            await activity.fill(tx, self.run, rooms, RunState.ENDED, now=now)
 
         await self._write(work)
 
-    async def _commit(
-        self, key: str, kind: str, result: bytes | None, also: _Also | None = None
-    ) -> None:
-        """Commit a step with the waiting events and, in the same transaction, something else."""
-        pending = self._take()
-        emitted = _keys_of(pending)
+    async def _commit(self, record: StepRecord | None, entry: DayEntry = NOTHING) -> None:
+        """Commit a step with all that waits, and what it takes of the user's day."""
+        carried = self._take(record)
         now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
-            await queue.held(tx, self.run)
-            if kind != "told" or emitted != "[]":
-                await _write_step(tx, self.run.run_id, key, kind, emitted, result)
-            await self._append(tx, [p.draft for p in pending], now)
-            if also is not None:
-                await also(tx, now)
+            await tx.together(
+                queue.held(tx, self.run),
+                *self._recording(tx, carried, now, entry),
+                self._append(tx, carried.drafts, now),
+            )
 
         try:
             await self._write(work)
         except BudgetSpent:
-            self._pending = pending + self._pending
+            self._pending = carried.pending + self._pending
+            self._answered = carried.answered + self._answered
             raise
+
+    def _recording(
+        self,
+        tx: Transaction,
+        carried: Carried,
+        now: float,
+        entry: DayEntry = NOTHING,
+    ) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what writes the steps that are carried, and what is entered for the user's day."""
+        settled = {step.key: step.usage for step in carried.answered if step.usage is not None}
+        yield spending.enter(tx, self.run, entry._replace(settled=settled), now)
+        emitted = carried.emitted
+        for step in carried.steps:
+            yield _write_step(tx, self.run.run_id, step, emitted)
+            emitted = _NONE
+
+    async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> None:
+        if drafts:
+            stream = thread_stream(self.run.thread_id)
+            await log.append(tx, self.run.context, stream, drafts, now)
 
     async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
@@ -279,6 +342,7 @@ class Journal:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
                 self.interrupted = True
+                self.fenced = isinstance(error, Fenced)
                 interrupted = Interrupted()
                 interrupted.__cause__ = error
                 return interrupted
@@ -286,24 +350,15 @@ class Journal:
                 return error
         return None
 
-    def _take(self) -> list[Pending]:
-        """Take the waiting events; called in the same turn as the write that carries them."""
-        pending, self._pending = self._pending, []
-        return pending
-
-    async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> int:
-        """Append to the thread and return its head; 0 when there is nothing to append."""
-        if not drafts:
-            return 0
-        stream = thread_stream(self.run.thread_id)
-        return await log.append(tx, self.run.context, stream, drafts, now)
-
-
-def _usage(result: Any) -> Usage | None:
-    """Return what a model request has taken; None for other steps."""
-    if isinstance(result, ModelAnswer):
-        return result.usage if result.reply is None else result.reply.usage
-    return None
+    def _take(self, record: StepRecord | None = None) -> Carried:
+        """Take what waits; called in the same turn as the write that carries it."""
+        pending, answered = self._pending, self._answered
+        self._pending, self._answered = [], []
+        emitted = _keys_of(pending)
+        steps = [*answered, *([] if record is None else [record])]
+        if emitted != _NONE and not steps:
+            steps = [StepRecord(f"~{self._ids.new('f')}", "told")]
+        return Carried(pending, answered, steps, emitted)
 
 
 def _keys_of(pending: list[Pending]) -> str:
@@ -323,9 +378,7 @@ async def _read_steps(tx: Transaction, run_id: str) -> list[_StepRow]:
     return [(key, emitted, result) for key, emitted, result in rows]
 
 
-async def _write_step(
-    tx: Transaction, run_id: str, key: str, kind: str, emitted: str, result: bytes | None
-) -> None:
+async def _write_step(tx: Transaction, run_id: str, record: StepRecord, emitted: str) -> None:
     """Insert a step, or finish one that was begun; what it had told stays told.
 
     `emitted` is a list in JSON: two of them become one by what is between their brackets.
@@ -338,8 +391,8 @@ async def _write_step(
         "  else substr(steps.emitted, 1, length(steps.emitted) - 1) || ','"
         "   || substr(excluded.emitted, 2) end",
         run_id,
-        key,
-        kind,
+        record.key,
+        record.kind,
         emitted,
-        result,
+        record.result,
     )

@@ -7,10 +7,10 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, InvalidInput
-from tidings.domain.events import Draft, EventType, thread_stream
+from tidings.domain.events import Draft, EventType
 from tidings.domain.runs import Run, RunState
 from tidings.domain.shapes import misfit
-from tidings.events import activity, log, outbox
+from tidings.events import activity, outbox
 from tidings.events.log import rfc3339
 from tidings.runs import queue
 from tidings.runs.queue import RunQueued
@@ -173,8 +173,7 @@ async def settle(
         run_id=run.run_id,
         thread_id=run.thread_id,
     )
-    head = await log.append(tx, run.context, thread_stream(run.thread_id), [told], now)
-    await activity.tell(tx, run, RunState.QUEUED, head, event_ids[1], now=now)
+    head = await activity.append(tx, run, [told], RunState.QUEUED, event_ids[1], now=now)
     tx.announce(RunQueued(run.run_id))
     return run, head
 

@@ -1,6 +1,7 @@
 """Runs waiting for a worker, and the lease by which one worker at a time owns a run."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,6 +34,12 @@ class RunEnded(msgspec.Struct, frozen=True):
 
     status: str
     seconds: float
+
+
+class RunLost(msgspec.Struct, frozen=True):
+    """A note for whoever counts: a write was refused, for another worker has the run now."""
+
+    run_id: str
 
 
 class CancelRequested(FleetNote, frozen=True):
@@ -70,27 +77,46 @@ async def working(tx: Transaction) -> int:
     return int(count)
 
 
-async def add(tx: Transaction, run: Run, limits: Limits, over_all: int) -> int:
-    """Queue a run; return its place among those that must wait, 0 if it need not.
+class Ahead(NamedTuple):
+    """The open runs of a user: those that do not wait for a person, those in a thread, and all."""
 
-    `over_all` is what `working` has told: the user's own scope cannot see it. A thread has one run
-    at a time, so that answers come in the order of the messages.
+    working: int
+    of_thread: int
+    open: int
 
-    Raises:
-        LimitExceeded: `too_many_runs`: the user has RUNS_OPEN_PER_USER_MAX open runs.
-    """
-    ((of_user, of_thread, open_of_user),) = await tx.execute(
+    def place(self, limits: Limits, over_all: int) -> int:
+        """Return the place of a further run among those that must wait, 0 if it need not.
+
+        `over_all` is what `working` has told: the user's own scope cannot see it. A thread has one
+        run at a time, so that answers come in the order of the messages.
+
+        Raises:
+            LimitExceeded: `too_many_runs`: the user has RUNS_OPEN_PER_USER_MAX open runs.
+        """
+        if self.open >= RUNS_OPEN_PER_USER_MAX:
+            raise LimitExceeded("too_many_runs", "Wait until some of your runs have ended.")
+        of_user = self.working - limits.runs_per_user + 1
+        return max(0, over_all - limits.runs + 1, of_user, self.of_thread)
+
+
+async def ahead(tx: Transaction, context: UserContext, thread_id: str) -> Ahead:
+    """Count the user's open runs; in the user's turn it stays true."""
+    ((working_on, of_thread, every),) = await tx.execute(
         "select count(*) filter (where state <> 'waiting'),"
         " count(*) filter (where thread_id = ?), count(*)"
         " from runs where state <> 'ended' and user_id = ?",
-        run.thread_id,
-        run.context.user_id,
+        thread_id,
+        context.user_id,
     )
-    if open_of_user >= RUNS_OPEN_PER_USER_MAX:
-        raise LimitExceeded("too_many_runs", "Wait until some of your runs have ended.")
+    return Ahead(working_on, of_thread, every)
+
+
+async def add(tx: Transaction, run: Run) -> None:
+    """Queue a run."""
     await tx.execute(
         "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent, request,"
-        " state, created_at, deadline_at) values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+        " state, created_at, deadline_at, background)"
+        " values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
         run.run_id,
         run.context.user_id,
         run.context.tenant_id,
@@ -100,48 +126,46 @@ async def add(tx: Transaction, run: Run, limits: Limits, over_all: int) -> int:
         msgspec.json.encode(run.request).decode(),
         run.created_at,
         run.deadline_at,
+        int(run.request.background),
     )
     tx.announce(RunQueued(run.run_id))
-    full = (over_all - limits.runs + 1, of_user - limits.runs_per_user + 1, of_thread)
-    return int(max(0, *full))
 
 
 async def latest_files(tx: Transaction, context: UserContext, thread_id: str) -> tuple[str, ...]:
-    """Return the files that the user's last run in a thread was about, as far as they still exist.
-
-    The caller has checked that the thread is the user's.
-    """
+    """Return the files of the user's last run in a thread, as far as they still exist."""
     rows = await tx.execute(
-        "select request from runs where thread_id = ?"
+        "select request from runs where thread_id = ? and user_id = ?"
         " order by created_at desc, run_id desc limit 1",
         thread_id,
+        context.user_id,
     )
     files = msgspec.json.decode(rows[0][0], type=RunRequest).files if rows else ()
-    kept = [
-        await tx.execute(
-            "select file_id from files where file_id = ? and user_id = ?", file_id, context.user_id
-        )
-        for file_id in files
-    ]
-    return tuple(row[0][0] for row in kept if row)
-
-
-async def turn_to_claim(tx: Transaction, owner: str, now: float) -> bool:
-    """Tell whether there is anything to claim or to end; if so, be the only one to claim."""
-    found = await tx.execute(
-        "select 1 from runs where state = 'queued'"
-        " or (state = 'running' and lease_until < ? and owner <> ?) limit 1",
-        now,
-        owner,
+    if not files:
+        return ()
+    marks = ", ".join("?" * len(files))
+    kept = await tx.execute(
+        f"select file_id from files where file_id in ({marks}) and user_id = ?",  # noqa: S608
+        *files,
+        context.user_id,
     )
-    if found:
-        await take_claims(tx)
-    return bool(found)
+    return tuple(file_id for file_id in files if (file_id,) in kept)
+
+
+async def anything(tx: Transaction, owner: str, now: float) -> bool:
+    """Tell whether there is anything to claim or to end."""
+    return bool(
+        await tx.execute(
+            "select 1 from runs where state = 'queued'"
+            " or (state = 'running' and lease_until < ? and owner <> ?) limit 1",
+            now,
+            owner,
+        )
+    )
 
 
 async def take_claims(tx: Transaction) -> None:
     """Wait until nobody else claims: what they take is seen, and counts, from here on."""
-    await tx.lock("select 1 from store")
+    await tx.turn("claims")
 
 
 async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: float) -> list[Run]:
@@ -167,32 +191,35 @@ async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: fl
 async def claim(
     tx: Transaction, owner: str, now: float, lease_until: float, *, free: int, limits: Limits
 ) -> list[Run]:
-    """Take up to `free` runs that nobody holds, oldest first.
+    """Take up to `free` runs that nobody holds, oldest first, those in the background last.
 
     One run at a time in a thread, in the order of its messages: one that waits keeps its place.
-    `limits.runs_per_user` at once.
+    `limits.runs_per_user` at once. What `claim_overdue` takes is left to it.
     """
     rows = await tx.execute(
         "with held as (select user_id, thread_id from runs"  # noqa: S608 - a constant
-        "  where state = 'running' and (lease_until >= ? or owner = ?)),"
-        " free as (select run_id, user_id, thread_id, created_at,"
+        "  where (state = 'running' and (lease_until >= ? or owner = ?))"
+        "  or (state in ('queued', 'running') and (cancel_requested = 1 or deadline_at <= ?))),"
+        " free as (select run_id, user_id, thread_id, created_at, background,"
         "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
         "  from runs where state in ('queued', 'running')"
         "  and (state = 'queued' or (lease_until < ? and owner <> ?))"
         "  and thread_id not in (select thread_id from held)"
         "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
-        " ready as (select run_id, created_at,"
-        "  row_number() over (partition by user_id order by created_at, run_id)"
+        " ready as (select run_id, created_at, background,"
+        "  row_number() over (partition by user_id order by background, created_at, run_id)"
         "  + (select count(*) from held where held.user_id = free.user_id) as place"
         "  from free where turn = 1)"
         " update runs set state = 'running', owner = ?, lease_until = ?,"
         "  fence = fence + 1, attempt = attempt + 1"
         " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
         "  and run_id in"
-        "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
+        "  (select run_id from ready where place <= ?"
+        "   order by background, created_at, run_id limit ?)"
         f" returning {_COLUMNS}",
         now,
         owner,
+        now,
         now,
         owner,
         owner,
@@ -257,7 +284,7 @@ async def end(
     Raises:
         Fenced: the lease is lost, or the run has ended before.
     """
-    rows = await tx.execute(
+    ended = tx.execute(
         "update runs set state = 'ended', status = ?, ended_at = ?, report_id = ?, owner = null"
         " where run_id = ? and fence = ? and state = 'running' returning 1",
         status,
@@ -266,10 +293,13 @@ async def end(
         run.run_id,
         run.fence,
     )
+    rows, *_ = await tx.together(
+        ended,
+        tx.execute("delete from pauses where run_id = ?", run.run_id),
+        tx.execute("delete from reservations where run_id = ?", run.run_id),
+    )
     if not rows:
         raise Fenced
-    await tx.execute("delete from pauses where run_id = ?", run.run_id)
-    await tx.execute("delete from reservations where run_id = ?", run.run_id)
     tx.announce(RunEnded(status, now - run.created_at))
 
 

@@ -1,6 +1,7 @@
 """What is spent, kept with the steps that spend it: reserved before, settled after."""
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from tidings.domain.budgets import Budget, BudgetSpent, Spent, exceeded
 from tidings.domain.context import UserContext
@@ -48,64 +49,83 @@ async def reserved(tx: Transaction, context: UserContext, day: str, but: str = "
     return Spent(tokens, usd, steps)
 
 
-async def reserve(
-    tx: Transaction, run: Run, step: str, wanted: Spent, budget: Budget, now: float
-) -> None:
-    """Set aside what a request may take.
+class DayEntry(NamedTuple):
+    """What a commit of a run enters for its user's day.
+
+    `settled`: what requests have taken, by step, in the place of what was set aside for them;
+    `calls`: how many begin; `wanted`: what a request may take, by its step. What begins or is
+    wanted must have room in the `budget`.
+    """
+
+    settled: dict[str, Usage]
+    calls: int = 0
+    wanted: tuple[str, Spent] | None = None
+    budget: Budget | None = None
+
+
+NOTHING = DayEntry({})
+
+
+async def enter(tx: Transaction, run: Run, entry: DayEntry, now: float) -> None:
+    """Enter what a commit takes.
 
     Raises:
         BudgetSpent: the user's day has no room for it.
     """
+    if not entry.settled and entry.budget is None:
+        return
     day = day_of(now)
-    await _count(tx, run, day, (0, 0.0, 0, 0))  # who looks at the day's row has it to themselves
-    await _check_day(tx, run, budget, day, wanted)
+    taken, *_ = await tx.together(
+        _count(tx, run, day, entry), *(_release(tx, run, step) for step in entry.settled)
+    )
+    if entry.budget is None:
+        return
+    if entry.wanted is None:
+        others, wanted = await reserved(tx, run.context, day, run.run_id), Spent()
+    else:
+        step, wanted = entry.wanted
+        others, _ = await tx.together(
+            reserved(tx, run.context, day, run.run_id), _set_aside(tx, run, step, wanted, day)
+        )
+    limit = exceeded(entry.budget, "day", taken + others + wanted)
+    if limit is not None:
+        raise BudgetSpent(limit)
+
+
+async def _count(tx: Transaction, run: Run, day: str, entry: DayEntry) -> Spent:
+    """Count, and return what the day has come to; until the unit ends no other counts."""
+    usages = entry.settled.values()
+    ((tokens, usd, steps, calls),) = await tx.execute(
+        "insert into usage_days (user_id, day, tokens, cost_usd, model_requests, tool_calls)"
+        " values (?, ?, ?, ?, ?, ?) on conflict (user_id, day) do update set"
+        " tokens = usage_days.tokens + excluded.tokens,"
+        " cost_usd = usage_days.cost_usd + excluded.cost_usd,"
+        " model_requests = usage_days.model_requests + excluded.model_requests,"
+        " tool_calls = usage_days.tool_calls + excluded.tool_calls"
+        " returning tokens, cost_usd, model_requests + tool_calls, tool_calls",
+        run.context.user_id,
+        day,
+        sum(usage.input_tokens + usage.output_tokens for usage in usages),
+        sum((usage.cost_usd or 0.0 for usage in usages), 0.0),
+        sum(usage.requests for usage in usages),
+        entry.calls,
+    )
+    return Spent(tokens, usd, steps, calls)
+
+
+async def _release(tx: Transaction, run: Run, step: str) -> None:
     await tx.execute("delete from reservations where run_id = ? and step = ?", run.run_id, step)
+
+
+async def _set_aside(tx: Transaction, run: Run, step: str, wanted: Spent, day: str) -> None:
     await tx.execute(
         "insert into reservations (run_id, step, user_id, day, tokens, cost_usd)"
-        " values (?, ?, ?, ?, ?, ?)",
+        " values (?, ?, ?, ?, ?, ?) on conflict (run_id, step) do update set"
+        " day = excluded.day, tokens = excluded.tokens, cost_usd = excluded.cost_usd",
         run.run_id,
         step,
         run.context.user_id,
         day,
         wanted.tokens,
         wanted.usd,
-    )
-
-
-async def settle(tx: Transaction, run: Run, step: str, usage: Usage, now: float) -> None:
-    """Count what a request has taken in the place of what was set aside for it."""
-    await tx.execute("delete from reservations where run_id = ? and step = ?", run.run_id, step)
-    tokens = usage.input_tokens + usage.output_tokens
-    await _count(tx, run, day_of(now), (tokens, usage.cost_usd or 0.0, usage.requests, 0))
-
-
-async def count_call(tx: Transaction, run: Run, budget: Budget, now: float) -> None:
-    """Count a tool call that begins.
-
-    Raises:
-        BudgetSpent: the user's day has no room for it.
-    """
-    day = day_of(now)
-    await _count(tx, run, day, (0, 0.0, 0, 1))
-    await _check_day(tx, run, budget, day, Spent())
-
-
-async def _check_day(tx: Transaction, run: Run, budget: Budget, day: str, wanted: Spent) -> None:
-    taken = await spent(tx, run.context, day) + await reserved(tx, run.context, day, run.run_id)
-    limit = exceeded(budget, "day", taken + wanted)
-    if limit is not None:
-        raise BudgetSpent(limit)
-
-
-async def _count(tx: Transaction, run: Run, day: str, amounts: tuple[int, float, int, int]) -> None:
-    await tx.execute(
-        "insert into usage_days (user_id, day, tokens, cost_usd, model_requests, tool_calls)"
-        " values (?, ?, ?, ?, ?, ?) on conflict (user_id, day) do update set"
-        " tokens = usage_days.tokens + excluded.tokens,"
-        " cost_usd = usage_days.cost_usd + excluded.cost_usd,"
-        " model_requests = usage_days.model_requests + excluded.model_requests,"
-        " tool_calls = usage_days.tool_calls + excluded.tool_calls",
-        run.context.user_id,
-        day,
-        *amounts,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from functools import partial
+from itertools import chain
 
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Unavailable
@@ -13,7 +14,7 @@ from tidings.runs.context import Engine
 from tidings.runs.execution import Execution, failed, wait_at_most
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.port import Agents
-from tidings.runs.queue import CancelRequested, Limits, RunQueued
+from tidings.runs.queue import CancelRequested, Limits, RunLost, RunQueued
 from tidings.scheduling.port import Errand, NotNow, Scheduler
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
@@ -41,6 +42,7 @@ class Worker:
         scheduler: Scheduler,
     ) -> None:
         self._database = database
+        self._hints = hints
         self._engine = engine
         self._agents = agents
         self._ids = ids
@@ -120,18 +122,20 @@ class Worker:
         patience = self._scheduler.patience_seconds
 
         async def work(tx: Transaction) -> list[Run]:
-            if not await queue.turn_to_claim(tx, self._owner, now):
-                return []
-            overdue = await queue.claim_overdue(tx, self._owner, now, until)
+            await queue.take_claims(tx)
+            overdue = queue.claim_overdue(tx, self._owner, now, until)
             if patience:
-                return overdue + await dispatch.claim_unbrought(
+                return await overdue + await dispatch.claim_unbrought(
                     tx, self._owner, now, until, free=self._free, patience=patience
                 )
-            return overdue + await queue.claim(
-                tx, self._owner, now, until, free=self._free, limits=self._limits
-            )
+            ready = queue.claim(tx, self._owner, now, until, free=self._free, limits=self._limits)
+            return list(chain(*await tx.together(overdue, ready)))
 
         try:
+            if not await self._database.read(
+                SERVER, partial(queue.anything, owner=self._owner, now=now)
+            ):
+                return []
             return await self._database.write(SERVER, work)
         except Unavailable:
             return []  # the next poll tries again
@@ -149,6 +153,8 @@ class Worker:
             await asyncio.shield(self._give_back(run))
             raise
         finally:
+            if execution.fenced:
+                self._hints.publish(RunLost(run.run_id))
             if self._executions.get(run.run_id) is execution:  # after a wait another may go on
                 del self._executions[run.run_id]
             self._look()

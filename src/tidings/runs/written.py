@@ -5,11 +5,14 @@ from contextlib import contextmanager
 
 import msgspec
 
-from tidings.domain.events import Event, EventType
+from tidings.domain.events import Draft, Event, EventType
 from tidings.domain.runs import Run
 from tidings.storage.warm.port import Transaction
 
 PARTIAL_CHARACTERS_MAX = 100_000
+
+Pieces = list[tuple[str, str]]
+"""The pieces of a run's answers in order: the message and the text of each."""
 
 
 class Written(msgspec.Struct):
@@ -41,22 +44,19 @@ class Written(msgspec.Struct):
             (self.cut if well else self.whole).discard(message)
 
 
-async def partial_answer(tx: Transaction, run_id: str) -> str | None:
+def partial_answer(pieces: Pieces) -> str | None:
     """Return what a run has shown of its newest answer; None: nothing."""
-    pieces = await _pieces(tx, run_id)
     newest = pieces[-1][0] if pieces else None
     return "".join(text for id_, text in pieces if id_ == newest)[:PARTIAL_CHARACTERS_MAX] or None
 
 
-async def incomplete(tx: Transaction, run: Run, written: Written, *, answered: bool) -> list[str]:
+def incomplete(run: Run, pieces: Pieces, written: Written, *, answered: bool) -> list[str]:
     """Return the messages whose text was shown and is not whole, oldest first.
 
     What an earlier attempt has shown counts as whole only if the request that wrote it is on
     record. `answered`: the run ends with an answer; else the newest message is not whole either.
     """
-    if answered and run.attempt == 1 and not written.cut:
-        return []
-    messages = list(dict.fromkeys(id_ for id_, _ in await _pieces(tx, run.run_id)))
+    messages = list(dict.fromkeys(id_ for id_, _ in pieces))
     newest = messages[-1:]
     return [
         message
@@ -67,15 +67,23 @@ async def incomplete(tx: Transaction, run: Run, written: Written, *, answered: b
     ]
 
 
-async def _pieces(tx: Transaction, run_id: str) -> list[tuple[str, str]]:
-    """Return the pieces of a run's answers in order: the message and the text of each."""
+async def pieces_of(
+    tx: Transaction, run: Run, fresh: list[Draft], written: Written, *, answered: bool
+) -> Pieces:
+    """Return the pieces of a run's answers in order; none when nothing can be missing.
+
+    `fresh` is what the run has told that is not in the log yet.
+    """
+    if answered and run.attempt == 1 and not written.cut:
+        return []
     rows = await tx.execute(
         "select frame from events where run_id = ? and type = ? and length(frame) > 0"
         ' order by "offset"',
-        run_id,
+        run.run_id,
         EventType.ANSWER_DELTA,
     )
     payloads = [msgspec.json.decode(frame, type=Event).payload for (frame,) in rows]
+    payloads += [draft.payload for draft in fresh if draft.type is EventType.ANSWER_DELTA]
     return [(payload["message_id"], payload["text"]) for payload in payloads]
 
 

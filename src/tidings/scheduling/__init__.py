@@ -1,1 +1,1 @@
-"""Scheduling: who brings runs to workers, in a fleet too large for looking by themselves."""
+"""Who brings runs to workers, in a fleet too large for looking by themselves."""

@@ -1,1 +1,1 @@
-"""Tiers of storage: one port each, an embedded adapter and, later, a networked one."""
+"""Tiers of storage: one port each, with an embedded adapter and a networked one."""

@@ -29,7 +29,7 @@ async def fetch_owned(
     Raises:
         NotFound: no such object, or it belongs to someone else; the two are the same answer.
     """
-    return _only(await tx.execute(_owned(kind, columns), _key(object_id), context.user_id))
+    return _only(await tx.execute(_owned(kind, columns), possible_id(object_id), context.user_id))
 
 
 async def lock_owned(
@@ -40,7 +40,7 @@ async def lock_owned(
     Raises:
         NotFound: as above.
     """
-    return _only(await tx.lock(_owned(kind, columns), _key(object_id), context.user_id))
+    return _only(await tx.lock(_owned(kind, columns), possible_id(object_id), context.user_id))
 
 
 async def take_turn(tx: Transaction, context: UserContext) -> None:
@@ -49,7 +49,7 @@ async def take_turn(tx: Transaction, context: UserContext) -> None:
     What is counted or looked for before it is added is then still so when it is. It comes first in
     a unit: see the order of locks in docs/decisions/0051.
     """
-    await tx.lock("select 1 from users where user_id = ?", context.user_id)
+    await tx.turn(f"user {context.user_id}")
 
 
 def _owned(kind: Kind, columns: str) -> str:
@@ -57,8 +57,12 @@ def _owned(kind: Kind, columns: str) -> str:
     return f"select {columns} from {table} where {key} = ? and user_id = ?"  # noqa: S608 - no input
 
 
-def _key(object_id: str) -> str:
-    """Return an id that there may be: none holds a NUL, which not every engine takes as a value."""
+def possible_id(object_id: str) -> str:
+    """Return an id that there may be: none holds a NUL, which not every engine takes as a value.
+
+    Raises:
+        NotFound: there cannot be such an object.
+    """
     if "\0" in object_id:
         raise NotFound
     return object_id

@@ -1,6 +1,6 @@
 """Warm tier: the transactional records that must never be lost."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -28,6 +28,19 @@ class Transaction(Protocol):
 
     async def execute_many(self, sql: str, rows: list[Row]) -> None:
         """Run one statement for each row of values."""
+        ...
+
+    async def together(self, *parts: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Do parts of the unit, none of which relies on another; return their results in order.
+
+        An engine that is far away gets the first statements of all parts at once, then the second
+        ones, and so on: what one changes, the others do not see in the same turn. No two parts
+        change the same row. An error of one is the unit's: what others have done stays in it.
+        """
+        ...
+
+    async def turn(self, name: str) -> None:
+        """Wait until no other unit that took the turn of this name is under way; comes first."""
         ...
 
     def announce(self, note: object) -> None:

@@ -175,6 +175,16 @@ class SqliteTransaction:
     async def execute_many(self, sql: str, rows: list[Row]) -> None:
         self._connection.executemany(sql, rows)
 
+    async def together(self, *parts: Coroutine[Any, Any, Any]) -> list[Any]:
+        try:
+            return [await part for part in parts]
+        finally:
+            for part in parts:
+                part.close()  # after an error: those that were not begun
+
+    async def turn(self, name: str) -> None:
+        """Go on: there is one writer."""
+
     def announce(self, note: object) -> None:
         self._notes.append(note)
 

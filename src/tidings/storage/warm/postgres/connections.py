@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from fractions import Fraction
+from struct import unpack_from
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 
@@ -32,6 +34,9 @@ LOOK_FOR_CLIENT_SECONDS = 2
 Connection: TypeAlias = Any
 """The driver's own, which has no types."""
 
+NOBODY = "none"
+"""The role of a session that sees nothing until a transaction says for whom it is."""
+
 _ORIGIN = (
     "select system_identifier || '.' || left(pg_walfile_name(pg_current_wal_lsn()), 8)"
     " from pg_control_system() where not pg_is_in_recovery()"
@@ -54,18 +59,28 @@ _SETTINGS = {
 have been given otherwise."""
 
 
+@dataclass(slots=True)
+class PostgresSession:
+    """A connection, and the role that it has outside of transactions."""
+
+    connection: Connection
+    role: str = NOBODY
+
+
 class Connections:
     """Connections to one database, at most so many; the newest idle one is used first."""
 
     def __init__(self, url: str, most: int = CONNECTIONS_MAX) -> None:
         self.origin = ""
         self._url = url
+        self._most = most
+        self._lent = 0
         self._free = asyncio.Semaphore(most)
-        self._idle: list[Connection] = []
+        self._idle: list[PostgresSession] = []
         self._closed = False
 
-    async def take(self) -> Connection:
-        """Return an idle connection, or a new one.
+    async def take(self, role: str) -> PostgresSession:
+        """Return an idle connection, or a new one; while there may be more, none of another role.
 
         Raises:
             Unavailable: `storage_busy`: none was free in WAIT_SECONDS; `storage_unavailable`.
@@ -77,51 +92,58 @@ class Connections:
                 await self._free.acquire()
         except TimeoutError:
             raise Unavailable("storage_busy", "The store is busy; try again.") from None
-        return self._newest() or await self._opened()
+        self._lent += 1
+        return self._newest(role) or await self._opened()
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, line: PostgresSession) -> None:
         """Keep a clean connection for the next who asks; one that is closed is forgotten."""
         if self._closed:
-            connection.terminate()
-        elif not connection.is_closed():
-            self._idle.append(connection)
-        self._free.release()
+            line.connection.terminate()
+        elif not line.connection.is_closed():
+            self._idle.append(line)
+        self._return()
 
     async def close(self) -> None:
         """Close what is idle, in order; what is in use is closed when it is given back."""
         self._closed = True
         while self._idle:
-            await close(self._idle.pop())
+            await close(self._idle.pop().connection)
 
-    def _newest(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return None
+    def _newest(self, role: str) -> PostgresSession | None:
+        self._idle = [line for line in self._idle if not line.connection.is_closed()]
+        own = next((line for line in reversed(self._idle) if line.role == role), None)
+        if own is None and self._lent + len(self._idle) > self._most:
+            own = self._idle[-1]
+        if own is not None:
+            self._idle.remove(own)
+        return own
 
-    async def _opened(self) -> Connection:
+    def _return(self) -> None:
+        self._lent -= 1
+        self._free.release()
+
+    async def _opened(self) -> PostgresSession:
         """Connect; if whoever waits for it is cut off, the connection is for the next."""
         asked = _Asked()
         try:
-            return await asyncio.shield(self._open(asked))
+            return cast(PostgresSession, await asyncio.shield(self._open(asked)))
         except asyncio.CancelledError:
             asked.withdrawn = True
-            if asked.connection is not None:
-                self.give_back(asked.connection)
+            if asked.line is not None:
+                self.give_back(asked.line)
             raise
 
-    async def _open(self, asked: "_Asked") -> Connection | None:
+    async def _open(self, asked: "_Asked") -> PostgresSession | None:
         try:
-            asked.connection = await self._looked_at(await connect(self._url))
+            asked.line = PostgresSession(await self._looked_at(await connect(self._url)))
         except BaseException:
-            self._free.release()
+            self._return()
             if asked.withdrawn:
                 return None  # nobody is left to be told
             raise
         if asked.withdrawn:
-            self.give_back(asked.connection)
-        return asked.connection
+            self.give_back(asked.line)
+        return asked.line
 
     async def _looked_at(self, connection: Connection) -> Connection:
         """See where a new connection leads; forget those to where the data are no more."""
@@ -133,7 +155,7 @@ class Connections:
         if origin != self.origin:
             self.origin = origin
             while self._idle:
-                self._idle.pop().terminate()
+                self._idle.pop().connection.terminate()
         return connection
 
 
@@ -141,7 +163,7 @@ class Connections:
 class _Asked:
     """A connection that somebody waits for, or no longer."""
 
-    connection: Connection | None = None
+    line: PostgresSession | None = None
     withdrawn: bool = False
 
 
@@ -232,10 +254,22 @@ async def close(connection: Connection) -> None:
         connection.terminate()
 
 
-def _number(text: str) -> Any:
-    """Read a sum of integers as what it is."""
-    return float(text) if "." in text else int(text)
+def _number(wire: bytes) -> int | float:
+    """Read a sum of integers as what it is: digits to base 10,000, and the power of the first."""
+    count, weight, sign, scale = unpack_from("!HhHH", wire)
+    digits = unpack_from(f"!{count}H", wire, 8)
+    value = sum(digit * Fraction(10_000) ** (weight - place) for place, digit in enumerate(digits))
+    signed = -value if sign else value
+    return float(signed) if scale else int(signed)
 
 
-_NUMERIC: tuple[Any, ...] = (1700, "numeric", "pg_catalog", [], "scalar", str, _number, "text")
+def _refused(value: object) -> bytes:
+    """Refuse to send a number as `numeric`, which no column is."""
+    raise TypeError(f"{type(value).__name__} is not sent as numeric")
+
+
+_NUMERIC: tuple[Any, ...] = (
+    *(1700, "numeric", "pg_catalog", [], "scalar"),
+    *(_refused, _number, "binary"),
+)
 """How sums are read, by the type's number, which never changes: to ask for it are round trips."""

@@ -7,15 +7,25 @@ What SQLite has by its single writer, the SQL asks for: rows that a decision res
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
 from tidings.domain.context import Scope, UserContext
 from tidings.storage.warm.port import Anywhere, Arrivals, Work
-from tidings.storage.warm.postgres.connections import CONNECTIONS_MAX, Connections, Shares
+from tidings.storage.warm.postgres.connections import (
+    CONNECTIONS_MAX,
+    NOBODY,
+    Connections,
+    Shares,
+)
 from tidings.storage.warm.postgres.faults import AGAIN, as_unavailable, unanswered
 from tidings.storage.warm.postgres.security import SERVER_ROLE, USER_ROLE, USER_SETTING
-from tidings.storage.warm.postgres.transaction import PostgresTransaction
+from tidings.storage.warm.postgres.transaction import (
+    ONE_STATEMENT,
+    Longer,
+    PostgresTransaction,
+)
 from tidings.storage.warm.postgres.verification import verify
 
 T = TypeVar("T")
@@ -27,7 +37,6 @@ PAUSE_SECONDS_MAX = 0.05
 ANYWHERE = Anywhere()
 _READ = "begin isolation level repeatable read, read only"
 _WRITE = "begin isolation level read committed"
-_AS_SERVER = f"set local role {SERVER_ROLE}"
 
 
 class _Moved(Exception):
@@ -63,6 +72,7 @@ class PostgresDatabase:
         self._verifying = asyncio.Lock()
         self._verified = ""
         self._arrivals = arrivals
+        self._longer: set[object] = set()
 
     async def write(self, scope: Scope, work: Work[T]) -> T:
         return await self._run(_WRITE, scope, work)
@@ -124,53 +134,70 @@ class PostgresDatabase:
         return await self._once(begin, scope, work)
 
     async def _once(self, begin: str, scope: Scope, work: Work[T]) -> T:
-        async with self._lent(is_users=isinstance(scope, UserContext)) as transaction:
+        """Run the unit; what the server reads is taken for one statement, unless it is known."""
+        writes = begin is _WRITE
+        if isinstance(scope, UserContext):
+            return await self._done(NOBODY, f"{begin}; {_within(scope)}", work, writes=writes)
+        if not writes and _written_at(work) not in self._longer:
+            try:
+                return await self._done(SERVER_ROLE, ONE_STATEMENT, work, writes=False)
+            except Longer:
+                self._longer.add(_written_at(work))
+        return await self._done(SERVER_ROLE, begin, work, writes=writes)
+
+    async def _done(self, role: str, opening: str, work: Work[T], *, writes: bool) -> T:
+        async with self._lent(role, opening) as transaction:
             if not self._is_verified:
                 raise _Moved
-            await transaction.begin(f"{begin}; {_within(scope)}")
             result = await work(transaction)
-            if begin is not _READ:  # what was read stays so, however that ends
+            if writes:  # what was read stays so, however that ends
                 await transaction.commit()
-        for note in transaction.notes:
-            self._announce(note)
+        self._tell(transaction)
         return result
 
     async def _verify(self) -> None:
-        async with self._lent(is_users=False) as transaction:
+        async with self._lent(NOBODY, _READ) as transaction:
             origin = self._connections.origin
-            await transaction.begin(_READ)
             await verify(transaction)
         await self._arrivals.arrive(origin, self._write_first)
         self._verified = origin
 
     async def _write_first(self, work: Work[None]) -> None:
         """Run a unit before all others."""
-        async with self._lent(is_users=False) as transaction:
-            await transaction.begin(f"{_WRITE}; {_AS_SERVER}")
+        async with self._lent(SERVER_ROLE, _WRITE) as transaction:
             await work(transaction)
             await transaction.commit()
+        self._tell(transaction)
+
+    def _tell(self, transaction: PostgresTransaction) -> None:
         for note in transaction.notes:
             self._announce(note)
 
     @asynccontextmanager
-    async def _lent(self, *, is_users: bool) -> AsyncIterator[PostgresTransaction]:
+    async def _lent(self, role: str, opening: str) -> AsyncIterator[PostgresTransaction]:
         """Lend a connection; it comes back idle and out of any transaction, or closed."""
-        connection = await self._connections.take()
-        transaction = PostgresTransaction(connection, is_users=is_users)
+        line = await self._connections.take(role)
+        transaction = PostgresTransaction(line, opening)
         try:
+            if line.role != role:
+                await transaction.become(role)
             yield transaction
         finally:
             try:
                 await transaction.leave()
             finally:
-                self._connections.give_back(connection)
+                self._connections.give_back(line)
 
 
-def _within(scope: Scope) -> str:
-    """Return what holds the rest of a transaction to a scope.
+def _within(context: UserContext) -> str:
+    """Return what holds the rest of a transaction to a user's rows.
 
     Ids of users are letters, digits, `_` and `-`: `UserContext` takes nothing else.
     """
-    if not isinstance(scope, UserContext):
-        return _AS_SERVER
-    return f"set local role {USER_ROLE}; set local {USER_SETTING} = '{scope.user_id}'"
+    return f"set local role {USER_ROLE}; set local {USER_SETTING} = '{context.user_id}'"
+
+
+def _written_at(work: Work[T]) -> object:
+    """Return what units of work have in common that differ in their values alone."""
+    function = work.func if isinstance(work, partial) else work
+    return getattr(function, "__code__", function)
