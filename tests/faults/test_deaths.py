@@ -37,7 +37,7 @@ def test_f11_wherever_the_server_dies_every_device_has_every_event_once(
         url = f"http://127.0.0.1:{life.port}"
         pid = bear(life)
         async with device(url, ana, token, "d1") as one, device(url, ana, token, "d2") as two:
-            asking = asyncio.ensure_future(one.ask("tell 40 0.005", "m1"))
+            asking = asyncio.ensure_future(one.ask(f"tell {40 * number} 0.005", "m1"))
             if point == "during_drain":
                 await one.until(lambda: one.count > 5)
                 os.kill(pid, signal.SIGTERM)

@@ -41,7 +41,7 @@ from tidings.resilience.breaker import BreakerState
 from tidings.router.upkeep import DUTY_SECONDS, Policy, Upkeep
 from tidings.runs.context import Engine
 from tidings.runs.dispatch import Dispatch
-from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunEnded
+from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunEnded, RunLost
 from tidings.scheduling.port import Scheduler
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
@@ -150,6 +150,7 @@ def count(hints: Hints, metrics: Metrics) -> None:
     """Count what this process announces."""
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(RunLost, lambda _: metrics.fenced_writes.inc())
     hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
     hints.listen(Trimmed, lambda note: metrics.history.lost_events.inc(note.lost))

@@ -84,7 +84,7 @@ class Router:
             context=context,
             thread_id=possible_id(ask.thread_id or self._ids.new("t")),
             agent=choice.agent,
-            request=RunRequest(ask.text, ask.files),
+            request=RunRequest(ask.text, ask.files, ask.background),
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
@@ -201,7 +201,8 @@ async def _placed(
         return run
     if thread is None:
         raise NotFound
-    return msgspec.structs.replace(run, request=RunRequest(ask.text, ask.files or thread.files))
+    request = msgspec.structs.replace(run.request, files=ask.files or thread.files)
+    return msgspec.structs.replace(run, request=request)
 
 
 async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> bool:

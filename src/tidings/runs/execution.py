@@ -54,6 +54,11 @@ class Execution:
         """Whether this attempt ended because the run waits for a person."""
         return self._journal.parked
 
+    @property
+    def fenced(self) -> bool:
+        """Whether this attempt ended because another worker has the run now."""
+        return self._journal.fenced
+
     def stop(self, reason: CancelReason) -> None:
         """End the run as cancelled, from wherever it is."""
         self._reason = self._reason or reason

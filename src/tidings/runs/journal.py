@@ -93,6 +93,7 @@ class Journal:
         self.run = run
         self.steps_done = 0
         self.interrupted = False
+        self.fenced = False
         self.parked = False
         self.permissions: dict[str, Permission] = {}
         self._turn = asyncio.Lock()
@@ -341,6 +342,7 @@ class Journal:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
                 self.interrupted = True
+                self.fenced = isinstance(error, Fenced)
                 interrupted = Interrupted()
                 interrupted.__cause__ = error
                 return interrupted

@@ -26,7 +26,7 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.domain.tiers import Tier, TierHealth, TierState
 from tidings.scheduling.frontend import Frontend
-from tidings.scheduling.port import Errand, NotNow, Take
+from tidings.scheduling.port import Errand, NotNow, Take, Urgency
 
 PATIENCE_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
@@ -39,7 +39,7 @@ RETRY_SECONDS_MAX = 3.0
 RECONNECT_SECONDS = 1.0
 USER_CHARACTERS_MAX = 64
 ACTIVITY = "tidings.run"
-BEGUN_PRIORITY, FRESH_PRIORITY = 2, 3
+PRIORITY_FIRST = 2
 """Temporal's, of 1 to 5: lower goes first."""
 
 _SAID = {
@@ -76,7 +76,7 @@ class TemporalScheduler:
         """Start the activity of a run at a fence; one that is there already stays the only one."""
         client = await self._connected()
         priority = Priority(
-            priority_key=BEGUN_PRIORITY if errand.begun else FRESH_PRIORITY,
+            priority_key=PRIORITY_FIRST + errand.urgency,
             fairness_key=errand.user_id[:USER_CHARACTERS_MAX],
         )
         try:
@@ -195,7 +195,7 @@ async def _beat() -> None:
 
 def _bare(run_id: str, fence: int) -> Errand:
     """Return as much of an errand as travels: the store knows the rest."""
-    return Errand(run_id, fence, user_id="", begun=False, seconds=0.0)
+    return Errand(run_id, fence, user_id="", urgency=Urgency.FRESH, seconds=0.0)
 
 
 def _away(why: str) -> Unavailable:
