@@ -18,7 +18,7 @@ from tidings.domain.commands import StartAgent, StartPayload
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import TERMINAL
 
-ROUNDS = 1
+ROUNDS = 3
 SECONDS = 6.0
 CONNECTIONS, EVENTS_PER_SECOND = 100, 500
 ASKING, BREATH_SECONDS = 4, 0.2
