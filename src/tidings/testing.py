@@ -1,7 +1,7 @@
 """What authors test their agents with: a rehearsal in this process, and a crash at every write.
 
-Everything is as on a server of one's own, on its embedded defaults in an empty folder; the model says
-what is written for it, the clock stands still, and nothing outlives the call.
+Everything is as on a server of one's own, on its embedded defaults in an empty folder; the model
+says what is written for it, the clock stands still, and nothing outlives the call.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class FixedClock:
 
 
 class Script:
-    """A model that gives the n-th request of a run the n-th reply; `requests` are what it was asked.
+    """A model that gives the n-th request the n-th reply; `requests` are what it was asked.
 
     After a crash it goes on where the run does: what is on record is not asked for again.
     """
@@ -208,7 +208,7 @@ def crash_everywhere(make: Callable[[], Rehearsal]) -> list[Crash]:
     Raises:
         AssertionError: a run did not end once, or a tool that writes was called twice for one call.
     """
-    crashes = []
+    crashes: list[Crash] = []
     for at, after in itertools.product(itertools.count(1), (False, True)):
         crash = _crashed(make(), at, after=after)
         if crash is None:
@@ -296,7 +296,7 @@ def _counted(tool: Tool, made: Counter[str]) -> Tool:
 async def _lived(
     folder: Path, rehearsal: Rehearsal, store: MortalStore
 ) -> tuple[Story | None, int]:
-    """Live through one process; return the story if it came to its end, and the replies on record."""
+    """Live through one process; return the story, if it came to its end, and replies on record."""
     around = Around(rehearsal.clock, store.around)
     settings = Settings(data_dir=folder, run_seconds=REHEARSAL_SECONDS)
     app = build(settings, model=rehearsal.model, around=around)
@@ -305,15 +305,16 @@ async def _lived(
         app.tools.add(tool)
     try:
         await app.begin()
-        async with app.running(), asyncio.timeout(REHEARSAL_SECONDS):
-            telling = asyncio.create_task(_told(app, rehearsal, store))
-            dying = asyncio.create_task(store.died.wait())
+        async with app.running(), asyncio.timeout(REHEARSAL_SECONDS), asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(_told(app, rehearsal, store))
+            dying = tasks.create_task(store.died.wait())
             await asyncio.wait({telling, dying}, return_when=asyncio.FIRST_COMPLETED)
             dying.cancel()
-            if not store.died.is_set():
-                return await telling, 0
-            telling.cancel()
-        return None, await app.replies_recorded(AUTHOR)
+            if store.died.is_set():
+                telling.cancel()
+        if store.died.is_set():
+            return None, await app.replies_recorded(AUTHOR)
+        return telling.result(), 0
     finally:
         await app.close()
 
@@ -355,7 +356,5 @@ def _unanswered(
             yield AnswerInput(f"answer-{asked['request_id']}", answer)
         if event.type == EventType.APPROVAL_REQUIRED and asked["call_id"] not in settled:
             said: Literal["allow", "deny"] = "allow" if person(event) else "deny"
-            leave = ApprovePayload(
-                receipt.run_id, asked["call_id"], said, asked["arguments_hash"]
-            )
+            leave = ApprovePayload(receipt.run_id, asked["call_id"], said, asked["arguments_hash"])
             yield Approve(f"leave-{asked['call_id']}", leave)

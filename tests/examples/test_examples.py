@@ -27,11 +27,11 @@ def test_an_example_is_short(path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_needs_only_what_is_promised_to_stay(path: Path) -> None:
     imported = set(re.findall(r"^(?:from|import) (tidings[\w.]*)", path.read_text(), re.MULTILINE))
-    assert imported <= {"tidings.authoring", "tidings.agents.pydantic_agents"}
+    assert imported <= {"tidings.authoring", "tidings.testing", "tidings.agents.pydantic_agents"}
 
 
 def test_there_are_no_other_examples() -> None:
-    """Each has its test, here, in test_own_client.py, or in journeys/test_asking_back.py."""
+    """Each has its test, here, beside, or in journeys/test_asking_back.py."""
     assert [path.name for path in EXAMPLES] == [
         "asking_agent.py",
         "own_agent.py",
@@ -39,6 +39,7 @@ def test_there_are_no_other_examples() -> None:
         "own_tool.py",
         "pydantic_agent.py",
         "served_by_hand.py",
+        "tested_agent.py",
         "tool_server.py",
         "workflow.py",
     ]

@@ -1,7 +1,7 @@
 """The composition root: the only place that chooses adapters and wires components."""
 
 from tidings.app.application import App
-from tidings.app.system import build, new_ids
+from tidings.app.system import Around, build, new_ids
 from tidings.app.tiers import back_up, migrate, move, restore
 
-__all__ = ["App", "back_up", "build", "migrate", "move", "new_ids", "restore"]
+__all__ = ["App", "Around", "back_up", "build", "migrate", "move", "new_ids", "restore"]

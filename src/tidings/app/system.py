@@ -82,10 +82,10 @@ def build(
     clock, ids = around.clock, UlidSource()
     key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
     tiers = open_tiers(settings, clock, ids, key, metrics)
-    hot, database = tiers.hot, around.store(SparedDatabase(tiers.warm, clock))
+    hot, spared = tiers.hot, SparedDatabase(tiers.warm, clock)
     count(hot.hints, metrics)
-    ground = Ground(settings, clock, ids, hot.hints, database, metrics)
-    limits, plans = limits_of(settings), chosen_plans(settings)
+    ground = Ground(settings, clock, ids, hot.hints, around.store(spared), metrics)
+    limits, plans, database = limits_of(settings), chosen_plans(settings), ground.database
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
@@ -106,7 +106,7 @@ def build(
     parts = Parts(edge | behind | always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
-    known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
+    known = (spared, hot.tier, past.exporter, *tiers.scheduler.tiers)
     look = Looking(ground, known, readiness, parts, watched, able, engine, presence, worker)
     if not settings.alone:
         parts.add("roster", partial(watched.roster.run, look.report))
