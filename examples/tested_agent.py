@@ -6,7 +6,7 @@ from tidings.testing import Rehearsal, Script, call, crash_everywhere, rehearse,
 
 
 @made_tool()
-async def pay(ctx: ToolContext, what: str) -> ToolResult:
+async def pay(_: ToolContext, what: str) -> ToolResult:
     """Pay for something."""
     return ToolResult(f"{what} is paid.")
 
