@@ -6,13 +6,14 @@ import sys
 
 import uvloop
 
-from bench import delivery, returning, runs, start, tiers, warm
+from bench import delivery, returning, runs, slow, start, tiers, warm
 from bench.processes import LOAD_CORE
 
 PARTS = {
     "delivery": delivery.report,
     "returning": returning.report,
     "runs": runs.report,
+    "slow": slow.report,
     "start": start.report,
     "tiers": tiers.report,
     "warm": warm.report,

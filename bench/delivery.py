@@ -85,6 +85,14 @@ async def measure(server: Served, found: list[Reader], each: int, seconds: float
 
 async def latency(connections: int, per_second: int) -> list[float]:
     """Return the milliseconds from each append to its arrival, at a steady rate."""
+    async with served("product") as server:
+        return await latencies_at(server, connections, per_second, SECONDS)
+
+
+async def latencies_at(
+    server: Served, connections: int, per_second: int, seconds: float
+) -> list[float]:
+    """Return the same of a server that is there."""
     took: list[float] = []
 
     def on_events(message: bytes, _count: int) -> None:
@@ -93,14 +101,13 @@ async def latency(connections: int, per_second: int) -> list[float]:
             at += len(STAMP)
             took.append((now - float(message[at : message.index(b",", at)])) * 1000)
 
-    async with served("product") as server:
-        streams = (await server.tell("open", connections=connections))["streams"]
-        async with readers(server, connections, streams) as found:
-            for reader in found:
-                reader.on_events = on_events
-            pause = connections / per_second
-            done = await server.tell("produce", seconds=SECONDS, each=1, pause=pause)
-            await _until(lambda: len(took) >= done["appended"])
+    streams = (await server.tell("open", connections=connections))["streams"]
+    async with readers(server, connections, streams) as found:
+        for reader in found:
+            reader.on_events = on_events
+        pause = connections / per_second
+        done = await server.tell("produce", seconds=seconds, each=1, pause=pause)
+        await _until(lambda: len(took) >= done["appended"])
     return took
 
 

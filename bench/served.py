@@ -21,13 +21,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bench.agents import ZeroModel, echo, one_tool, steady
 from bench.processes import MODEL_SECONDS
 from bench.tables import percentile
-from tidings.app import App, build
+from tidings.app import App, build, tiers
 from tidings.cli.serve import HttpServer
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.events import log
 from tidings.gateway.outlet import EXTENSION, OUTLET, Outlet
+from tidings.history import exporter
+from tidings.history.exporter import ExportPolicy
 from tidings.settings import load
 from tidings.storage.warm.port import Database, Transaction
 from tidings.system import UlidSource
@@ -184,8 +186,16 @@ async def lag(seconds: float) -> dict[str, Any]:
     return {"p50": percentile(late, 0.5), "p99": percentile(late, 0.99), "max": max(late)}
 
 
+def export_at_once() -> None:
+    """Have runs brought to the history when they have ended, and not half a minute later."""
+    exporter.SETTLED_SECONDS = 0.0
+    vars(tiers).update(STEADY=ExportPolicy(0.5, 0.0, 1))
+
+
 async def main(what: str, folder: Path, port: int) -> None:
     """Serve `what`, on this data directory and port, 0 for any."""
+    if what == "exporting":
+        export_at_once()
     with socket.create_server(("127.0.0.1", port), backlog=2048) as listening:
         settings = load({"data_dir": folder})
         app = build(settings, model=ZeroModel(float(os.environ[MODEL_SECONDS])))

@@ -5,17 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import tests.world
+from tests.harness import temporal as shared
 from tests.harness import tiers
 from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
-from tests.harness.temporal import TemporalServer, temporal_running
+from tests.harness.temporal import TemporalAddress
 from tests.harness.valkey import ValkeyServer, valkey_running
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--temporal", action="store_true", help="have the runs of `world` brought by Temporal"
-    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -23,12 +17,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         about_files = [item for item in items if item.get_closest_marker("embedded")]
         config.hook.pytest_deselected(items=about_files)
         items[:] = [item for item in items if item not in about_files]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _who_brings_runs(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--temporal") or tiers.TIERS == "fleet":
-        tests.world.BROUGHT_BY = request.getfixturevalue("temporal").address
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +34,9 @@ def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
 
 
 @pytest.fixture(scope="session")
-def temporal() -> Iterator[TemporalServer]:
+def temporal() -> TemporalAddress:
     """One Temporal for all tests; each takes a task queue of its own."""
-    with temporal_running() as server:
-        yield server
+    return shared.temporal()
 
 
 @pytest.fixture(scope="session")

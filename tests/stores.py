@@ -20,32 +20,36 @@ ENGINES = ("sqlite", "postgres")
 
 
 def store_in(
-    folder: Path, announce: Callable[[object], None] = lambda note: None, engine: str = ENGINE
+    place: Path | str, announce: Callable[[object], None] = lambda note: None, engine: str = ENGINE
 ) -> Store:
-    """Open the store of a folder, which is new the first time; close it in the same event loop."""
-    if engine == "sqlite":
-        return SqliteDatabase.open(folder / DATABASE_FILE, announce)
-    return PostgresDatabase(database_of(folder), announce, Random(1))
+    """Open the store of a folder, which is new the first time, or that of a database's URL.
+
+    Close it in the same event loop.
+    """
+    if isinstance(place, Path) and engine == "sqlite":
+        return SqliteDatabase.open(place / DATABASE_FILE, announce)
+    url = place if isinstance(place, str) else database_of(place)
+    return PostgresDatabase(url, announce, Random(1))
 
 
-def rows_of(folder: Path, sql: str, *values: Any) -> list[Row]:
-    """Return what a statement finds in a folder's store, beside whoever works on it."""
-    return _beside(folder, lambda store: store.read(SERVER, lambda tx: tx.execute(sql, *values)))
+def rows_of(place: Path | str, sql: str, *values: Any) -> list[Row]:
+    """Return what a statement finds in the store of a place, beside whoever works on it."""
+    return _beside(place, lambda store: store.read(SERVER, lambda tx: tx.execute(sql, *values)))
 
 
-def change(folder: Path, *statements: str) -> None:
-    """Change what a folder's store holds, in one transaction."""
+def change(place: Path | str, *statements: str) -> None:
+    """Change what the store of a place holds, in one transaction."""
 
     async def work(tx: Transaction) -> None:
         for statement in statements:
             await tx.execute(statement)
 
-    _beside(folder, lambda store: store.write(SERVER, work))
+    _beside(place, lambda store: store.write(SERVER, work))
 
 
-def _beside(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T:
+def _beside(place: Path | str, use: Callable[[Store], Awaitable[T]]) -> T:
     async def run() -> T:
-        store = store_in(folder)
+        store = store_in(place)
         try:
             return await use(store)
         finally:

@@ -11,6 +11,7 @@ from tests.harness.server import ROOT
 from tests.reading import error_codes, limits, notices
 from tidings.domain.events import EventType
 from tidings.gateway.http.problems import _FIELD_CODES, _FRAMEWORK
+from tidings.health.metrics import Metrics
 from tidings.protocol.closing import Close
 from tidings.protocol.frames import TYPES
 from tidings.protocol.server_frames import ServerFrame
@@ -77,6 +78,13 @@ def test_the_architecture_shows_the_layers_and_the_folders_as_they_are() -> None
     folders = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
     files = {path.name for path in source.glob("[a-z]*.py")}
     assert folders | files <= listed
+
+
+def test_every_metric_is_in_the_operations_guide() -> None:
+    kinds = re.findall(r"^# TYPE (tidings_\w+)", Metrics().render().decode(), re.MULTILINE)
+    guide = read("docs/operations.md")
+    metrics = [name for name in kinds if not name.endswith("_created")]
+    assert [name for name in metrics if not re.search(rf"`{name}[`{{]", guide)] == []
 
 
 def test_every_type_of_event_and_frame_is_in_the_protocol() -> None:

@@ -11,7 +11,8 @@ import msgspec
 from tests.fakes.intake import intake_of
 from tests.fakes.models import ScriptedModel
 from tests.fakes.watch import hasty_chains
-from tests.harness.tiers import ENGINE
+from tests.harness.temporal import temporal
+from tests.harness.tiers import ENGINE, TIERS
 from tests.stores import store_in
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.budgets import Plans
@@ -32,6 +33,7 @@ from tidings.runs.dispatch import Dispatch
 from tidings.runs.port import Agent
 from tidings.runs.queue import Limits
 from tidings.runs.worker import Worker
+from tidings.scheduling.frontend import Frontend
 from tidings.scheduling.port import Scheduler, Unscheduled
 from tidings.scheduling.temporal import TemporalScheduler
 from tidings.storage.hot.memory import LocalHints
@@ -40,9 +42,6 @@ from tidings.storage.warm.port import Database, Transaction
 from tidings.system import SystemClock, UlidSource
 from tidings.tools.catalogue import Catalogue
 from tidings.tools.port import Tool
-
-BROUGHT_BY = ""
-"""The address of the Temporal server that brings runs to workers; empty: they look themselves."""
 
 ANA = UserContext("acme", "ana", "s1")
 BOB = UserContext("acme", "bob", "s2")
@@ -218,10 +217,11 @@ async def world(
 
 
 def _scheduler(clock: Clock) -> Scheduler:
-    if not BROUGHT_BY:
+    """Return who brings runs on this session's tiers."""
+    if TIERS != "fleet":
         return Unscheduled()
     queue_of_its_own = UlidSource().new("queue")
-    return TemporalScheduler(BROUGHT_BY, "default", queue_of_its_own, clock)
+    return TemporalScheduler(Frontend(temporal().address, "default"), queue_of_its_own, clock)
 
 
 def types(events: list[Event]) -> list[str]:

@@ -12,7 +12,9 @@ from tidings.storage.backups import KEY_FILE
 
 PREFIX = "TIDINGS_"
 ALL, GATEWAY, WORKER = ROLES = ("all", "gateway", "worker")
-SECRETS = frozenset({"token", "cold_url", "database_url", "hot_url", "metrics_token"})
+SECRETS = frozenset(
+    {"token", "cold_url", "database_url", "hot_url", "metrics_token", "temporal_api_key"}
+)
 """Settings whose values are never shown; each may stand in a file that `<variable>_FILE` names."""
 METRICS_TOKEN_CHARACTERS_MIN = 32
 
@@ -126,9 +128,21 @@ class Settings:
     temporal_address: str = field(
         default="",
         metadata={
-            "meaning": "A Temporal server that brings runs to workers; empty: they look themselves."
+            "meaning": "A Temporal server, `host:port` or `tls://host:port`, that brings runs to"
+            " workers; empty: they look themselves."
         },
     )
+    temporal_api_key: str = field(
+        default="", metadata={"meaning": "What Temporal knows this process by, as a key."}
+    )
+    temporal_ca_file: str = field(
+        default="",
+        metadata={"meaning": "Whose certificates it may have; empty: whom the machine believes."},
+    )
+    temporal_cert_file: str = field(
+        default="", metadata={"meaning": "What Temporal knows this process by, as a certificate."}
+    )
+    temporal_cert_key_file: str = field(default="", metadata={"meaning": "The key of that."})
     temporal_namespace: str = field(
         default="default", metadata={"meaning": "The namespace to use there."}
     )

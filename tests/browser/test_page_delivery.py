@@ -50,6 +50,29 @@ async def done(page: Page, runs: int) -> None:
     await expect(page.locator(".run > .head strong")).to_have_text(["Done"] * runs)
 
 
+def test_a_question_that_is_asked_offline_outlives_a_reload_and_is_asked_once(
+    server: ServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in_and_ask(page)
+            await page.route("**/api/ws-ticket", lambda route: route.abort())
+            server.stop()
+            server.start()
+            await page.fill("#question", "And what is dear?")
+            await page.click("#ask")
+            await page.reload()
+            await expect(page.locator("#question")).to_have_value("And what is dear?")
+            await expect(page.locator("#ask")).to_be_disabled()
+            await page.unroute("**/api/ws-ticket")
+            await done(page, 2)
+            await expect(page.locator("#question")).to_have_value("")
+            await page.reload()
+            await done(page, 2)
+
+    asyncio.run(scenario())
+
+
 def test_a_restart_is_announced_and_the_page_goes_on(server: ServerProcess) -> None:
     async def scenario() -> None:
         async with opened(server) as page:

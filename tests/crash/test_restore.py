@@ -52,13 +52,6 @@ def fetched(user: User, path: str) -> Any:
         return json.load(answer)
 
 
-def metric(server: ServerProcess, name: str) -> float:
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=20) as answer:
-        lines = answer.read().decode().splitlines()
-    [value] = [line.split()[1] for line in lines if line.startswith(f"{name} ")]
-    return float(value)
-
-
 def cursor_of(event: Event) -> str:
     return f"{event['epoch']}.{event['offset']}.{event['event_id'][-8:]}"
 
@@ -125,16 +118,16 @@ def test_f25_after_a_restore_every_client_has_its_answer_and_the_loss_is_counted
 
     server.start()
     try:
-        assert metric(server, "tidings_epochs") == 2
-        assert metric(server, "tidings_lost_events") == len(gone)
+        assert server.metric("tidings_epochs") == 2
+        assert server.metric("tidings_lost_events") == len(gone)
         assert epochs(data) == [("created", 0), ("restored", len(gone))]
         asyncio.run(_answers_after(ana, stream, first, second, elsewhere, mine))
     finally:
         server.stop()
     server.start()  # an ordinary restart begins no other epoch, and forgets nothing
     try:
-        assert metric(server, "tidings_epochs") == 2
-        assert metric(server, "tidings_lost_events") == len(gone)
+        assert server.metric("tidings_epochs") == 2
+        assert server.metric("tidings_lost_events") == len(gone)
     finally:
         server.stop()
 
@@ -192,7 +185,7 @@ def test_f25_a_file_that_was_put_back_by_hand_is_recognised(tmp_path: Path) -> N
     server.start()
     try:
         assert epochs(tmp_path) == [("created", 0), ("rewound", None)]
-        assert metric(server, "tidings_epochs") == 2
+        assert server.metric("tidings_epochs") == 2
         stream = first[0]["stream"]
         status, _ = asyncio.run(resumed(ana, stream, cursor_of(second[-1])))
         assert status["code"] == "cursor_diverged"
@@ -222,7 +215,7 @@ def test_a_backup_on_a_fresh_machine_is_a_working_server(tmp_path: Path) -> None
     [copied] = (tmp_path / "data" / "files").glob(f"*/{file_id}/usage.duckdb")
     assert kept.read_bytes() == copied.read_bytes()
     with serving(fresh, ENDINGS) as server:
-        moved = User(server, "ana", ana.token)
+        moved = User(server, "ana", ana.token, ana.id)
         assert fetched(moved, f"/api/files/{file_id}")["name"] == "log.csv"
         _, told = asyncio.run(resumed(moved, events[0]["stream"], cursor_of(events[0])))
         assert [e["event_id"] for e in told] == [e["event_id"] for e in events[1:]]

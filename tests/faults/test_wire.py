@@ -237,11 +237,13 @@ def test_b34_data_after_the_close_is_ignored_and_no_socket_stays_behind(user: Us
     asyncio.run(scenario())
 
 
-def test_b33_one_user_has_a_hundred_sockets_and_no_more(server: ServerProcess, user: User) -> None:
+def test_b33_one_user_has_a_hundred_sockets_at_a_server_and_no_more(
+    server: ServerProcess, user: User
+) -> None:
     async def scenario() -> None:
         async with contextlib.AsyncExitStack() as stack:
             clients: list[Client] = []
-            for _ in range(100):
+            for _ in range(100 * len(server.gateways)):
                 clients.append(await stack.enter_async_context(user.connected()))
             async with upgraded(user) as (reader, _):
                 assert await closing_code(reader) == 4429

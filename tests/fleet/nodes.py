@@ -1,55 +1,37 @@
-"""Nodes of one fleet: processes in their roles, on one database and one folder."""
+"""Nodes of one fleet whose agents pay: processes in their roles, on one database and one folder."""
 
 import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 from tests.harness.postgres import postgres
 from tests.harness.programs.paying import TARGET
-from tests.harness.server import ROOT, ServerProcess
-from tests.invariants import LoggedEvent, LoggedStreams
-from tidings.app import build
-from tidings.domain.context import SERVER
-from tidings.settings import load
-from tidings.storage.warm.port import Transaction
-from tidings.storage.warm.postgres.database import PostgresDatabase
+from tests.harness.server import ROOT, FleetProcess, ServerProcess, add_users
+from tests.harness.stored import stored_streams
+from tests.invariants import LoggedStreams
 from tidings.system import UlidSource
 
 PROGRAM = ROOT / "tests/harness/programs/paying.py"
 
 
-@dataclass(slots=True)
-class Fleet:
-    """Gateways and workers, what they share, and what they are told of the rest."""
-
-    folder: Path
-    database_url: str
-    extra: dict[str, str]
-    gateways: list[ServerProcess]
-    workers: list[ServerProcess]
+class Fleet(FleetProcess):
+    """Gateways and workers on a database of their own, and the target at which they pay."""
 
     @property
-    def nodes(self) -> list[ServerProcess]:
-        return self.gateways + self.workers
+    def database_url(self) -> str:
+        return self.extra["TIDINGS_DATABASE_URL"]
 
     @property
     def payments(self) -> list[tuple[int, str]]:
         """What the target has counted: the process that paid, and the key of the payment."""
-        target = self.folder / "target"
-        lines = target.read_text().splitlines() if target.exists() else []
-        return [(int(line.split()[0]), line.split()[1]) for line in lines]
+        return payments_in(self.data_dir)
 
     def check_payments(self) -> None:
         """See that nothing was paid twice."""
-        counted = Counter(key for _, key in self.payments)
-        assert counted, "nothing was paid"
-        assert set(counted.values()) == {1}
+        check_payments(self.data_dir)
 
     def payer(self) -> ServerProcess:
         """Return the worker that has paid last."""
@@ -58,17 +40,12 @@ class Fleet:
 
     async def user(self, name: str) -> tuple[str, str]:
         """Make an account; return its id and a token."""
-        settings = {"data_dir": self.folder, "database_url": self.database_url}
-        app = build(load(settings, {}))
-        try:
-            made = await app.identity.add_user(name, f"the password of {name}")
-            return made.user_id, await app.identity.issue_token(name)
-        finally:
-            await app.close()
+        [user] = await add_users(self, name)
+        return user.id, user.token
 
-    async def stored(self, lost: frozenset[bytes] = frozenset()) -> LoggedStreams:
+    def stored(self, lost: frozenset[bytes] = frozenset()) -> LoggedStreams:
         """Read what the database holds, as the checker takes it."""
-        return await stored_streams(self.database_url, lost)
+        return stored_streams(self.database_url, lost)
 
 
 @contextmanager
@@ -81,55 +58,43 @@ def fleet(
     url: str = "",
 ) -> Iterator[Fleet]:
     """Have nodes run around the block; `extra` are their variables besides."""
-    shared = Fleet(folder, url or postgres().database(), extra, [], [])
-    shared.gateways = [_node(shared, "gateway") for _ in range(gateways)]
-    shared.workers = [_node(shared, "worker") for _ in range(workers)]
+    nodes = Fleet(folder, PROGRAM, gateways, workers)
+    nodes.extra = {
+        "TIDINGS_DATABASE_URL": url or postgres().database(),
+        "TIDINGS_DATABASE_CONNECTIONS": "8",
+        TARGET: str(target_in(folder)),
+        **extra,
+    }
     try:
-        with ThreadPoolExecutor() as starting:
-            list(starting.map(ServerProcess.start, shared.nodes))
-        yield shared
+        nodes.start()
+        yield nodes
     finally:
-        for node in shared.nodes:
+        for node in nodes.nodes:
             if node.is_running():
                 os.kill(node.pid, signal.SIGCONT)
                 node.kill()
+        nodes.close()
         if not url:
-            postgres().drop(shared.database_url)
+            postgres().drop(nodes.database_url)
 
 
-def _node(shared: Fleet, role: str) -> ServerProcess:
-    node = ServerProcess(shared.folder, PROGRAM)
-    node.extra = {
-        "TIDINGS_ROLE": role,
-        "TIDINGS_DATABASE_URL": shared.database_url,
-        "TIDINGS_DATABASE_CONNECTIONS": "8",
-        TARGET: str(shared.folder / "target"),
-        **shared.extra,
-    }
-    return node
+def target_in(folder: Path) -> Path:
+    """Return the file at which the nodes of a folder pay."""
+    return folder / "target"
 
 
-async def stored_streams(url: str, lost: frozenset[bytes] = frozenset()) -> LoggedStreams:
-    """Read all streams of a database."""
+def payments_in(folder: Path) -> list[tuple[int, str]]:
+    """Return what a target has counted: the process that paid, and the key of the payment."""
+    target = target_in(folder)
+    lines = target.read_text().splitlines() if target.exists() else []
+    return [(int(line.split()[0]), line.split()[1]) for line in lines]
 
-    async def work(tx: Transaction) -> LoggedStreams:
-        streams = await tx.execute("select stream, user_id, first_offset from streams")
-        frames = await tx.execute(
-            "select frame from events e join streams s on s.stream = e.stream"
-            ' where length(frame) > 0 and "offset" >= s.first_offset'
-        )
-        return LoggedStreams(
-            events=[LoggedEvent(bytes(frame)) for (frame,) in frames],
-            owners={stream: user for stream, user, _ in streams},
-            firsts={stream: first for stream, _, first in streams},
-            lost=lost,
-        )
 
-    database = PostgresDatabase(url, lambda note: None, Random(1))
-    try:
-        return await database.read(SERVER, work)
-    finally:
-        await database.close()
+def check_payments(folder: Path) -> None:
+    """See that nothing was paid twice."""
+    counted = Counter(key for _, key in payments_in(folder))
+    assert counted, "nothing was paid"
+    assert set(counted.values()) == {1}
 
 
 def new_queue() -> str:

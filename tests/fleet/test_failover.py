@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
@@ -11,17 +10,17 @@ import pytest
 
 from tests.faults.devices import Device, Puppet, device
 from tests.fleet.failover import Failover
-from tests.fleet.nodes import Fleet, fleet, stored_streams
+from tests.fleet.nodes import Fleet, fleet
 from tests.fleet.test_nodes import start
 from tests.harness.postgres import PostgresServer
+from tests.harness.stored import stored_streams
 from tests.invariants import LoggedStreams, check
+from tests.stores import rows_of
 from tidings.domain.commands import Receipt, StartAgent, StartPayload
-from tidings.domain.context import SERVER
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import thread_stream
 from tidings.protocol.client import Anew
-from tidings.storage.warm.port import Row, Transaction
-from tidings.storage.warm.postgres.database import PostgresDatabase
+from tidings.storage.warm.port import Row
 
 WAIT_SECONDS = 20.0
 
@@ -43,17 +42,6 @@ def on(
         asyncio.run(scenario(nodes))
 
 
-async def rows(url: str, sql: str) -> list[Row]:
-    async def work(tx: Transaction) -> list[Row]:
-        return await tx.execute(sql)
-
-    database = PostgresDatabase(url, lambda note: None, Random(1))
-    try:
-        return await database.read(SERVER, work)
-    finally:
-        await database.close()
-
-
 async def insisting(client: Device, count: int, id: str, thread: str | None = None) -> Receipt:
     """Send a command again under its id until it is taken."""
     payload = StartPayload(f"pay {count}", "payer", thread)
@@ -73,12 +61,12 @@ def head_of(streams: LoggedStreams, stream: str) -> int:
 async def eventually_counted(url: str, lost: int) -> None:
     """Wait until every node has added what it knows: each has its own connections to lose."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while (await epochs(url))[-1] != ("moved", lost):  # noqa: ASYNC110 - of other processes
+        while epochs(url)[-1] != ("moved", lost):  # noqa: ASYNC110 - of other processes
             await asyncio.sleep(0.1)
 
 
-async def epochs(url: str) -> list[Row]:
-    return await rows(url, "select why, lost_events from epochs order by began_at")
+def epochs(url: str) -> list[Row]:
+    return rows_of(url, "select why, lost_events from epochs order by began_at")
 
 
 def test_f22_a_restart_of_postgresql_costs_a_wait_and_nothing_else(
@@ -95,9 +83,9 @@ def test_f22_a_restart_of_postgresql_costs_a_wait_and_nothing_else(
                 await asyncio.to_thread(server.start)
                 second = await meanwhile
             await client.until_end(receipt, second)
-            check(await nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
+            check(nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
-        assert await epochs(nodes.database_url) == [("created", 0)]
+        assert epochs(nodes.database_url) == [("created", 0)]
 
     on(server, tmp_path, scenario)
 
@@ -113,9 +101,9 @@ def test_f23_after_a_failover_without_loss_clients_go_on_without_a_reset(
             await asyncio.to_thread(Failover(server).to_a_copy_that_has_everything)
             second = await insisting(client, 3, "m2")
             await client.until_end(second)
-            check(await nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
+            check(nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
-        assert await epochs(nodes.database_url) == [("created", 0), ("moved", 0)]
+        assert epochs(nodes.database_url) == [("created", 0), ("moved", 0)]
 
     on(server, tmp_path, scenario)
 
@@ -134,7 +122,7 @@ def test_f24_after_a_failover_with_loss_who_is_ahead_is_told_and_the_loss_is_cou
             second = await insisting(client, 1, "m2", first.thread_id)
             await client.until_end(second)
         stream = thread_stream(first.thread_id)
-        before = await stored_streams(nodes.database_url)
+        before = stored_streams(nodes.database_url)
         puppet = Puppet(gateway, ana, token, "d3", (stream,))
         async with puppet.connected():
             await puppet.until(lambda: puppet.last(stream) >= head_of(before, stream))
@@ -142,10 +130,10 @@ def test_f24_after_a_failover_with_loss_who_is_ahead_is_told_and_the_loss_is_cou
             await puppet.until(lambda: isinstance(puppet.heard[-1], Anew))
         assert isinstance(puppet.heard[-1], Anew)
         assert puppet.heard[-1].why == "diverged"
-        after = await stored_streams(nodes.database_url)
+        after = stored_streams(nodes.database_url)
         lost = frozenset(e.frame for e in before.events) - {e.frame for e in after.events}
         assert lost
-        check(await nodes.stored(lost), [puppet.history])
+        check(nodes.stored(lost), [puppet.history])
         await eventually_counted(nodes.database_url, len(lost))
 
     on(server, tmp_path, scenario)

@@ -33,7 +33,7 @@ BOTH = [("gateway", "up"), ("worker", "up")]
 
 async def administrator(nodes: Fleet) -> str:
     _, token = await nodes.user("root")
-    settings = {"data_dir": nodes.folder, "database_url": nodes.database_url}
+    settings = {"data_dir": nodes.data_dir, "database_url": nodes.database_url}
     app = build(load(settings, {}))
     try:
         await app.identity.appoint("root", admin=True)
@@ -100,7 +100,7 @@ def test_a_gateway_knows_all_nodes_and_who_asks_without_a_worker_is_told(tmp_pat
         ana, token = await nodes.user("ana")
         async with device(nodes.gateways[0].url, ana, token, "d1") as client:
             receipt = await client.session.send(StartAgent("m1", StartPayload("pay 1", "payer")))
-            stored = await nodes.stored()
+            stored = nodes.stored()
             assert sum(b'"no_worker"' in event.frame for event in stored.events) == 1
             await asyncio.to_thread(worker.start)
             await client.until_end(receipt)

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.devices import Device, device
+from tests.faults.devices import Device, device, eventually
 from tests.fleet.nodes import Fleet, fleet, new_queue
 from tests.harness.proxy import proxying
-from tests.harness.temporal import TemporalServer, temporal_running
+from tests.harness.temporal import TemporalAddress, temporal_running
 from tests.invariants import check
 from tidings.domain.commands import Receipt, StartAgent, StartPayload
 
 FAILOVER_SECONDS_MAX = 5.0
 PAYMENTS = 40
+FENCED = "tidings_fenced_writes_total"
 
 Brought = dict[str, str]
 
@@ -30,7 +31,7 @@ def brought(request: pytest.FixtureRequest) -> Brought:
     return by(request.getfixturevalue("temporal"))
 
 
-def by(server: TemporalServer) -> Brought:
+def by(server: TemporalAddress) -> Brought:
     """Have runs brought by a server, on a task queue of the test's own."""
     return {"TIDINGS_TEMPORAL_ADDRESS": server.address, "TIDINGS_TEMPORAL_QUEUE": new_queue()}
 
@@ -61,7 +62,7 @@ def test_the_gateway_and_the_worker_die_and_the_client_goes_on_within_seconds(
             await client.until_end(receipt)
             summary = client.ends[receipt.run_id].payload["summary"]
             assert summary["attempts"] == 2
-            stored = await nodes.stored()
+            stored = nodes.stored()
             check(stored, [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
         assert len({pid for pid, _ in nodes.payments}) == 2
@@ -84,17 +85,18 @@ def test_a_worker_that_was_halted_writes_nothing_when_it_wakes(tmp_path: Path) -
             await client.until_end(receipt)
             another = await start(client, 1, "m2")
             await client.until_end(another)
-            stored = await nodes.stored()
+            await eventually(lambda: halted.metric(FENCED) == 1)
+            stored = nodes.stored()
             check(stored, [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
-        assert halted.is_running()
+        assert sum(node.metric(FENCED) for node in nodes.nodes) == 1
 
     with fleet(tmp_path, {}, gateways=1) as nodes:
         asyncio.run(scenario(nodes))
 
 
 def test_every_node_is_replaced_under_load_and_nothing_is_lost_or_doubled(
-    tmp_path: Path, temporal: TemporalServer
+    tmp_path: Path, temporal: TemporalAddress
 ) -> None:
     async def scenario(nodes: Fleet) -> None:
         ana, token = await nodes.user("ana")
@@ -117,7 +119,7 @@ def test_every_node_is_replaced_under_load_and_nothing_is_lost_or_doubled(
             await one.until_end(*receipts)
             await two.until_end(*others)
             histories = [one.history, two.history]
-            check(await nodes.stored(), histories, at_head=True, ended=True, proven=True)
+            check(nodes.stored(), histories, at_head=True, ended=True, proven=True)
         nodes.check_payments()
 
     with fleet(tmp_path, by(temporal)) as nodes:
@@ -163,7 +165,7 @@ def test_while_temporal_is_away_commands_are_taken_and_runs_end(tmp_path: Path) 
                 client.ends[receipt.run_id].payload["summary"]["attempts"]
                 for receipt in (begun, meanwhile)
             ] == [1, 1]
-            check(await nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
+            check(nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
 
     with temporal_running() as server:

@@ -132,6 +132,8 @@ class FaultProxy:
             for piece in direction.take(data):
                 if pause := direction.pause(len(piece), self._rng):
                     await asyncio.sleep(pause)
+                if writer.is_closing():
+                    raise ConnectionResetError("the other end is closed")
                 writer.write(piece)
                 await writer.drain()
                 await direction.passage()
@@ -213,6 +215,6 @@ def _socket() -> socket.socket:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError, AttributeError):  # an encrypted one that has ended has no socket
+    with suppress(OSError, AttributeError, ValueError):  # one that has ended may have no socket
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()

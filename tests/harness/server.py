@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -24,8 +25,8 @@ from tidings.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20
-ROLES = ("gateway", "gateway", "worker", "worker")
-"""The nodes of a fleet."""
+PLACES = {"TIDINGS_DATABASE_URL", "TIDINGS_HOT_URL", "TIDINGS_COLD_URL"}
+"""What says where a server keeps its data."""
 ENVIRONMENT = {
     key: value
     for key, value in os.environ.items()
@@ -52,6 +53,7 @@ class ServerProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.extra: dict[str, str] = {}
+        self.gateways = self.workers = self.nodes = [self]
         self._command = [str(program)] if program else ["-m", "tidings", "serve"]
         self._process: ForkedProcess | None = None
         self._out: TextIO | None = None
@@ -98,7 +100,8 @@ class ServerProcess:
     @property
     def settings(self) -> Settings:
         """What an application in the test's own process needs to work on the same store."""
-        return load({}, variables_of(self.data_dir) | self.extra)
+        places = {name: self.extra[name] for name in PLACES & self.extra.keys()}
+        return load({}, variables_of(self.data_dir) | places)
 
     @property
     def pid(self) -> int:
@@ -107,6 +110,12 @@ class ServerProcess:
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def metric(self, name: str) -> float:
+        """Return what all its processes have counted under a name, labels and all."""
+        pages = [httpx2.get(f"{node.url}/metrics", trust_env=False).text for node in self.nodes]
+        lines = [line.split() for page in pages for line in page.splitlines()]
+        return sum(float(line[1]) for line in lines if line[0] == name)
 
     def close(self) -> None:
         """Let go of what is there beside the process."""
@@ -121,51 +130,52 @@ class ServerProcess:
 
 
 class FleetProcess(ServerProcess):
-    """Two gateways and two workers behind one address.
+    """Gateways and workers, and one address for the gateways.
 
-    They start, stop and die as a whole; single nodes that die are the matter of `tests.fleet`.
+    They start, stop and die as a whole, and so may each of them.
     """
 
-    def __init__(self, data_dir: Path, program: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, program: Path | None = None, gateways: int = 2, workers: int = 2
+    ) -> None:
         super().__init__(data_dir, program)
-        self._nodes = [ServerProcess(data_dir, program) for _ in ROLES]
-        gateways = [node.port for node, role in self._roles() if role == "gateway"]
-        self._balancer = Balancer(self.port, gateways)
+        self.gateways = [ServerProcess(data_dir, program) for _ in range(gateways)]
+        self.workers = [ServerProcess(data_dir, program) for _ in range(workers)]
+        self.nodes = self.gateways + self.workers
+        self._balancer = Balancer(self.port, [gateway.port for gateway in self.gateways])
         self._balancer.start()
 
     def begin(self) -> None:
-        for node, role in self._roles():
-            node.extra = self.extra | {"TIDINGS_ROLE": role}
-            node.begin()
+        for role, nodes in (("gateway", self.gateways), ("worker", self.workers)):
+            for node in nodes:
+                node.extra = {"TIDINGS_ROLE": role} | self.extra
+                node.begin()
 
     def until_ready(self) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             node.until_ready()
 
     def kill(self) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             node.kill()
 
     def send_away(self) -> None:
-        for node in self._nodes:
+        for node in self.nodes:
             node.send_away()
 
     def is_running(self) -> bool:
-        return any(node.is_running() for node in self._nodes)
+        return any(node.is_running() for node in self.nodes)
 
     @property
     def pid(self) -> int:
         """The id of the first gateway."""
-        return self._nodes[0].pid
+        return self.nodes[0].pid
 
     def wait(self) -> int:
-        return max(node.wait() for node in self._nodes)
+        return max(node.wait() for node in self.nodes)
 
     def close(self) -> None:
         self._balancer.stop()
-
-    def _roles(self) -> Iterator[tuple[ServerProcess, str]]:
-        return zip(self._nodes, ROLES, strict=True)
 
 
 def a_server(data_dir: Path, program: Path | None = None) -> ServerProcess:
@@ -176,7 +186,8 @@ def a_server(data_dir: Path, program: Path | None = None) -> ServerProcess:
 class User:
     """Someone with an account, a token, and perhaps a file."""
 
-    def __init__(self, server: ServerProcess, name: str, token: str) -> None:
+    def __init__(self, server: ServerProcess, name: str, token: str, id: str) -> None:
+        self.id = id
         self.name = name
         self.token = token
         self.server = server
@@ -263,8 +274,9 @@ async def add_users(server: ServerProcess, *names: str) -> list[User]:
     try:
         users = []
         for name in names:
-            await app.identity.add_user(name, f"the password of {name}")
-            users.append(User(server, name, await app.identity.issue_token(name)))
+            made = await app.identity.add_user(name, f"the password of {name}")
+            token = await app.identity.issue_token(name)
+            users.append(User(server, name, token, made.user_id))
         return users
     finally:
         await app.close()

@@ -8,16 +8,16 @@ from tests.stores import rows_of
 
 
 def stored_streams(
-    data_dir: Path, lost: frozenset[bytes] = frozenset(), users: Sequence[str] = ()
+    place: Path | str, lost: frozenset[bytes] = frozenset(), users: Sequence[str] = ()
 ) -> LoggedStreams:
-    """Read the streams of a data directory, or of some users; a server may be writing meanwhile.
+    """Read the streams of a folder or a database, or of some users; servers may be writing.
 
     What a joined row stands for is in its frame; the rows that it took in have none. What is kept
     of a trimmed history, for snapshots, is no part of the streams any more.
     """
     of_users = f"where user_id in ({', '.join('?' * len(users))})" if users else ""
     rows = rows_of(
-        data_dir,
+        place,
         "select s.stream, s.user_id, s.first_offset, e.frame"
         f" from (select * from streams {of_users}) s left join events e on e.stream = s.stream"
         ' and length(e.frame) > 0 and e."offset" >= s.first_offset'

@@ -1,6 +1,7 @@
 """A real Temporal server on a real port: started, killed and started again as a test likes."""
 
 import atexit
+import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from tests.harness.ports import free_port
 
 READY_SECONDS = 20
+_RUNNING = "TIDINGS_TEST_TEMPORAL_AT"
+"""Where the processes of the session, and the programs that they start, find it."""
 SETTINGS = {
     "history.transferProcessorMaxPollRPS": "2000",  # else runs that follow each other wait 50 ms
     "history.timerProcessorMaxTimeShift": '"1ms"',  # else every timer is a second late
@@ -24,12 +27,19 @@ SETTINGS = {
 }
 
 
-class TemporalServer:
+class TemporalAddress:
+    """Where a server is; each test takes a task queue of its own there."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
+class TemporalServer(TemporalAddress):
     """The server as a child process; what it has is in a file, so that it may die and come back."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        super().__init__(f"127.0.0.1:{self.port}")
         self._file = folder / "temporal.db"  # must not be there before: it makes its own schema
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,8 +91,12 @@ def temporal_running() -> Iterator[TemporalServer]:
 
 
 @cache
-def temporal() -> TemporalServer:
-    """Return the server that all fleets of this session share; it ends with it."""
+def temporal() -> TemporalAddress:
+    """Return the server that all of a session share; it ends with the first who has asked."""
+    if _RUNNING in os.environ:
+        return TemporalAddress(os.environ[_RUNNING])
     running = ExitStack()
     atexit.register(running.close)
-    return running.enter_context(temporal_running())
+    server = running.enter_context(temporal_running())
+    os.environ[_RUNNING] = server.address
+    return server

@@ -22,6 +22,8 @@ ENGINE = "sqlite" if TIERS == "embedded" else "postgres"
 assert TIERS in SETS, f"TIDINGS_TEST_TIERS must be one of {', '.join(SETS)}"
 if ENGINE == "postgres":
     postgres()  # before anybody starts a program that needs to find it
+if TIERS == "fleet":
+    temporal()
 
 
 @cache

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import count
 
+import msgspec
 import pytest
 
 from tests.fakes.sections import WELL, with_
@@ -18,6 +19,7 @@ from tidings.health.overview import AgentHealth, Concern, NodeHealth, ToolServer
 
 NOW = 1_000_000.0
 EVER = float("-inf")
+BYTES_MAX = 6 * 1024
 OLD = GONE_SECONDS + 1.0
 SLOW = Concern("models_resting", TierState.DEGRADED, "openai:m (model_timeout)", "By rules.")
 numbers = count()
@@ -161,7 +163,7 @@ def test_what_is_known_here_or_was_told_by_the_dead_is_not_said_again() -> None:
 
 
 def test_a_process_tells_what_others_cannot_know_within_bounds() -> None:
-    servers = tuple(ToolServerHealth(f"s{n}", "down", "x" * 99) for n in range(9))
+    servers = tuple(ToolServerHealth(f"s{n}", "down", "\udcff" + "x" * 99) for n in range(9))
     tiers = tuple(TierHealth(f"t{n}", TierState.DOWN, "away", None, "") for n in range(20))
     rests = (AgentHealth("a", False, 9, 9, 3, ()),)
     here = with_(draining=True, tool_servers=servers, tiers=tiers, agents=rests)
@@ -170,6 +172,7 @@ def test_a_process_tells_what_others_cannot_know_within_bounds() -> None:
     assert (report.room, report.running, len(report.tiers)) == (16, 3, 20)
     assert len(report.concerns) == CONCERNS_TOLD_MAX
     assert all(len(concern.detail) <= DETAIL_CHARACTERS_MAX for concern in report.concerns)
+    assert len(msgspec.json.encode(report)) < BYTES_MAX
     told = report_of(replace(here, tiers=()), 16, 3, {}).concerns
     assert [concern.code for concern in told] == ["tool_servers_down"]
     assert report_of(WELL, 16, 0, {}).concerns == ()

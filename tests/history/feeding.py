@@ -17,6 +17,7 @@ from tidings.domain.events import Event, EventType
 from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.history.exporter import STEADY, Exporter
+from tidings.history.latencies import Latencies
 from tidings.history.service import History
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
@@ -34,6 +35,7 @@ class Feeding:
         self.clock = ManualClock(SOON)
         self.metrics = Metrics().history
         self.levels = DeliveryLevels(self.metrics, self.clock)
+        self.latencies = Latencies(cold, self.levels, "w1", self.clock, STEADY)
         self.exporter = self.an_exporter("w1")
         self.history = History(store.database, cold, self.clock)
 
@@ -42,9 +44,7 @@ class Feeding:
         database = database or self.past.database
         chosen = replace(STEADY, **policy)
         duty = Duty(database, self.clock, "history", name, chosen.duty_seconds)
-        return Exporter(
-            database, self.cold, duty, self.levels, name, self.clock, self.metrics, chosen
-        )
+        return Exporter(database, self.cold, duty, self.clock, self.metrics, chosen)
 
     async def told_run(self, run_id: str, pieces: int = 3, at: float = LONG_AGO) -> None:
         """Have a run end that told something in pieces and has not been exported."""

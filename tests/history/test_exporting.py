@@ -19,14 +19,15 @@ from tidings.domain.errors import NotFound
 from tidings.domain.levels import SEND_TO_ACK
 from tidings.domain.runs import Outcome
 from tidings.domain.tiers import TierState
+from tidings.events import erasures
 from tidings.events.compaction import compact
 from tidings.events.erasures import ERASED_AGAIN_SECONDS
 from tidings.events.lineage import begin_epoch
 from tidings.events.retention import HELD_SECONDS, Trimmed, trim
-from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.history import ended, exporter, gathering
 from tidings.history.exporter import REFUSED_AGAIN_SECONDS, SELDOM, SETTLED_SECONDS
+from tidings.history.latencies import Latencies
 from tidings.models.port import Usage
 from tidings.router import threads
 from tidings.runs.context import RunContext
@@ -228,6 +229,22 @@ def test_a_deleted_thread_is_erased_also_what_was_on_its_way(tmp_path: Path) -> 
     feeding(tmp_path, scenario)
 
 
+def test_a_deleted_user_is_erased_also_what_was_on_its_way(tmp_path: Path) -> None:
+    async def scenario(at: Feeding) -> None:
+        await at.told_run("r1")
+        await at.exporter.turn()
+        await at.past.database.write(SERVER, lambda tx: erasures.note_user(tx, ANA.user_id))
+        await at.exporter.turn()
+        assert (await at.frames(), await at.counts()) == ([], {})
+        await at.cold.insert(Batch(events=(event(1),)))
+        at.clock.time += ERASED_AGAIN_SECONDS + 1
+        await at.exporter.turn()
+        assert await at.frames() == []
+        assert await at.past.rows("select 1 from erasures") == []
+
+    feeding(tmp_path, scenario)
+
+
 def test_a_thread_deleted_between_insert_and_mark_is_erased(tmp_path: Path) -> None:
     async def scenario(at: Feeding) -> None:
         await at.told_run("r1")
@@ -249,13 +266,16 @@ def test_the_embedded_store_is_fed_seldom(tmp_path: Path) -> None:
 
     async def scenario(at: Feeding) -> None:
         seldom = at.an_exporter("w1", wait_seconds=SELDOM.wait_seconds, runs=3)
+        latencies = Latencies(at.cold, at.levels, "w1", at.clock, SELDOM)
         await at.told_run("r1", at=SOON)
         at.levels.saw(SEND_TO_ACK, 0.1)
         at.clock.time = SOON + SELDOM.wait_seconds - 1
         await seldom.turn()
+        await latencies.turn()
         assert at.cold.inserts == 0
         at.clock.time += 61
         await seldom.turn()
+        await latencies.turn()
         assert await at.counts() == {"completed": 1}
         assert [line.count for line in await at.cold.latencies(SERVER, ALWAYS)] == [1]
         for name in ("r2", "r3", "r4"):
@@ -269,14 +289,14 @@ def test_the_embedded_store_is_fed_seldom(tmp_path: Path) -> None:
 def test_latencies_are_kept_once_and_not_lost_while_the_store_is_away(tmp_path: Path) -> None:
     async def scenario(at: Feeding) -> None:
         at.levels.saw(SEND_TO_ACK, 0.1)
-        await at.exporter.turn()
+        await at.latencies.turn()
         assert at.cold.inserts == 0  # the minute is not over
         at.clock.time += 60
         at.cold.fails, at.cold.after = (lambda _: True), True
-        await at.exporter.turn()
+        await at.latencies.turn()
         at.cold.fails = lambda _: False
-        await at.exporter.turn()
-        await at.exporter.turn()
+        await at.latencies.turn()
+        await at.latencies.turn()
         assert [line.count for line in await at.cold.latencies(SERVER, ALWAYS)] == [1]
         assert at.cold.inserts == 2
 
@@ -355,10 +375,7 @@ def test_usage_is_what_the_journal_says_by_model(tmp_path: Path) -> None:
                 await w.events_until_end(await w.ask("hello"))
             clock, metrics = ManualClock(w.clock.now() + 100), Metrics().history
             duty = Duty(w.database, clock, "history", "w1", 30.0)
-            levels = DeliveryLevels(metrics, clock)
-            feeder = exporter.Exporter(
-                w.database, cold, duty, levels, "w1", clock, metrics, exporter.STEADY
-            )
+            feeder = exporter.Exporter(w.database, cold, duty, clock, metrics, exporter.STEADY)
             await feeder.turn()
             (line,) = await cold.usage(WORLDS_ANA, ALWAYS)
             assert (line.model, line.requests, line.unpriced) == ("test:scripted", 2, 0)

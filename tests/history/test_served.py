@@ -156,7 +156,7 @@ def test_what_a_killed_node_had_to_bring_another_node_brings(
         await chat(ana, "it dies with this")
         first.kill()
         clickhouse.start()
-        await until(lambda: has_counted(User(second, admin.name, admin.token), 2))
+        await until(lambda: has_counted(User(second, admin.name, admin.token, admin.id), 2))
 
     nodes = [ServerProcess(tmp_path, PROGRAM) for _ in range(2)]
     for node in nodes:

@@ -2,17 +2,22 @@
 
 import asyncio
 import random
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.faults.pairs import both_see
+from tests.harness.proxy import Direction
 from tests.harness.valkey import ValkeyServer
 from tests.hot.gateways import GatewayNode, gateway, story
 from tidings.domain.tiers import TierState
 from tidings.events import feed
 
 DOWN, OK = TierState.DOWN, TierState.OK
+THIN_BYTES_PER_SECOND = 1_000
+TEAR_ODDS = 0.1
 
 
 def test_what_one_server_commits_the_other_hears_without_reading(
@@ -86,6 +91,45 @@ def test_f21_valkey_pauses_its_clients(tmp_path: Path, valkey: ValkeyServer) -> 
         """It goes on by itself."""
 
     asyncio.run(story(tmp_path, valkey, pause, nothing, (DOWN, DOWN)))
+
+
+def test_f21_the_line_to_valkey_carries_less_than_there_is_to_say(
+    tmp_path: Path, valkey: ValkeyServer
+) -> None:
+    async def scenario() -> None:
+        async with gateway(tmp_path, valkey) as one, gateway(tmp_path, valkey) as two:
+            for node in (one, two):
+                node.proxy.up.bytes_per_second = THIN_BYTES_PER_SECOND
+            await both_see(tmp_path, one.server, two.server, "tell 60 0.01 200")
+            assert two.proxy.down.carried < 60 * 200  # less than what was told
+
+    asyncio.run(scenario())
+
+
+@dataclass(slots=True)
+class Tearing(Direction):
+    """Resets the connection at one in so many writes."""
+
+    rng: random.Random = field(default_factory=partial(random.Random, 5))
+    tears: int = 0
+
+    def take(self, data: bytes) -> list[bytes]:
+        if self.rng.random() < TEAR_ODDS:
+            self.tears += 1
+            self.reset_after = len(data) // 2
+        return Direction.take(self, data)
+
+
+def test_f19_the_line_to_valkey_tears_again_and_again(tmp_path: Path, valkey: ValkeyServer) -> None:
+    async def scenario() -> None:
+        async with gateway(tmp_path, valkey) as one, gateway(tmp_path, valkey) as two:
+            one.proxy.up = tearing = Tearing()
+            two.proxy.down = Tearing()
+            await both_see(tmp_path, one.server, two.server, "tell 60 0.02")
+            assert tearing.tears > 1
+            assert one.proxy.accepted > 2  # it has come back each time
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("seed", range(3))

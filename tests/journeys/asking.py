@@ -50,7 +50,7 @@ def ask(user: User, question: str, *files: Path) -> Answered:
     sent = [argument for file in files for argument in ("--file", file)]
     ran = tidings(
         "ask", question, "--json", *sent,
-        "--data-dir", user.server.data_dir, TIDINGS_TOKEN=user.token,
+        "--server", user.server.url, TIDINGS_TOKEN=user.token,
     )  # fmt: skip
     assert (ran.status, ran.err) == (0, "")
     check_story(ran.events)

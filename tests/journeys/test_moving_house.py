@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults.devices import Device, device
-from tests.fleet.nodes import stored_streams as streams_of
 from tests.harness.cli import tidings
 from tests.harness.postgres import postgres
 from tests.harness.server import ROOT, ServerProcess, add_users, serving
@@ -71,7 +70,7 @@ def test_clients_runs_that_wait_and_runs_in_line_go_on_there_and_back(tmp_path: 
             await asyncio.to_thread(server.start)
             await answer(client, first)
             await asked(client, second)
-            check(await streams_of(url), [client.history], at_head=True)
+            check(stored_streams(url), [client.history], at_head=True)
 
             await asyncio.to_thread(server.stop)
             (folder / DATABASE_FILE).rename(tmp_path / "old.db")

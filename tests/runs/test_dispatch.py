@@ -16,7 +16,7 @@ from tidings.domain.tiers import Tier
 from tidings.runs import dispatch, queue
 from tidings.runs.context import RunContext
 from tidings.runs.queue import Limits
-from tidings.scheduling.port import Errand, NotNow, Take
+from tidings.scheduling.port import Errand, NotNow, Take, Urgency
 
 FOR_EVER = 3600.0
 
@@ -138,7 +138,7 @@ def test_a_run_that_has_waited_is_brought_again_and_before_others(tmp_path: Path
         assert payloads(events, "agent_completed")[0]["answer"] == "blue"
 
     run(tmp_path, scheduler, scenario, asking)
-    assert [a.begun for a in scheduler.sent] == [False, True]
+    assert [a.urgency for a in scheduler.sent] == [Urgency.FRESH, Urgency.BEGUN]
     assert scheduler.sent[0].fence < scheduler.sent[1].fence
 
 
@@ -162,7 +162,7 @@ def test_what_a_worker_may_still_have_is_left_to_it_until_its_lease_ends(tmp_pat
             assert (sent.run_id, sent.fence) == (receipt.run_id, 0)
 
             async def taken(owner: str, now: float, **changed: Any) -> Run | None:
-                brought = Errand(sent.run_id, 0, "", False, 0.0, **changed)
+                brought = Errand(sent.run_id, 0, "", Urgency.FRESH, 0.0, **changed)
                 return await w.database.write(
                     SERVER, lambda tx: dispatch.claim_brought(tx, brought, owner, now, now + 3)
                 )

@@ -23,7 +23,8 @@ from tidings.domain.runs import Outcome
 from tidings.runs import queue
 from tidings.runs.context import RunContext
 from tidings.runs.journal import Interrupted, Journal
-from tidings.runs.queue import RUNS_OPEN_PER_USER_MAX, Limits
+from tidings.runs.queue import RUNS_OPEN_PER_USER_MAX, Limits, RunLost
+from tidings.storage.hot.memory import LocalHints
 
 
 async def until_stopped(ctx: RunContext) -> Outcome:
@@ -114,6 +115,35 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(tmp_path: Path) -> Non
                 await Journal(w.database, w.clock, w.ids, paused).begin("c1", Budget())
             page = await w.reads.events(ANA, f"thread:{receipt.thread_id}", "0", 10)
             assert len(page["events"]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_finds_another_in_its_place_says_so(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        told, go_on = asyncio.Event(), asyncio.Event()
+        lost: asyncio.Queue[RunLost] = asyncio.Queue()
+        hints = LocalHints()
+        hints.listen(RunLost, lost.put_nowait)
+
+        async def halted(ctx: RunContext) -> Outcome:
+            told.set()
+            await go_on.wait()
+            await ctx.ask("Are you there?", {"type": "boolean"})
+            return Outcome("never")
+
+        async with world(tmp_path, {"it": halted}, hints=hints) as w:
+            await w.begin()
+            async with w.working():
+                receipt = await w.ask("go")
+                await told.wait()
+
+                async def overtake(tx: Any) -> None:
+                    await tx.execute("update runs set fence = fence + 1, owner = 'another'")
+
+                await w.database.write(SERVER, overtake)
+                go_on.set()
+                assert await lost.get() == RunLost(receipt.run_id)
 
     asyncio.run(scenario())
 

@@ -12,7 +12,7 @@ from tidings.agents.registry import AgentRegistry
 from tidings.app.pieces import Abilities, Chronicle
 from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER
-from tidings.domain.errors import Unusable
+from tidings.domain.errors import Conflict, Unusable
 from tidings.domain.ports import Clock
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
@@ -25,6 +25,7 @@ from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
+from tidings.router.departures import Departed, Departures
 from tidings.runs import queue
 from tidings.storage.warm.admission import admit, keep_watch
 from tidings.tools.catalogue import Catalogue
@@ -45,6 +46,7 @@ class Kept:
     model: Model
     roster: Roster
     signing_key: SigningKey
+    departures: Departures
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,12 @@ class App:
         """
         kept = self._kept
         if not kept.tiers.lineage.was_closed():
-            await admit(kept.tiers.warm)
+            await admit(kept.tiers.warm, self._look)
         await kept.tiers.lineage.begin()
         if kept.tiers.alone:
             await kept.tiers.warm.write(SERVER, queue.release_all)
             await kept.able.library.sweep(kept.clock.now())
         else:
-            await kept.signing_key.check()
             await kept.able.library.recognise()
         for servers in kept.able.servers:
             await servers.begin()
@@ -92,18 +93,24 @@ class App:
         Raises:
             Unusable: the store that others work on too has come to be none to work on; the block
                 is cut off.
+            Conflict: `key_differs`: found out only now; the same.
         """
         kept = self._kept
         with _refusal_by_itself():
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(self._parts.run())]
                 if not kept.tiers.alone:
-                    running.append(tasks.create_task(keep_watch(kept.tiers.warm)))
+                    running.append(tasks.create_task(keep_watch(kept.tiers.warm, self._look)))
                 try:
                     yield
                 finally:
                     for task in running:
                         task.cancel()
+
+    async def _look(self) -> None:
+        """See, where others work on the store, that they have the same key."""
+        if not self._kept.tiers.alone:
+            await self._kept.signing_key.check()
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
@@ -118,6 +125,14 @@ class App:
     def tool_servers(self) -> "tuple[ToolServers, ...]":
         """The tool servers of the operator's file; none without one."""
         return self._kept.able.servers
+
+    async def delete_user(self, name: str) -> Departed:
+        """Remove a user and all that is theirs; for the operator.
+
+        Raises:
+            NotFound: no such user.
+        """
+        return await self._kept.departures.delete(name)
 
     async def accept_key(self) -> None:
         """Have all processes that begin from now on need the signing key of this one."""
@@ -146,7 +161,7 @@ def _refusal_by_itself() -> Iterator[None]:
     try:
         yield
     except ExceptionGroup as group:
-        refusals, rest = group.split(Unusable)
+        refusals, rest = group.split((Unusable, Conflict))
         if refusals is None or rest is not None:
             raise
         raise refusals.exceptions[0] from None

@@ -25,6 +25,7 @@ from tidings.health.levels import DeliveryLevels
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.history.exporter import Exporter
+from tidings.history.latencies import Latencies
 from tidings.history.service import History
 from tidings.models.chain import Chain, ChainRules
 from tidings.models.chains import Chains
@@ -40,7 +41,7 @@ from tidings.resilience.breaker import BreakerState
 from tidings.router.upkeep import DUTY_SECONDS, Policy, Upkeep
 from tidings.runs.context import Engine
 from tidings.runs.dispatch import Dispatch
-from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunEnded
+from tidings.runs.queue import LEASE_SECONDS, SHARED_LEASE_SECONDS, Limits, RunEnded, RunLost
 from tidings.scheduling.port import Scheduler
 from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
@@ -149,6 +150,7 @@ def count(hints: Hints, metrics: Metrics) -> None:
     """Count what this process announces."""
     hints.listen(Appended, lambda note: metrics.events.inc(len(note.entries)))
     hints.listen(RunEnded, lambda note: metrics.run_ended(note.status, note.seconds))
+    hints.listen(RunLost, lambda _: metrics.fenced_writes.inc())
     hints.listen(Compacted, lambda note: metrics.joined.inc(note.rows))
     hints.listen(Trimmed, lambda note: metrics.trimmed.inc(note.events))
     hints.listen(Trimmed, lambda note: metrics.history.lost_events.inc(note.lost))
@@ -169,6 +171,12 @@ class Chronicle:
     history: History
     exporter: Exporter
     levels: DeliveryLevels
+    latencies: Latencies
+
+    def parts(self, settings: Settings) -> dict[str, Part]:
+        """Return what goes on: who works brings runs, who has clients the latencies it sees."""
+        edge = {"latencies": self.latencies.run} if settings.serves_clients else {}
+        return edge | ({"exporter": self.exporter.run} if settings.works else {})
 
 
 def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
@@ -177,8 +185,10 @@ def chronicle_of(ground: Ground, cold: Cold) -> Chronicle:
     server = ground.ids.new("w")
     duty = Duty(database, clock, "history", server, cold.policy.duty_seconds)
     levels = DeliveryLevels(metrics, clock)
-    exporter = Exporter(database, cold.store, duty, levels, server, clock, metrics, cold.policy)
-    return Chronicle(cold.store, History(database, cold.store, clock), exporter, levels)
+    exporter = Exporter(database, cold.store, duty, clock, metrics, cold.policy)
+    latencies = Latencies(cold.store, levels, server, clock, cold.policy)
+    history = History(database, cold.store, clock)
+    return Chronicle(cold.store, history, exporter, levels, latencies)
 
 
 def upkeep_of(ground: Ground, lineage: Continuity, library: Library) -> Upkeep:

@@ -134,10 +134,19 @@ def _cold(settings: Settings) -> Cold:
 def _scheduler(settings: Settings, clock: Clock) -> Scheduler:
     if not settings.temporal_address:
         return Unscheduled()
+    # Only those who have such a server should wait for its client.
+    from tidings.scheduling.frontend import Frontend  # noqa: PLC0415 - a second to import
     from tidings.scheduling.temporal import TemporalScheduler  # noqa: PLC0415 - a second to import
 
-    address, namespace = settings.temporal_address, settings.temporal_namespace
-    return TemporalScheduler(address, namespace, settings.temporal_queue, clock)
+    frontend = Frontend(
+        settings.temporal_address,
+        settings.temporal_namespace,
+        settings.temporal_api_key,
+        settings.temporal_ca_file,
+        settings.temporal_cert_file,
+        settings.temporal_cert_key_file,
+    )
+    return TemporalScheduler(frontend, settings.temporal_queue, clock)
 
 
 async def migrate(settings: Settings) -> int:

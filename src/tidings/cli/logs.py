@@ -7,6 +7,9 @@ import msgspec
 TALKATIVE = ("anthropic", "google_genai", "httpcore2", "httpx2", "mistralai", "openai")
 """Libraries that log requests with their headers and prompts below `warning`."""
 
+COMPLAINING = ("clickhouse_connect", "mcp")
+"""Libraries that log what others do wrong, at length or in their words; what comes of it we say."""
+
 
 def configure(level: str) -> None:
     """Write what is at least this important; of libraries that repeat secrets, only warnings."""
@@ -15,8 +18,8 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It logs what tool servers do wrong, in their words; what comes of it is said elsewhere.
-    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+    for name in COMPLAINING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class JsonLines(logging.Formatter):

@@ -27,13 +27,17 @@ class IfBusy(StrEnum):
 
 
 class StartPayload(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request for an agent; without a thread a new one begins."""
+    """A request for an agent; without a thread a new one begins.
+
+    `background`: nobody waits for it; what somebody waits for goes first.
+    """
 
     user_request: str
     agent: str | None = None
     thread_id: str | None = None
     files: tuple[str, ...] = ()
     if_busy: IfBusy | None = None
+    background: bool = False
 
 
 class MessagePayload(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,6 +144,7 @@ class Ask(msgspec.Struct, frozen=True):
     thread_id: str | None
     agent: str | None
     if_busy: IfBusy | None
+    background: bool
 
 
 def ask_of(command: StartAgent | UserMessage | Chat) -> Ask:
@@ -150,9 +155,10 @@ def ask_of(command: StartAgent | UserMessage | Chat) -> Ask:
     """
     said = command.payload
     if isinstance(said, StartPayload):
-        ask = Ask(said.user_request, said.files, said.thread_id, said.agent, said.if_busy)
+        text, agent, background = said.user_request, said.agent, said.background
     else:
-        ask = Ask(said.text, said.files, said.thread_id, None, said.if_busy)
+        text, agent, background = said.text, None, False
+    ask = Ask(text, said.files, said.thread_id, agent, said.if_busy, background)
     check_text(ask.text)
     if len(ask.files) > FILES_PER_COMMAND_MAX:
         raise InvalidInput("too_many_files", f"Send at most {FILES_PER_COMMAND_MAX} files.")

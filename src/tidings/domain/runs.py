@@ -27,10 +27,14 @@ class CancelReason(StrEnum):
 
 
 class RunRequest(msgspec.Struct, frozen=True):
-    """What the user asked for: text, and the ids of the files it is about."""
+    """What the user asked for: text, and the ids of the files it is about.
+
+    `background`: nobody waits for it; what somebody waits for goes first.
+    """
 
     text: str
     files: tuple[str, ...] = ()
+    background: bool = False
 
 
 class Run(msgspec.Struct, frozen=True):

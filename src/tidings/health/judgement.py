@@ -50,7 +50,7 @@ def judge(sections: Sections, now: float) -> tuple[TierState, str, tuple[Concern
 def report_of(here: Sections, room: int, running: int, alike: dict[str, str]) -> NodeReport:
     """Return what a process tells the others of itself: bounded, and what they cannot know."""
     told = [
-        replace(concern, detail=concern.detail[:DETAIL_CHARACTERS_MAX])
+        replace(concern, detail=_text(concern.detail[:DETAIL_CHARACTERS_MAX]))
         for concern in _concerns(replace(here, draining=False))
         if concern.code not in ALIKE_EVERYWHERE
     ]
@@ -64,6 +64,11 @@ def report_of(here: Sections, room: int, running: int, alike: dict[str, str]) ->
         concerns=tuple(told[:CONCERNS_TOLD_MAX]),
         alike=alike,
     )
+
+
+def _text(detail: str) -> str:
+    """Return what can be written down; names of files may hold bytes that are no text."""
+    return detail.encode("utf-8", "replace").decode()
 
 
 def _concerns(sections: Sections) -> Iterator[Concern]:

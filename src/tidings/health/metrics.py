@@ -44,6 +44,7 @@ class Metrics:
         self.part_restarts = self._counter(
             "part_restarts", "Parts of the server that crashed and were begun again.", "part"
         )
+        self.fenced_writes = self._counter("fenced_writes", "Writes of overtaken workers.")
         self.open_runs = self._gauge("runs_open", "Runs that have not ended.", "state")
         self.queue_wait = self._gauge(
             "queue_wait_seconds", "How long one more run would wait for room."

@@ -17,12 +17,11 @@ from tidings.domain.tiers import TierHealth, TierState
 from tidings.events import erasures
 from tidings.events.log import rfc3339
 from tidings.health.history import HistoryMetrics
-from tidings.health.levels import Cell, DeliveryLevels
 from tidings.history import ended, rewound
 from tidings.history.ended import EndedRun, Unexported
 from tidings.history.gathering import gather
 from tidings.storage.cold.port import ColdStore, Erasure
-from tidings.storage.cold.records import Batch, KeptEvent, KeptLatency
+from tidings.storage.cold.records import Batch, KeptEvent
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
 
@@ -81,8 +80,6 @@ class Exporter:
         database: Database,
         store: ColdStore,
         duty: Duty,
-        levels: DeliveryLevels,
-        server: str,
         clock: Clock,
         metrics: HistoryMetrics,
         policy: ExportPolicy,
@@ -90,8 +87,6 @@ class Exporter:
         self._database = database
         self._store = store
         self._duty = duty
-        self._levels = levels
-        self._server = server
         self._clock = clock
         self._metrics = metrics
         self._policy = policy
@@ -145,7 +140,6 @@ class Exporter:
         waiting = await self._database.read(SERVER, ended.backlog)
         self._metrics.waiting.set(waiting.runs)
         self._metrics.lag_seconds.set(self._lag(waiting))
-        await self._bring_latencies()
         if not await self._duty.mine():
             return
         await self._disown()
@@ -166,14 +160,6 @@ class Exporter:
 
     def _has_waited(self, since: float) -> bool:
         return self._clock.now() - since >= self._policy.wait_seconds
-
-    async def _bring_latencies(self) -> None:
-        """Bring what this process has counted; the oldest minute comes first."""
-        counts, now = self._levels.finished(), self._clock.now()
-        if counts and self._has_waited((next(iter(counts)).minute + 1) * 60):
-            records = tuple(_latency(self._server, c, n, now) for c, n in counts.items())
-            await self._store.insert(Batch(latencies=records))
-            self._levels.forget(counts)
 
     async def _disown(self) -> None:
         """At the first look in an epoch, let go of what is of a past that is not any more."""
@@ -245,7 +231,7 @@ class Exporter:
     async def _erase(self) -> None:
         now = self._clock.now()
         while rows := await self._database.read(SERVER, partial(erasures.due, now=now)):
-            await self._store.erase([Erasure(user_id, thread_id) for user_id, thread_id in rows])
+            await self._store.erase([_erasure(*row) for row in rows])
             await self._database.write(SERVER, partial(erasures.done, erased=rows, now=now))
 
     async def _keep_tidy(self) -> None:
@@ -259,6 +245,5 @@ class Exporter:
             self._forgot_at = now
 
 
-def _latency(server: str, cell: Cell, count: int, now: float) -> KeptLatency:
-    day = rfc3339(cell.minute * 60.0)[:10]
-    return KeptLatency(server, cell.minute, cell.what, cell.bucket, day, count, now)
+def _erasure(user_id: str, thread_id: str) -> Erasure:
+    return Erasure(user_id, None if thread_id == user_id else thread_id)

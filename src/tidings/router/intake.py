@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from tidings.domain.commands import AnswerInput, Approve, Command, StopAgent
+from tidings.domain.commands import AnswerInput, Approve, Command, StartAgent, StopAgent
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
@@ -121,6 +121,8 @@ class Intake:
     def _priority(self, context: UserContext, command: Command) -> Priority:
         if isinstance(command, StopAgent | AnswerInput | Approve):
             return Priority.CANCEL
+        if isinstance(command, StartAgent) and command.payload.background:
+            return Priority.BACKGROUND
         # It would wait for its user's own runs anyway.
         if context.user_id in self._lookout.backlog.crowding:
             return Priority.BACKGROUND

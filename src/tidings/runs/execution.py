@@ -54,6 +54,11 @@ class Execution:
         """Whether this attempt ended because the run waits for a person."""
         return self._journal.parked
 
+    @property
+    def fenced(self) -> bool:
+        """Whether this attempt ended because another worker has the run now."""
+        return self._journal.fenced
+
     def stop(self, reason: CancelReason) -> None:
         """End the run as cancelled, from wherever it is."""
         self._reason = self._reason or reason
@@ -91,7 +96,7 @@ class Execution:
         Raises:
             Interrupted: it could not be recorded here.
         """
-        if self._journal.interrupted:
+        if self._journal.interrupted.is_set():
             raise Interrupted
         self._context.ensure_started()
         terminal = Draft(

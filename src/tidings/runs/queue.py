@@ -36,6 +36,12 @@ class RunEnded(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class RunLost(msgspec.Struct, frozen=True):
+    """A note for whoever counts: a write was refused, for another worker has the run now."""
+
+    run_id: str
+
+
 class CancelRequested(FleetNote, frozen=True):
     """A note for the worker that has this run: stop it."""
 
@@ -109,7 +115,8 @@ async def add(tx: Transaction, run: Run) -> None:
     """Queue a run."""
     await tx.execute(
         "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent, request,"
-        " state, created_at, deadline_at) values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+        " state, created_at, deadline_at, background)"
+        " values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
         run.run_id,
         run.context.user_id,
         run.context.tenant_id,
@@ -119,6 +126,7 @@ async def add(tx: Transaction, run: Run) -> None:
         msgspec.json.encode(run.request).decode(),
         run.created_at,
         run.deadline_at,
+        int(run.request.background),
     )
     tx.announce(RunQueued(run.run_id))
 
@@ -183,30 +191,31 @@ async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: fl
 async def claim(
     tx: Transaction, owner: str, now: float, lease_until: float, *, free: int, limits: Limits
 ) -> list[Run]:
-    """Take up to `free` runs that nobody holds, oldest first, but for what `claim_overdue` takes.
+    """Take up to `free` runs that nobody holds, oldest first, those in the background last.
 
     One run at a time in a thread, in the order of its messages: one that waits keeps its place.
-    `limits.runs_per_user` at once.
+    `limits.runs_per_user` at once. What `claim_overdue` takes is left to it.
     """
     rows = await tx.execute(
         "with held as (select user_id, thread_id from runs"  # noqa: S608 - a constant
         "  where (state = 'running' and (lease_until >= ? or owner = ?))"
         "  or (state in ('queued', 'running') and (cancel_requested = 1 or deadline_at <= ?))),"
-        " free as (select run_id, user_id, thread_id, created_at,"
+        " free as (select run_id, user_id, thread_id, created_at, background,"
         "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
         "  from runs where state in ('queued', 'running')"
         "  and (state = 'queued' or (lease_until < ? and owner <> ?))"
         "  and thread_id not in (select thread_id from held)"
         "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
-        " ready as (select run_id, created_at,"
-        "  row_number() over (partition by user_id order by created_at, run_id)"
+        " ready as (select run_id, created_at, background,"
+        "  row_number() over (partition by user_id order by background, created_at, run_id)"
         "  + (select count(*) from held where held.user_id = free.user_id) as place"
         "  from free where turn = 1)"
         " update runs set state = 'running', owner = ?, lease_until = ?,"
         "  fence = fence + 1, attempt = attempt + 1"
         " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
         "  and run_id in"
-        "  (select run_id from ready where place <= ? order by created_at, run_id limit ?)"
+        "  (select run_id from ready where place <= ?"
+        "   order by background, created_at, run_id limit ?)"
         f" returning {_COLUMNS}",
         now,
         owner,
@@ -315,6 +324,16 @@ async def request_cancel(
         )
         tx.announce(CancelRequested(run_id, reason))
     return RunState(state)
+
+
+async def cut_off(tx: Transaction, context: UserContext) -> None:
+    """End all open runs of a user without a word: whoever works on one is fenced off."""
+    await tx.execute("delete from pauses where user_id = ?", context.user_id)
+    await tx.execute(
+        "update runs set state = 'ended', status = 'cancelled', fence = fence + 1, owner = null,"
+        "  lease_until = 0 where user_id = ? and state <> 'ended'",
+        context.user_id,
+    )
 
 
 async def open_runs(tx: Transaction, thread_id: str) -> list[str]:

@@ -17,6 +17,7 @@ from tidings.models.port import (
     OnText,
     Usage,
 )
+from tidings.resilience.priority import Priority
 from tidings.runs.journal import Journal
 from tidings.runs.outcomes import Fault, ModelAnswer
 from tidings.runs.work import Work
@@ -58,7 +59,10 @@ class Requests:
 
     async def _respond(self, model: Model, request: ModelRequest, on_text: OnText) -> ModelAnswer:
         seconds = min(self._seconds(), request.seconds_max)
-        request = msgspec.structs.replace(request, seconds_max=seconds * MODEL_OWN_SHARE)
+        own = seconds * MODEL_OWN_SHARE
+        background = self._journal.run.request.background
+        priority = Priority.BACKGROUND if background else request.priority
+        request = msgspec.structs.replace(request, seconds_max=own, priority=priority)
         try:
             async with asyncio.timeout(seconds):
                 reply = await model.respond(request, on_text)

@@ -14,7 +14,7 @@ from tidings.runs.context import Engine
 from tidings.runs.execution import Execution, failed, wait_at_most
 from tidings.runs.journal import Interrupted, Journal
 from tidings.runs.port import Agents
-from tidings.runs.queue import CancelRequested, Limits, RunQueued
+from tidings.runs.queue import CancelRequested, Limits, RunLost, RunQueued
 from tidings.scheduling.port import Errand, NotNow, Scheduler
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
@@ -42,6 +42,7 @@ class Worker:
         scheduler: Scheduler,
     ) -> None:
         self._database = database
+        self._hints = hints
         self._engine = engine
         self._agents = agents
         self._ids = ids
@@ -152,6 +153,8 @@ class Worker:
             await asyncio.shield(self._give_back(run))
             raise
         finally:
+            if execution.fenced:
+                self._hints.publish(RunLost(run.run_id))
             if self._executions.get(run.run_id) is execution:  # after a wait another may go on
                 del self._executions[run.run_id]
             self._look()

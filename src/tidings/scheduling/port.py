@@ -2,24 +2,37 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Protocol
 
 from tidings.domain.tiers import Tier
+
+
+class Urgency(IntEnum):
+    """Which errand goes first: the lowest number.
+
+    BEGUN was worked on before, and its user waits. FRESH was not. BACKGROUND is what nobody waits
+    for.
+    """
+
+    BEGUN = 0
+    FRESH = 1
+    BACKGROUND = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
     """A run for some worker.
 
-    `fence` is the run's when it was sent, so that one which has gone on since is known. `begun`: it
-    was worked on before, and its user waits; it goes before others. `seconds`: after so long
-    nobody needs it any more. `again`: it was brought before, and that worker was not heard of.
+    `fence` is the run's when it was sent, so that one which has gone on since is known. `seconds`:
+    after so long nobody needs it any more. `again`: it was brought before, and that worker was not
+    heard of.
     """
 
     run_id: str
     fence: int
     user_id: str
-    begun: bool
+    urgency: Urgency
     seconds: float
     again: bool = False
 

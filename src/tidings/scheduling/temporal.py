@@ -1,6 +1,6 @@
 """Temporal as the scheduler: a run is one standalone activity, and nothing is kept there of it.
 
-Its server must be 1.32 or later, where such activities are stable. See docs/decisions/0059.
+Its server must be 1.32 or later, where such activities are stable. See docs/decisions/0058.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.domain.tiers import Tier, TierHealth, TierState
-from tidings.scheduling.port import Errand, NotNow, Take
+from tidings.scheduling.frontend import Frontend
+from tidings.scheduling.port import Errand, NotNow, Take, Urgency
 
 PATIENCE_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
@@ -38,8 +39,16 @@ RETRY_SECONDS_MAX = 3.0
 RECONNECT_SECONDS = 1.0
 USER_CHARACTERS_MAX = 64
 ACTIVITY = "tidings.run"
-BEGUN_PRIORITY, FRESH_PRIORITY = 2, 3
+PRIORITY_FIRST = 2
 """Temporal's, of 1 to 5: lower goes first."""
+
+_SAID = {
+    "INVALIDCERTIFICATE": "Temporal's certificate is not trusted here, or is another address's.",
+    "INVALIDCONTENTTYPE": "Temporal does not encrypt there: the address says tls://.",
+    "PERMISSIONDENIED": "Temporal refuses the API key or the certificate, or for this namespace.",
+    "UNAUTHENTICATED": "Temporal refuses the API key or the certificate.",
+}
+"""By words of the client's errors, in capitals."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,19 +65,19 @@ class TemporalScheduler:
     name = "scheduler"
     patience_seconds = PATIENCE_SECONDS
 
-    def __init__(self, address: str, namespace: str, queue: str, clock: Clock) -> None:
-        self._address = address
-        self._namespace = namespace
+    def __init__(self, frontend: Frontend, queue: str, clock: Clock) -> None:
+        self._frontend = frontend
         self._queue = queue
         self._clock = clock
         self._client: Client | None = None
+        self._runtime: Runtime | None = None
         self._connecting = asyncio.Lock()
 
     async def send(self, errand: Errand) -> None:
         """Start the activity of a run at a fence; one that is there already stays the only one."""
         client = await self._connected()
         priority = Priority(
-            priority_key=BEGUN_PRIORITY if errand.begun else FRESH_PRIORITY,
+            priority_key=PRIORITY_FIRST + errand.urgency,
             fairness_key=errand.user_id[:USER_CHARACTERS_MAX],
         )
         try:
@@ -88,7 +97,7 @@ class TemporalScheduler:
                 rpc_timeout=timedelta(seconds=CALL_SECONDS),
             )
         except RPCError as error:
-            raise _away() from error
+            raise _away(_why(error)) from error
 
     async def bring(self, slots: int, take: Take) -> None:
         """Work on the queue for ever; while Temporal is away, wait for it."""
@@ -111,25 +120,36 @@ class TemporalScheduler:
             client = await self._connected()
             seconds = timedelta(seconds=CALL_SECONDS)
             serves = await client.service_client.check_health(timeout=seconds)
-        except (Unavailable, RPCError):
-            serves = False
+        except Unavailable as error:
+            return self._away(error.message)
+        except RPCError as error:
+            return self._away(_why(error))
         taken = self._clock.monotonic() - began
         if serves:
             return TierHealth(self.name, TierState.OK, "Temporal", taken, "")
+        return self._away("It does not serve yet.")
+
+    def _away(self, why: str) -> TierHealth:
         meaning = "Runs begin some seconds late, and users of a busy fleet take turns less evenly."
-        return TierHealth(self.name, TierState.DEGRADED, "Temporal is away", None, meaning)
+        return TierHealth(self.name, TierState.DEGRADED, why, None, meaning)
 
     async def _connected(self) -> Client:
         """Return the one client, which reconnects by itself once it was connected."""
         async with self._connecting:
             if self._client is None:
+                # Its threads have files that outlive it: one for all tries, however many.
+                self._runtime = self._runtime or _new_runtime()
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS):
                         self._client = await Client.connect(
-                            self._address, namespace=self._namespace, runtime=_runtime()
+                            self._frontend.target,
+                            namespace=self._frontend.namespace,
+                            api_key=self._frontend.api_key or None,
+                            tls=self._frontend.tls or False,
+                            runtime=self._runtime,
                         )
                 except (RuntimeError, TimeoutError) as error:
-                    raise _away() from error
+                    raise _away(_why(error)) from error
             return self._client
 
     def _worker(self, client: Client, slots: int, take: Take) -> Worker:
@@ -178,14 +198,23 @@ async def _beat() -> None:
 
 def _bare(run_id: str, fence: int) -> Errand:
     """Return as much of an errand as travels: the store knows the rest."""
-    return Errand(run_id, fence, user_id="", begun=False, seconds=0.0)
+    return Errand(run_id, fence, user_id="", urgency=Urgency.FRESH, seconds=0.0)
 
 
-def _away() -> Unavailable:
-    return Unavailable("scheduler_unavailable", "Temporal cannot be reached; runs begin without.")
+def _away(why: str) -> Unavailable:
+    return Unavailable("scheduler_unavailable", why)
 
 
-def _runtime() -> Runtime:
+def _why(error: Exception) -> str:
+    """Return what is wrong, without an address; the client's threads say it in words alone."""
+    told = f"{getattr(error, 'status', '')} {error}".upper().replace("_", "")
+    for word, sentence in _SAID.items():
+        if word in told:
+            return sentence
+    return "Temporal cannot be reached; runs begin without."
+
+
+def _new_runtime() -> Runtime:
     """Return the client's threads, whose log goes where ours does."""
     forwarding = LogForwardingConfig(_log, prepend_target_on_message=False)
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig("error", forwarding)))

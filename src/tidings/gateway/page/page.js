@@ -8,7 +8,9 @@ import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Inbox } from "./inbox.js";
 import { node } from "./nodes.js";
+import * as outbox from "./outbox.js";
 import { Past } from "./past.js";
+import { openReport } from "./report.js";
 import { RunView } from "./runs.js";
 
 const THREAD = "tidings.thread";
@@ -26,10 +28,6 @@ const ENDINGS = {
   4418: "This page is older than the server. Reload it.",
 };
 const byId = (id) => document.getElementById(id);
-// The one place where text becomes markup: a frame that may neither run nor fetch anything.
-const boxed = window.trustedTypes?.createPolicy("report", { createHTML: (html) => html }) ?? {
-  createHTML: (html) => html,
-};
 
 let session = null;
 let thread = sessionStorage.getItem(THREAD);
@@ -44,6 +42,7 @@ let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
 const condition = new Condition();
+const fetched = (path) => api.request("GET", path);
 
 function show() {
   const inside = api.signedIn();
@@ -55,6 +54,7 @@ function show() {
 
 function leave() {
   condition.end();
+  outbox.forget();
   byId("login").elements.username.focus();
 }
 
@@ -63,6 +63,7 @@ function enter() {
   session = connect({ event, answered, greeted, lost, mismatch, told, state, ended });
   if (thread) session.follow(`thread:${thread}`);
   session.open();
+  outbox.unanswered().forEach(sendAgain);
   condition.begin();
   byId("question").focus();
 }
@@ -104,7 +105,7 @@ function reveal({ type, run_id }) {
 }
 
 function heard({ run_id, payload }) {
-  const view = new RunView(run_id, openReport, command);
+  const view = new RunView(run_id, showReport, command, fetched);
   runs.set(run_id, view);
   byId("log").append(node("p", payload.text, "said"), view.root);
 }
@@ -114,6 +115,7 @@ function runOf(id) {
 }
 
 function answered(ref, answer) {
+  outbox.drop(ref);
   if (ref === stopping) stopping = null;
   if (ref === pending) {
     pending = null;
@@ -191,7 +193,7 @@ async function restore(id) {
 
 // Show a run of the past with its steps: where its end is shown already, or before all others.
 function recall(before, runId, [asked, ...told]) {
-  const view = new RunView(runId, openReport, command);
+  const view = new RunView(runId, showReport, command, fetched);
   const shown = runs.get(runId);
   if (shown) shown.root.replaceWith(view.root);
   else before.after(node("p", asked.payload.text, "said"), view.root);
@@ -325,42 +327,26 @@ function listFiles() {
 // Send a command and return its id; `answered` hears what became of it.
 function command(type, payload) {
   const id = newId();
+  outbox.keep({ id, type, payload });
   session.send(type, payload, id).catch(() => {});
   return id;
 }
 
-// -- the report -------------------------------------------------------------------------------
-
-async function openReport(id) {
-  const address = `/api/reports/${encodeURIComponent(id)}`;
-  byId("report-frame").srcdoc = boxed.createHTML("");
-  byId("saves").replaceChildren(...["html", "md", "json"].map((format) => {
-    const save = node("button", `Save ${format}`);
-    save.type = "button";
-    save.onclick = () => saveReport(address, id, format).catch(trouble);
-    return save;
-  }));
-  byId("report").showModal();
-  try {
-    byId("report-frame").srcdoc = boxed.createHTML(await api.text(`${address}?format=html`));
-  } catch (problem) {
-    byId("report").close();
-    trouble(problem);
-  }
+// After a reload: a question stands in its box again until it is answered.
+function sendAgain({ id, type, payload }) {
+  session.send(type, payload, id).catch(() => {});
+  if (type !== "start_agent") return;
+  pending = id;
+  byId("question").value = payload.user_request;
+  grow();
+  controls();
 }
-
-async function saveReport(address, id, format) {
-  const blob = new Blob([await api.text(`${address}?format=${format}`)]);
-  const save = node("a");
-  save.href = URL.createObjectURL(blob);
-  save.download = `${id}.${format}`;
-  save.click();
-  setTimeout(() => URL.revokeObjectURL(save.href), 10_000);
-}
-
-byId("close-report").onclick = () => byId("report").close();
 
 // -- small things -----------------------------------------------------------------------------
+
+function showReport(id) {
+  openReport(id, trouble);
+}
 
 function trouble(problem) {
   byId("trouble").textContent = problem.message;

@@ -5,11 +5,13 @@ once. Nothing that a user or a model has written is ever part of a statement.
 """
 
 import asyncio
+import ssl
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 from clickhouse_connect import get_client
@@ -21,7 +23,7 @@ from tidings.domain.errors import Failure, InvalidInput, Unavailable
 from tidings.storage.cold.pieces import Piece, pieces
 from tidings.storage.cold.port import Days, Erasure
 from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
-from tidings.storage.cold.records import CONTENT, EVENTS, TABLES, Batch, ColdTable
+from tidings.storage.cold.records import CONTENT, EVENTS, OF_USERS, TABLES, Batch, ColdTable
 
 REQUEST_SECONDS_MAX = 5
 CALL_SECONDS_MAX = 12.0
@@ -45,6 +47,7 @@ _INSERTING = {
     "async_insert": 0,
     "wait_for_async_insert": 1,
 }
+_FILES = {"ca_cert", "client_cert", "client_cert_key"}
 _REFUSALS = {6, 26, 27, 33, 53, 70, 72, 117, 349, 469}
 """Codes that say that these data cannot be taken: they do not parse, or are of another type."""
 
@@ -52,14 +55,18 @@ _REFUSALS = {6, 26, 27, 33, 53, 70, 72, 117, 349, 469}
 class ClickHouseHistory(Questions):
     """A database of a ClickHouse server; `url` is `http(s)://user:password@host:port/database`.
 
+    With `?ca_cert=`, whose certificates it may have; with `client_cert=` and `client_cert_key=`,
+    what it knows us by: files, all of them.
+
     Raises:
-        InvalidInput: `bad_setting`: the address is none.
+        InvalidInput: `bad_setting`: the address is none, or names a file that is not there.
     """
 
     engine = "clickhouse"
 
     def __init__(self, url: str) -> None:
         self._address = _address(url)
+        self._files = _files(self._address)
         self._threads = ThreadPoolExecutor(CALLS_MAX, thread_name_prefix="cold")
         self._opening = asyncio.Lock()
         self._client: Client | None = None
@@ -73,7 +80,10 @@ class ClickHouseHistory(Questions):
     async def erase(self, erasures: list[Erasure]) -> None:
         threads: dict[str, list[str]] = defaultdict(list)
         for user_id, thread_id in erasures:
-            threads[user_id].append(thread_id)
+            if thread_id is None:
+                await self._erase_user(user_id)
+            else:
+                threads[user_id].append(thread_id)
         for user_id, gone in threads.items():
             for table in CONTENT:
                 sql = (
@@ -97,6 +107,11 @@ class ClickHouseHistory(Questions):
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
+
+    async def _erase_user(self, user_id: str) -> None:
+        for table in OF_USERS:
+            sql = f"delete from {table.name} where user_id = {{user:String}}"
+            await self._command(sql, {"user": user_id})
 
     async def _ask(
         self, question: NamedQuery[R], scope: Scope, values: dict[str, Value], days: Days
@@ -126,9 +141,9 @@ class ClickHouseHistory(Questions):
             if error.code in _REFUSALS:
                 message = f"The history cannot take this: ClickHouse error {error.code}."
                 raise Failure("cold_refused", message) from error
-            raise _unavailable(f"ClickHouse error {error.name or error.code}") from error
+            raise _unavailable(_fault(error)) from error
         except ClickHouseError as error:
-            raise _unavailable("ClickHouse cannot be reached") from error
+            raise _unavailable(_fault(error)) from error
         finally:
             self._calls -= 1
 
@@ -154,6 +169,8 @@ class ClickHouseHistory(Questions):
             autogenerate_session_id=False,
             show_clickhouse_errors="scrub",
             client_name="tidings",
+            tls_mode="strict" if address.password else "mutual",
+            **self._files,
             settings=_SETTINGS,
         )
         there = client.raw_query(
@@ -204,6 +221,32 @@ def _address(url: str) -> SplitResult:
             "TIDINGS_COLD_URL must be http(s)://user:password@host:port/database.",
         )
     return address
+
+
+def _files(address: SplitResult) -> dict[str, Any]:
+    """Return what the address says of certificates."""
+    files: dict[str, Any] = dict(parse_qsl(address.query))
+    if not files.keys() <= _FILES or (files and address.scheme != "https"):
+        known = ", ".join(sorted(_FILES))
+        raise InvalidInput(
+            "bad_setting", f"TIDINGS_COLD_URL may name {known} behind https://, and nothing else."
+        )
+    for name, path in files.items():
+        if not Path(path).is_file():
+            raise InvalidInput("bad_setting", f"{name} of TIDINGS_COLD_URL is no file.")
+    return files
+
+
+def _fault(error: ClickHouseError) -> str:
+    """Return what the server said, or what the client met, below what it makes of that."""
+    if isinstance(error, DatabaseError) and (said := error.name or error.code):
+        return f"ClickHouse error {said}"
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return "ClickHouse's certificate is not trusted here, or is another address's"
+        seen = seen.__cause__ or seen.__context__
+    return "ClickHouse cannot be reached"
 
 
 def _source(table: ColdTable) -> str:
