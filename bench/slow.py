@@ -18,10 +18,10 @@ from tidings.domain.commands import StartAgent, StartPayload
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import TERMINAL
 
-ROUNDS = 1
+ROUNDS = 3
 SECONDS = 6.0
 CONNECTIONS, EVENTS_PER_SECOND = 100, 500
-ASKING = 4
+ASKING, BREATH_SECONDS = 4, 0.2
 ANSWER_SECONDS = 5.0
 """So late a slow ClickHouse answers: as long as the product waits for it."""
 LATENCIES_SECONDS = (0.0, 0.05, 0.2, 0.5)
@@ -109,6 +109,7 @@ async def _ask(user: Conversation, url: str, told: Callable[[], object]) -> None
             with suppress(Failed):
                 await user.ask()
                 told()
+            await asyncio.sleep(BREATH_SECONDS)
     finally:
         user.close()
 

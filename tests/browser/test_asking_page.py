@@ -26,14 +26,14 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield process
 
 
-async def asked(page: Page) -> None:
+async def asked(page: Page, question: str = "A server, please.", waiting: str = "") -> None:
     await page.fill("[name=username]", NAME)
     await page.fill("[name=password]", f"the password of {NAME}")
     await page.click("#login button")
     await expect(page.locator("#link")).to_have_text("live")
-    await page.fill("#question", "A server, please.")
+    await page.fill("#question", question)
     await page.click("#ask")
-    await expect(page.locator(".run > .head strong")).to_have_text("Waiting for you")
+    await expect(page.locator(".run > .head strong")).to_have_text(f"Waiting for you{waiting}")
 
 
 @pytest.mark.parametrize(("button", "answer"), [("Allow", "is ordered"), ("Deny", "Not ordered")])
@@ -58,5 +58,26 @@ def test_a_question_and_a_call_wait_for_a_person_over_reload_and_restart(
             await expect(page.locator(".run > .head strong")).to_have_text("Done")
             await expect(page.locator(".answer")).to_contain_text(answer)
             await expect(page.locator(".asks:not(.settled)")).to_have_count(0)
+
+    asyncio.run(scenario())
+
+
+def test_calls_that_ask_together_are_all_there_and_decided_in_any_order(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await asked(page, "I want both.", ": 2 questions")
+            boxes = page.locator(".asks")
+            await expect(boxes.nth(0).locator("pre")).to_contain_text('"size": "small"')
+            await expect(boxes.nth(1).locator("pre")).to_contain_text('"size": "large"')
+            await page.screenshot(path=tmp_path / "together.png")
+            await boxes.nth(1).locator("button:text('Allow')").click()
+            await expect(boxes.nth(1)).to_have_class("asks settled")
+            await page.reload()
+            await expect(page.locator(".run > .head strong")).to_have_text("Waiting for you")
+            await page.locator(".asks:not(.settled) button:text('Deny')").click()
+            await expect(page.locator(".run > .head strong")).to_have_text("Done")
+            await expect(page.locator(".answer")).to_contain_text("no | A large server is ordered")
 
     asyncio.run(scenario())

@@ -12,7 +12,9 @@ from tests.harness.server import ENVIRONMENT, ROOT
 
 POINTS = 6
 """The store, the webhook, the end, the look, the claim, the record."""
-SECONDS_MAX = 90
+SECONDS_MAX = 240
+
+pytestmark = pytest.mark.timeout(SECONDS_MAX + 10)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ ONCE = (
     "subagent_started",
     "subagent_completed",
 )
-SECONDS_MAX = 110
+SECONDS_MAX = 240
+
+pytestmark = pytest.mark.timeout(SECONDS_MAX + 10)
 
 
 @pytest.fixture(scope="module", params=["kill", "stop", "stall"])

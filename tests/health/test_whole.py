@@ -44,6 +44,9 @@ def test_a_new_server_is_well_and_every_section_knows_something(tmp_path: Path) 
         assert {"analysis", "echo"} <= {agent["name"] for agent in sections["agents"]}
         assert sections["loop"]["lag_seconds_max"] >= 0.0
         assert sections["spending"]["users"] == 0
+        # One process on a file has nobody to tell of itself, and lets the disk sleep.
+        assert sections["nodes"] == []
+        assert "roster" not in [part["name"] for part in sections["parts"]]
 
     asyncio.run(scenario())
 

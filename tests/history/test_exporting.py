@@ -19,6 +19,7 @@ from tidings.domain.errors import NotFound
 from tidings.domain.levels import SEND_TO_ACK
 from tidings.domain.runs import Outcome
 from tidings.domain.tiers import TierState
+from tidings.events import erasures
 from tidings.events.compaction import compact
 from tidings.events.erasures import ERASED_AGAIN_SECONDS
 from tidings.events.lineage import begin_epoch
@@ -224,6 +225,22 @@ def test_a_deleted_thread_is_erased_also_what_was_on_its_way(tmp_path: Path) -> 
         assert await at.past.rows("select 1 from erasures") == []
         with pytest.raises(NotFound):
             await at.history.page(ANA, "t1", None, 10)
+
+    feeding(tmp_path, scenario)
+
+
+def test_a_deleted_user_is_erased_also_what_was_on_its_way(tmp_path: Path) -> None:
+    async def scenario(at: Feeding) -> None:
+        await at.told_run("r1")
+        await at.exporter.turn()
+        await at.past.database.write(SERVER, lambda tx: erasures.note_user(tx, ANA.user_id))
+        await at.exporter.turn()
+        assert (await at.frames(), await at.counts()) == ([], {})
+        await at.cold.insert(Batch(events=(event(1),)))
+        at.clock.time += ERASED_AGAIN_SECONDS + 1
+        await at.exporter.turn()
+        assert await at.frames() == []
+        assert await at.past.rows("select 1 from erasures") == []
 
     feeding(tmp_path, scenario)
 

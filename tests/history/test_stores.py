@@ -224,6 +224,20 @@ def test_an_erased_thread_is_gone_and_what_it_cost_stays(told: Told) -> None:
     told(story)
 
 
+def test_of_an_erased_user_nothing_stays_and_of_others_everything(told: Told) -> None:
+    async def story(store: ColdStore) -> None:
+        for user in ("ana", "bob"):
+            kept = events(1, 2, thread=f"t-{user}", user=user).events
+            await store.insert(Batch(kept, (usage(user=user),), (), (run(f"r-{user}", user),)))
+        await store.erase([Erasure("ana", None), Erasure("carl", None)])
+        assert await store.events(SERVER, "t-ana", 10, 10) == []
+        assert [line.user_id for line in await store.usage(SERVER, ALWAYS)] == ["bob"]
+        assert [line.runs for line in await store.runs(SERVER, ALWAYS)] == [1]
+        assert len(await store.events(BOB, "t-bob", 10, 10)) == 2
+
+    told(story)
+
+
 def test_old_days_are_forgotten_with_their_events_alone(told: Told) -> None:
     async def story(store: ColdStore) -> None:
         old = msgspec.structs.replace(event(1), day="2026-10-01")

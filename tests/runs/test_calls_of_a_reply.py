@@ -173,13 +173,17 @@ def test_a_reply_is_judged_by_what_was_seen_before_it(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+async def both_asked(w: World, receipt: Receipt) -> list[Event]:
+    return await w.events_until(receipt, lambda e: types(e).count("approval_required") == 2)
+
+
 def leave(receipt: Receipt, asked: Event, id: str = "ok-1", decision: Any = "allow") -> Approve:
     call_id, digest = asked.payload["call_id"], asked.payload["arguments_hash"]
     return Approve(id, ApprovePayload(receipt.run_id, call_id, decision, digest))
 
 
 def test_a_call_that_needs_leave_waits_until_the_others_have_ended(tmp_path: Path) -> None:
-    """So that none of them is cut off by the wait; two of them are asked about one by one."""
+    """So that none of them is cut off by the wait; then two of them ask at once."""
 
     async def scenario() -> None:
         desk = Desk("slow")
@@ -192,17 +196,18 @@ def test_a_call_that_needs_leave_waits_until_the_others_have_ended(tmp_path: Pat
                 await desk.inside.wait()
                 assert desk.done == ["slow c2"]
                 desk.gate.set()
-                asked = await w.events_until(receipt, lambda e: e[-1].type == "approval_required")
-                assert types(asked)[-3:] == [
+                asked = await both_asked(w, receipt)
+                assert types(asked)[-5:] == [
                     "tool_completed",
                     "tool_executing",
+                    "tool_executing",
+                    "approval_required",
                     "approval_required",
                 ]
-                await w.router.accept(ANA, leave(receipt, asked[-1]))
-                asked = await w.events_until(
-                    receipt, lambda e: types(e).count("approval_required") == 2
-                )
+                assert [p["together"] for p in payloads(asked, "approval_required")] == [2, 2]
                 await w.router.accept(ANA, leave(receipt, asked[-1], "ok-2", "deny"))
+                assert (await w.reads.run(ANA, receipt.run_id))["state"] == "waiting"
+                await w.router.accept(ANA, leave(receipt, asked[-2]))
                 events = await w.events_until_end(receipt)
         assert desk.done == ["slow c2", "a c1"]
         assert events[-1].payload["answer"] == "ok ok approval_denied"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -148,6 +149,23 @@ def test_while_it_is_away_sending_says_so_and_then_everything_goes_on(
         return sorted(taker.taken)
 
     assert asyncio.run(scenario()) == ["after", "before"]
+
+
+def open_files_and_threads() -> int:
+    return sum(len(list(Path("/proc/self", kind).iterdir())) for kind in ("fd", "task"))
+
+
+def test_while_it_is_away_every_further_try_keeps_nothing_open() -> None:
+    async def scenario() -> list[int]:
+        nowhere = scheduler_of(Frontend("127.0.0.1:9", "default"))
+        counts = []
+        for _ in range(4):
+            assert (await nowhere.health()).state is TierState.DEGRADED
+            counts.append(open_files_and_threads())
+        return counts
+
+    first, *later = asyncio.run(scenario())
+    assert max(later) <= first  # what others have left may go meanwhile
 
 
 def test_one_that_nobody_listens_for_is_a_refusal_and_not_a_wait() -> None:

@@ -14,7 +14,7 @@ from tidings.analysis.importing.report import ImportReport
 from tidings.analysis.record import FIELDS
 from tidings.analysis.sandbox.pool import Sandbox
 from tidings.domain.context import SERVER, UserContext
-from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound
+from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound, Unauthenticated
 from tidings.domain.ports import Clock, IdSource
 from tidings.storage import marks
 from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
@@ -146,6 +146,21 @@ class Library:
         await self._database.write(context, work)
         shutil.rmtree(self._folder(context.user_id, file_id), ignore_errors=True)
 
+    async def delete_all(self, context: UserContext) -> int:
+        """Forget all that a user has uploaded, what is on its way too; return how many there were.
+
+        It may be done again, and removes then what a crash has left.
+        """
+
+        async def work(tx: Transaction) -> list[Row]:
+            return await tx.execute(
+                "delete from files where user_id = ? returning file_id", context.user_id
+            )
+
+        files = await self._database.write(context, work)
+        shutil.rmtree(self._root / context.user_id, ignore_errors=True)
+        return len(files)
+
     async def dataset(self, context: UserContext, file_ids: Sequence[str]) -> Dataset:
         """Return the user's files as one data set for queries.
 
@@ -195,9 +210,14 @@ class Library:
 
         async def work(tx: Transaction) -> None:
             await take_turn(tx, context)
-            [(files,)] = await tx.execute(
-                "select count(*) from files where user_id = ?", context.user_id
+            [(files, disabled)] = await tx.execute(
+                "select count(*), (select disabled from users where user_id = ?)"
+                " from files where user_id = ?",
+                context.user_id,
+                context.user_id,
             )
+            if disabled:
+                raise Unauthenticated("session_revoked", "Your session has ended. Sign in again.")
             if files >= self._limits.user_files:
                 raise LimitExceeded(
                     "quota_exceeded",
@@ -257,13 +277,17 @@ class Library:
     async def _record(
         self, context: UserContext, file_id: str, size: int, digest: str, report: ImportReport
     ) -> None:
+        """Complete the file, unless it was taken away meanwhile."""
         encoded = msgspec.json.encode(report).decode()
-        await self._database.write(
+        found = await self._database.write(
             context, lambda tx: tx.execute(
-                "update files set bytes = ?, sha256 = ?, import_report = ? where file_id = ?",
+                "update files set bytes = ?, sha256 = ?, import_report = ? where file_id = ?"
+                " returning 1",
                 size, digest, encoded, file_id,
             )
         )  # fmt: skip
+        if not found:
+            raise NotFound
 
 
 async def _remove(tx: Transaction, file_id: str) -> None:

@@ -25,6 +25,7 @@ from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.models.chain import Closing
 from tidings.models.port import Model
+from tidings.router.departures import Departed, Departures
 from tidings.runs import queue
 from tidings.storage.warm.admission import admit, keep_watch
 from tidings.tools.catalogue import Catalogue
@@ -45,6 +46,7 @@ class Kept:
     model: Model
     roster: Roster
     signing_key: SigningKey
+    departures: Departures
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,14 @@ class App:
     def tool_servers(self) -> "tuple[ToolServers, ...]":
         """The tool servers of the operator's file; none without one."""
         return self._kept.able.servers
+
+    async def delete_user(self, name: str) -> Departed:
+        """Remove a user and all that is theirs; for the operator.
+
+        Raises:
+            NotFound: no such user.
+        """
+        return await self._kept.departures.delete(name)
 
     async def accept_key(self) -> None:
         """Have all processes that begin from now on need the signing key of this one."""

@@ -42,6 +42,7 @@ from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
 from tidings.protocol.connection import PACE, Pace
 from tidings.router.accept import Router
+from tidings.router.departures import Departures
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
@@ -114,8 +115,8 @@ def build(settings: Settings, model: Model | None = None, pace: Pace = PACE) -> 
         metrics_token=settings.metrics_token,
         proxies=settings.proxies,
     )
-    agreed = SigningKey(database, key, clock)
-    kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed)
+    agreed, leaving = SigningKey(database, key, clock), Departures(database, able.library, clock)
+    kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed, leaving)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
     return App(able.agents, able.catalogue, identity, presence, services, http, parts, kept)
 

@@ -87,8 +87,7 @@ async def _until_end(
             show(applied)
             if applied.event.type in TERMINAL:
                 return applied.event
-            command = await replies.to(applied.event) if replies else None
-            if command is not None:
+            for command in await replies.to(applied.event) if replies else ():
                 session.post(command)
     raise AssertionError("a session yields events for ever")
 

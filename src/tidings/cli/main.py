@@ -126,6 +126,19 @@ def user_disable(name: Name, data_dir: DataDir = None) -> None:
     typer.echo(f"disabled {name}")
 
 
+@users.command("delete")
+def user_delete(
+    name: Name,
+    data_dir: DataDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a user with everything that is theirs, for good; the server may go on working."""
+    if not yes:
+        typer.confirm(f"Delete {name}, with all threads, files and history?", abort=True)
+    gone = _with_app(_settings(data_dir), lambda app: app.delete_user(name))
+    typer.echo(f"deleted {name}: {gone.threads} threads, {gone.files} files")
+
+
 @cli.command()
 def token(name: Name, data_dir: DataDir = None) -> None:
     """Print an access token of a user, and nothing else."""

@@ -128,7 +128,8 @@ class InputRequired(msgspec.Struct, frozen=True):
 class ApprovalRequired(msgspec.Struct, frozen=True):
     """The run waits for leave to make exactly this call.
 
-    `arguments_hash` is the SHA-256 of the tool and the arguments: leave is given with it.
+    `arguments_hash` is the SHA-256 of the tool and the arguments: leave is given with it. So many
+    calls ask `together`, each by its event: the run goes on when each has its answer.
     """
 
     call_id: str
@@ -137,12 +138,14 @@ class ApprovalRequired(msgspec.Struct, frozen=True):
     arguments_hash: str
     reason: str
     expires_at: str
+    together: int = 1
 
 
 class RequestSettled(msgspec.Struct, frozen=True):
     """What the run waited for has come, or will not; `request_id` may be that of a call.
 
-    The run goes on, until `deadline_at`: waiting does not count as its time.
+    The run goes on with the last of what it waits for, until `deadline_at`: waiting does not count
+    as its time.
     """
 
     request_id: str

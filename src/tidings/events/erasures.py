@@ -1,4 +1,4 @@
-"""Threads that are deleted here and shall be elsewhere: noted in the transaction that deletes."""
+"""What is deleted here and shall be elsewhere, threads and users: noted by who deletes it."""
 
 from tidings.domain.context import UserContext
 from tidings.storage.warm.port import Row, Transaction
@@ -21,6 +21,11 @@ async def note(tx: Transaction, context: UserContext, thread_id: str) -> None:
     )
 
 
+async def note_user(tx: Transaction, user_id: str) -> None:
+    """Take note that all of a user is to be erased: where a thread's id stands, the user's does."""
+    await renew(tx, user_id, user_id)
+
+
 async def renew(tx: Transaction, user_id: str, thread_id: str) -> None:
     """Have a deleted thread erased anew: something of it has come after its erasure."""
     await tx.execute(
@@ -32,7 +37,7 @@ async def renew(tx: Transaction, user_id: str, thread_id: str) -> None:
 
 
 async def due(tx: Transaction, now: float) -> list[Row]:
-    """Return users and their threads that are to be erased now."""
+    """Return users and their threads that are to be erased now; or users, by the same id twice."""
     return await tx.execute(
         "select user_id, thread_id from erasures where due_at <= ? order by due_at limit ?",
         now,

@@ -1,5 +1,7 @@
 """Who should hear of an event though nobody listens: noted in the transaction of the event."""
 
+import msgspec
+
 from tidings.domain.context import UserContext
 from tidings.domain.events import ASKING, NOTIFIED, Event
 from tidings.storage.warm.port import Transaction
@@ -36,14 +38,19 @@ async def note(tx: Transaction, context: UserContext, events: list[Event], now: 
     )
 
 
-async def forget_asking(tx: Transaction, run_id: str) -> None:
-    """Do not tell any more that a run waits: it goes on."""
+async def forget_asking(tx: Transaction, run_id: str, request_id: str | None = None) -> None:
+    """Do not tell any more that a run waits: for this, or without an id for anything."""
     marks = ", ".join("?" * len(ASKING))
-    await tx.execute(
-        f"delete from outbox where run_id = ? and kind in ({marks})",  # noqa: S608 - marks
+    rows = await tx.execute(
+        "select o.event_id, e.frame from outbox o join events e on e.event_id = o.event_id"  # noqa: S608
+        f" where o.run_id = ? and o.kind in ({marks})",
         run_id,
         *ASKING,
     )
+    for event_id, frame in rows:
+        asked = msgspec.json.decode(frame, type=Event).payload
+        if request_id in (None, asked.get("request_id"), asked.get("call_id")):
+            await tx.execute("delete from outbox where event_id = ?", event_id)
 
 
 def _status(event: Event) -> str:

@@ -231,7 +231,7 @@ class Exporter:
     async def _erase(self) -> None:
         now = self._clock.now()
         while rows := await self._database.read(SERVER, partial(erasures.due, now=now)):
-            await self._store.erase([Erasure(user_id, thread_id) for user_id, thread_id in rows])
+            await self._store.erase([_erasure(*row) for row in rows])
             await self._database.write(SERVER, partial(erasures.done, erased=rows, now=now))
 
     async def _keep_tidy(self) -> None:
@@ -243,3 +243,7 @@ class Exporter:
         if keep is not None and abs(now - self._forgot_at) >= FORGET_SECONDS:
             await self._store.forget(rfc3339(now - keep)[:10])
             self._forgot_at = now
+
+
+def _erasure(user_id: str, thread_id: str) -> Erasure:
+    return Erasure(user_id, None if thread_id == user_id else thread_id)

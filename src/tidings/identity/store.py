@@ -53,9 +53,10 @@ async def insert_user(tx: Transaction, user: User, password_hash: str) -> bool:
 
 
 async def list_users(tx: Transaction) -> list[User]:
-    """Return every user, by name."""
+    """Return every user, by name; not those that were deleted."""
     rows = await tx.execute(f"select {_COLUMNS} from users order by name")  # noqa: S608 - a constant
-    return [_user(row) for row in rows]
+    users = [_user(row) for row in rows]
+    return [user for user in users if user.name != tombstone(user.user_id)]
 
 
 async def find_user(tx: Transaction, name: str) -> tuple[User, str] | None:
@@ -98,6 +99,27 @@ async def disable_user(tx: Transaction, name: str) -> str | None:
         user_id,
     )
     return user_id
+
+
+def tombstone(user_id: str) -> str:
+    """Return the name of a user who was deleted: nobody can be given it."""
+    return f":{user_id}"
+
+
+async def bury(tx: Transaction, user_id: str) -> None:
+    """Leave of a user the id alone: what comes late in the user's name is refused by it."""
+    await tx.execute(
+        "delete from refresh_tokens where session_id in"
+        " (select session_id from sessions where user_id = ?)",
+        user_id,
+    )
+    await tx.execute("delete from sessions where user_id = ?", user_id)
+    await tx.execute(
+        "update users set name = ?, password_hash = '', disabled = 1, admin = 0, created_at = 0"
+        " where user_id = ?",
+        tombstone(user_id),
+        user_id,
+    )
 
 
 async def open_session(

@@ -21,7 +21,7 @@ from tidings.domain.commands import (
     check_command_id,
 )
 from tidings.domain.context import SERVER, UserContext
-from tidings.domain.errors import Conflict, NotFound
+from tidings.domain.errors import Conflict, NotFound, Unauthenticated
 from tidings.domain.events import Draft, EventType, thread_stream
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
@@ -251,15 +251,23 @@ def _notices(choice: ChosenAgent, wanted: str) -> list[dict[str, Any]]:
 async def _known_receipt(
     tx: Transaction, context: UserContext, command_id: str, digest: str
 ) -> Receipt | None:
-    """Return the receipt of a command that was here before, in the user's turn."""
-    rows = await tx.execute(
-        "select body_hash, receipt from commands where user_id = ? and command_id = ?",
+    """Return the receipt of a command that was here before, in the user's turn.
+
+    Raises:
+        Unauthenticated: `session_revoked`: the user was shut out, however late the command came.
+    """
+    ((body_hash, receipt, disabled),) = await tx.execute(
+        "select c.body_hash, c.receipt, u.disabled from (select 1 as one) as here"
+        " left join users u on u.user_id = ?"
+        " left join commands c on c.user_id = ? and c.command_id = ?",
+        context.user_id,
         context.user_id,
         command_id,
     )
-    if not rows:
+    if disabled:
+        raise Unauthenticated("session_revoked", "Your session has ended. Sign in again.")
+    if body_hash is None:
         return None
-    body_hash, receipt = rows[0]
     if body_hash != digest:
         raise Conflict("idempotency_conflict", "This id was used for another command.")
     return msgspec.structs.replace(msgspec.json.decode(receipt, type=Receipt), duplicate=True)

@@ -105,6 +105,11 @@ async def delete(tx: Transaction, context: UserContext, thread_id: str) -> None:
     rows = await tx.execute("select state from runs where thread_id = ?", thread_id)
     if any(state != "ended" for (state,) in rows):
         raise Conflict("thread_busy", "Stop the thread's run before you delete the thread.")
+    await remove(tx, context, thread_id)
+
+
+async def remove(tx: Transaction, context: UserContext, thread_id: str) -> None:
+    """Remove a thread of the user's in which nobody works; elsewhere it shall be erased too."""
     await erasures.note(tx, context, thread_id)
     runs = "(select run_id from runs where thread_id = ?)"
     await tx.execute(f"delete from steps where run_id in {runs}", thread_id)  # noqa: S608

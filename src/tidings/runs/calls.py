@@ -9,7 +9,7 @@ from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import all_facts
 from tidings.domain.permissions import reason_to_ask
 from tidings.runs.abreast import abreast
-from tidings.runs.journal import Journal
+from tidings.runs.journal import Interrupted, Journal, Posed
 from tidings.runs.outcomes import ToolOutcome, arguments_shown, shown
 from tidings.runs.pauses import Pause, PauseKind
 from tidings.runs.repetition import Repetition
@@ -42,6 +42,7 @@ class Calls:
         self._budget = budget
         self._tries = tries
         self._draft = draft
+        self._asking: list[Call] = []
         self._repetition = Repetition()
         self._rulings = Rulings(catalogue, journal, work, self._repetition)
 
@@ -60,8 +61,8 @@ class Calls:
         """Return how the calls of one reply ended, in its order; from the journal what did before.
 
         What becomes of each is decided in that order, by what was known when the reply came, and
-        before any begins. Then they are made side by side. Those that need leave come when the
-        others have ended, one after another.
+        before any begins. Then they are made side by side. When they have ended, those that need
+        leave are asked about, all together.
 
         Raises:
             Interrupted: it could not be recorded, or the run waits for leave to make one.
@@ -95,18 +96,27 @@ class Calls:
         """Return how they ended; a wait for leave begins when nothing else is under way."""
         free = [ruling for ruling in rulings if not ruling.asks]
         ended = await abreast([self._end_of(ruling) for ruling in free])
-        outcomes = {outcome.call_id: outcome for outcome in ended}
-        for ruling in rulings:
-            if ruling.asks:
-                outcomes[ruling.call.call_id] = await self._end_of(await self._asked(ruling))
-        return [outcomes[ruling.call.call_id] for ruling in rulings]
+        if len(free) < len(rulings):
+            await self._ask([ruling.call for ruling in rulings if ruling.asks])
+        return ended
 
-    async def _asked(self, ruling: Ruling) -> Ruling:
-        """Return what a person has said; while nobody has, let the run wait."""
-        call = ruling.call
-        await asyncio.sleep(0)  # those that a framework makes beside it begin now
+    async def _ask(self, calls: Sequence[Call]) -> None:
+        """Let the run wait until a person has said what becomes of each: it does not come back.
+
+        One that a framework makes by itself is asked about with those it makes beside it.
+        """
+        self._asking.extend(calls)
+        await asyncio.sleep(0)  # those beside it begin or ask now
         await self._work.quiet.wait()
-        self._tell_begin(call)
+        together, self._asking = self._asking, []
+        if not together:
+            await self._journal.interrupted.wait()  # another has asked about this one too
+            raise Interrupted
+        for call in together:
+            self._tell_begin(call)
+        await self._journal.answers_to([self._question(call) for call in together])
+
+    def _question(self, call: Call) -> Posed:
         asked = {
             "call_id": call.call_id,
             "tool": call.tool,
@@ -115,8 +125,7 @@ class Calls:
             "reason": reason_to_ask(self._journal.permissions.get(call.tool)),
         }
         pause = Pause(PauseKind.APPROVAL, call.call_id, call.leave_step, asked)
-        draft = self._draft(EventType.APPROVAL_REQUIRED, asked)
-        return ruling.settled(await self._journal.answer_to(pause, draft))
+        return Posed(pause, self._draft(EventType.APPROVAL_REQUIRED, asked))
 
     async def _end_of(self, ruling: Ruling) -> ToolOutcome:
         call = ruling.call

@@ -22,7 +22,7 @@ from tidings.models.faults import ModelFault
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, unseen
 from tidings.runs.calls import Calls
 from tidings.runs.history import Turn
-from tidings.runs.journal import Journal
+from tidings.runs.journal import Journal, Posed
 from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
 from tidings.runs.requests import Requests
@@ -248,7 +248,7 @@ class RunContext:
             asked["schema"] = schema
         pause = Pause(PauseKind.INPUT, request_id, request_id, asked, wait_seconds)
         draft = self._draft(EventType.INPUT_REQUIRED, asked)
-        settled = await self._journal.answer_to(pause, draft)
+        (settled,) = await self._journal.answers_to([Posed(pause, draft)])
         if settled.outcome == "expired":
             raise Failure("input_expired", "Nobody answered the question in time.")
         return settled.value

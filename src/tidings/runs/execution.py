@@ -96,7 +96,7 @@ class Execution:
         Raises:
             Interrupted: it could not be recorded here.
         """
-        if self._journal.interrupted:
+        if self._journal.interrupted.is_set():
             raise Interrupted
         self._context.ensure_started()
         terminal = Draft(

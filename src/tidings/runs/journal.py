@@ -1,7 +1,7 @@
 """The journal of one run: steps done, events told; a step and its events commit together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -16,13 +16,13 @@ from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
 from tidings.events import activity, log
 from tidings.events.log import rfc3339
-from tidings.models.port import Usage
 from tidings.runs import history, pauses, permissions, queue, spending
 from tidings.runs.closing import loose_ends
 from tidings.runs.history import Turn
 from tidings.runs.outcomes import ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
+from tidings.runs.records import StepRecord, StepRow, read_steps, write_step
 from tidings.runs.spending import NOTHING, DayEntry
 from tidings.runs.written import Written, incomplete, partial_answer, pieces_of
 from tidings.storage.warm.port import Database, Transaction
@@ -34,7 +34,6 @@ ANSWER_PAUSE_SECONDS = 0.002
 
 T = TypeVar("T")
 HISTORY_STEP = "history"
-_StepRow = tuple[str, str, bytes | None]
 _NONE = "[]"
 
 
@@ -49,19 +48,17 @@ class Parked(Interrupted):
     """The run waits for a person and holds no worker. Agents must let it pass."""
 
 
-class StepRecord(NamedTuple):
-    """A step that is begun, or has a result; `usage` is what a model request has taken."""
-
-    key: str
-    kind: str
-    result: bytes | None = None
-    usage: Usage | None = None
-
-
 class Pending(msgspec.Struct, frozen=True):
     """An event that waits for the next commit; pieces of an answer have no key."""
 
     key: str | None
+    draft: Draft
+
+
+class Posed(NamedTuple):
+    """What a person is asked, and the event that asks."""
+
+    pause: Pause
     draft: Draft
 
 
@@ -86,13 +83,14 @@ class Journal:
     """What this run has done, in memory and in the warm tier.
 
     After a crash the agent runs again from the top: steps that were done are answered from
-    here, and what was told is not told again.
+    here, and what was told is not told again. Once it is `interrupted` nothing can be recorded
+    here any more.
     """
 
     def __init__(self, database: Database, clock: Clock, ids: IdSource, run: Run) -> None:
         self.run = run
         self.steps_done = 0
-        self.interrupted = False
+        self.interrupted = asyncio.Event()
         self.fenced = False
         self.parked = False
         self.permissions: dict[str, Permission] = {}
@@ -111,9 +109,9 @@ class Journal:
         It is the claim's second half, and so the server's: a first attempt needs one statement.
         """
 
-        async def work(tx: Transaction) -> tuple[list[_StepRow], dict[str, Permission]]:
+        async def work(tx: Transaction) -> tuple[list[StepRow], dict[str, Permission]]:
             told = await permissions.told(tx, self.run.context)
-            return await _read_steps(tx, self.run.run_id) if self.run.attempt > 1 else [], told
+            return await read_steps(tx, self.run.run_id) if self.run.attempt > 1 else [], told
 
         rows, self.permissions = await self._database.read(SERVER, work)
         for key, emitted, result in rows:
@@ -217,29 +215,30 @@ class Journal:
         self.steps_done += 1
         return StepRecord(key, kind, body)
 
-    async def answer_to(self, pause: Pause, draft: Draft) -> Settled:
-        """Return what a person has said; while nobody has, let the run wait.
+    async def answers_to(self, questions: Sequence[Posed]) -> list[Settled]:
+        """Return what a person has said to each; while anything is unsaid, let the run wait.
 
-        `draft` is the event that asks; it gets its `expires_at` here.
+        All of it is asked at once. The events that ask get their `expires_at` here and, of several,
+        how many ask `together`.
 
         Raises:
             Parked: it waits now.
         """
-        if self.is_done(pause.step):
-            return self.recorded(pause.step, Settled)
+        if all(self.is_done(question.pause.step) for question in questions):
+            return [self.recorded(question.pause.step, Settled) for question in questions]
         now, moved_id = self._clock.now(), self.new_event_id()
-        expires = {"expires_at": rfc3339(pause.expires_at(self.run, now))}
-        asking = msgspec.structs.replace(draft, payload=draft.payload | expires)
-        self.tell(f"{pause.step}.asked", asking)
-        carried = self._take(StepRecord(pause.step, "waiting"))
+        for question in questions:
+            asking = _asking(question, self.run, len(questions), now)
+            self.tell(f"{question.pause.step}.asked", asking)
+        waits = [question.pause for question in questions]
+        carried = self._take(*(StepRecord(pause.step, "waiting") for pause in waits))
 
         async def work(tx: Transaction) -> None:
             await tx.together(queue.held(tx, self.run), *self._recording(tx, carried, now))
-            await pauses.begin(tx, self.run, pause, now)
+            await pauses.begin(tx, self.run, waits, now)
             await activity.append(tx, self.run, carried.drafts, RunState.WAITING, moved_id, now=now)
 
-        await self._write(work)
-        self.interrupted = self.parked = True
+        await self._write(work, parks=True)
         raise Parked
 
     async def flush(self) -> None:
@@ -285,7 +284,7 @@ class Journal:
 
     async def _commit(self, record: StepRecord | None, entry: DayEntry = NOTHING) -> None:
         """Commit a step with all that waits, and what it takes of the user's day."""
-        carried = self._take(record)
+        carried = self._take(*([] if record is None else [record]))
         now = self._clock.now()
 
         async def work(tx: Transaction) -> None:
@@ -314,7 +313,7 @@ class Journal:
         yield spending.enter(tx, self.run, entry._replace(settled=settled), now)
         emitted = carried.emitted
         for step in carried.steps:
-            yield _write_step(tx, self.run.run_id, step, emitted)
+            yield write_step(tx, self.run.run_id, step, emitted)
             emitted = _NONE
 
     async def _append(self, tx: Transaction, drafts: list[Draft], now: float) -> None:
@@ -322,40 +321,45 @@ class Journal:
             stream = thread_stream(self.run.thread_id)
             await log.append(tx, self.run.context, stream, drafts, now)
 
-    async def _write(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+    async def _write(
+        self, work: Callable[[Transaction], Awaitable[None]], *, parks: bool = False
+    ) -> None:
         """Write, and do so even if the caller is cancelled: what was taken must not be lost."""
-        failure = await asyncio.shield(self._failure_to_write(work))
+        failure = await asyncio.shield(self._failure_to_write(work, parks=parks))
         if failure is not None:
             raise failure
 
     async def _failure_to_write(
-        self, work: Callable[[Transaction], Awaitable[None]]
+        self, work: Callable[[Transaction], Awaitable[None]], *, parks: bool
     ) -> Interrupted | BudgetSpent | None:
         """Write after everything before it has been written; after a failure write nothing.
 
         What failed is returned: whoever has gone does not leave an error that nobody takes.
         """
         async with self._turn:
-            if self.interrupted:
+            if self.interrupted.is_set():
                 return Interrupted()
             try:
                 await self._database.write(self.run.context, work)
             except (Unavailable, Fenced) as error:
-                self.interrupted = True
+                self.interrupted.set()
                 self.fenced = isinstance(error, Fenced)
                 interrupted = Interrupted()
                 interrupted.__cause__ = error
                 return interrupted
             except BudgetSpent as error:
                 return error
+            if parks:
+                self.parked = True
+                self.interrupted.set()
         return None
 
-    def _take(self, record: StepRecord | None = None) -> Carried:
+    def _take(self, *records: StepRecord) -> Carried:
         """Take what waits; called in the same turn as the write that carries it."""
         pending, answered = self._pending, self._answered
         self._pending, self._answered = [], []
         emitted = _keys_of(pending)
-        steps = [*answered, *([] if record is None else [record])]
+        steps = [*answered, *records]
         if emitted != _NONE and not steps:
             steps = [StepRecord(f"~{self._ids.new('f')}", "told")]
         return Carried(pending, answered, steps, emitted)
@@ -365,34 +369,17 @@ def _keys_of(pending: list[Pending]) -> str:
     return msgspec.json.encode([p.key for p in pending if p.key]).decode()
 
 
+def _asking(question: Posed, run: Run, count: int, now: float) -> Draft:
+    """Return the event that asks, with when its time is up, and of several how many there are."""
+    pause, draft = question
+    more: dict[str, Any] = {"expires_at": rfc3339(pause.expires_at(run, now))}
+    more |= {"together": count} if count > 1 else {}
+    return msgspec.structs.replace(draft, payload=draft.payload | more)
+
+
 def _continues(last: Draft, draft: Draft) -> bool:
     return (
         last.type is EventType.ANSWER_DELTA
         and last.agent == draft.agent
         and last.payload["message_id"] == draft.payload["message_id"]
-    )
-
-
-async def _read_steps(tx: Transaction, run_id: str) -> list[_StepRow]:
-    rows = await tx.execute("select key, emitted, result from steps where run_id = ?", run_id)
-    return [(key, emitted, result) for key, emitted, result in rows]
-
-
-async def _write_step(tx: Transaction, run_id: str, record: StepRecord, emitted: str) -> None:
-    """Insert a step, or finish one that was begun; what it had told stays told.
-
-    `emitted` is a list in JSON: two of them become one by what is between their brackets.
-    """
-    await tx.execute(
-        "insert into steps (run_id, key, kind, emitted, result) values (?, ?, ?, ?, ?)"
-        " on conflict (run_id, key) do update set kind = excluded.kind, result = excluded.result,"
-        " emitted = case when steps.emitted = '[]' then excluded.emitted"
-        "  when excluded.emitted = '[]' then steps.emitted"
-        "  else substr(steps.emitted, 1, length(steps.emitted) - 1) || ','"
-        "   || substr(excluded.emitted, 2) end",
-        run_id,
-        record.key,
-        record.kind,
-        emitted,
-        record.result,
     )

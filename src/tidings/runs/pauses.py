@@ -1,5 +1,6 @@
 """Runs that wait for a person: they hold no worker, survive restarts, and go on by the answer."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -70,8 +71,8 @@ class Asked(msgspec.Struct, frozen=True):
 _COLUMNS = "run_id, request_id, kind, step, asked, asked_at, expires_at"
 
 
-async def begin(tx: Transaction, run: Run, pause: Pause, now: float) -> None:
-    """Let a held run wait; one that was asked to stop goes on, to its end."""
+async def begin(tx: Transaction, run: Run, pauses: Sequence[Pause], now: float) -> None:
+    """Let a held run wait for all of it; one that was asked to stop goes on, to its end."""
     ((stopping,),) = await tx.execute(
         "update runs set owner = null, lease_until = 0, paused = paused + 1,"
         "  state = case when cancel_requested = 1 then 'queued' else 'waiting' end"
@@ -81,17 +82,22 @@ async def begin(tx: Transaction, run: Run, pause: Pause, now: float) -> None:
     if stopping:
         tx.announce(RunQueued(run.run_id))
         return
-    await tx.execute(
+    await tx.execute_many(
         "insert into pauses (run_id, request_id, user_id, kind, step, asked, asked_at, expires_at)"
         " values (?, ?, ?, ?, ?, ?, ?, ?)",
-        run.run_id,
-        pause.request_id,
-        run.context.user_id,
-        pause.kind,
-        pause.step,
-        msgspec.json.encode(pause.asked).decode(),
-        now,
-        pause.expires_at(run, now),
+        [
+            (
+                run.run_id,
+                pause.request_id,
+                run.context.user_id,
+                pause.kind,
+                pause.step,
+                msgspec.json.encode(pause.asked).decode(),
+                now,
+                pause.expires_at(run, now),
+            )
+            for pause in pauses
+        ],
     )
 
 
@@ -130,9 +136,10 @@ async def approve(
 async def settle(
     tx: Transaction, asked: Asked, settled: Settled, event_ids: tuple[str, str], now: float
 ) -> tuple[Run, int]:
-    """Record what came, say so, and let the run go on; return it and where the event stands.
+    """Record what came, and say so; return the run, and where the event stands.
 
-    The deadline moves by the time of waiting: only work counts.
+    With the last of what it waits for it goes on. Its deadline moves by the time of waiting, for
+    only work counts; that of several questions is the same, for they were asked at once.
     """
     waited = max(0.0, now - asked.asked_at)
     before = await queue.one(tx, asked.run_id)
@@ -151,14 +158,17 @@ async def settle(
     await tx.execute(
         "delete from pauses where run_id = ? and request_id = ?", asked.run_id, asked.request_id
     )
-    await outbox.forget_asking(tx, asked.run_id)
-    await tx.execute(
-        "update runs set state = 'queued', deadline_at = ?, waited_seconds = ?"
-        " where run_id = ? and state = 'waiting'",
-        run.deadline_at,
-        run.waited_seconds,
-        run.run_id,
-    )
+    await outbox.forget_asking(tx, asked.run_id, asked.request_id)
+    waits = await tx.execute("select 1 from pauses where run_id = ? limit 1", asked.run_id)
+    if not waits:
+        await tx.execute(
+            "update runs set state = 'queued', deadline_at = ?, waited_seconds = ?"
+            " where run_id = ? and state = 'waiting'",
+            run.deadline_at,
+            run.waited_seconds,
+            run.run_id,
+        )
+        tx.announce(RunQueued(run.run_id))
     payload = {
         "request_id": asked.request_id,
         "outcome": settled.outcome,
@@ -173,8 +183,8 @@ async def settle(
         run_id=run.run_id,
         thread_id=run.thread_id,
     )
-    head = await activity.append(tx, run, [told], RunState.QUEUED, event_ids[1], now=now)
-    tx.announce(RunQueued(run.run_id))
+    state = RunState.WAITING if waits else RunState.QUEUED
+    head = await activity.append(tx, run, [told], state, event_ids[1], now=now)
     return run, head
 
 

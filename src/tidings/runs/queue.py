@@ -326,6 +326,16 @@ async def request_cancel(
     return RunState(state)
 
 
+async def cut_off(tx: Transaction, context: UserContext) -> None:
+    """End all open runs of a user without a word: whoever works on one is fenced off."""
+    await tx.execute("delete from pauses where user_id = ?", context.user_id)
+    await tx.execute(
+        "update runs set state = 'ended', status = 'cancelled', fence = fence + 1, owner = null,"
+        "  lease_until = 0 where user_id = ? and state <> 'ended'",
+        context.user_id,
+    )
+
+
 async def open_runs(tx: Transaction, thread_id: str) -> list[str]:
     """Return the runs of a thread that have not ended, oldest first."""
     rows = await tx.execute(

@@ -1,6 +1,6 @@
 """Temporal as the scheduler: a run is one standalone activity, and nothing is kept there of it.
 
-Its server must be 1.32 or later, where such activities are stable. See docs/decisions/0059.
+Its server must be 1.32 or later, where such activities are stable. See docs/decisions/0058.
 """
 
 import asyncio
@@ -70,6 +70,7 @@ class TemporalScheduler:
         self._queue = queue
         self._clock = clock
         self._client: Client | None = None
+        self._runtime: Runtime | None = None
         self._connecting = asyncio.Lock()
 
     async def send(self, errand: Errand) -> None:
@@ -136,6 +137,8 @@ class TemporalScheduler:
         """Return the one client, which reconnects by itself once it was connected."""
         async with self._connecting:
             if self._client is None:
+                # Its threads have files that outlive it: one for all tries, however many.
+                self._runtime = self._runtime or _new_runtime()
                 try:
                     async with asyncio.timeout(CONNECT_SECONDS):
                         self._client = await Client.connect(
@@ -143,7 +146,7 @@ class TemporalScheduler:
                             namespace=self._frontend.namespace,
                             api_key=self._frontend.api_key or None,
                             tls=self._frontend.tls or False,
-                            runtime=_runtime(),
+                            runtime=self._runtime,
                         )
                 except (RuntimeError, TimeoutError) as error:
                     raise _away(_why(error)) from error
@@ -211,7 +214,7 @@ def _why(error: Exception) -> str:
     return "Temporal cannot be reached; runs begin without."
 
 
-def _runtime() -> Runtime:
+def _new_runtime() -> Runtime:
     """Return the client's threads, whose log goes where ours does."""
     forwarding = LogForwardingConfig(_log, prepend_target_on_message=False)
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig("error", forwarding)))

@@ -6,3 +6,12 @@ export function node(kind, text = "", look = "") {
   if (look) made.className = look;
   return made;
 }
+
+// Give the browser a file to keep.
+export function save(pieces, name) {
+  const link = node("a");
+  link.href = URL.createObjectURL(new Blob(pieces));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -42,6 +42,7 @@ let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
 const condition = new Condition();
+const fetched = (path) => api.request("GET", path);
 
 function show() {
   const inside = api.signedIn();
@@ -104,7 +105,7 @@ function reveal({ type, run_id }) {
 }
 
 function heard({ run_id, payload }) {
-  const view = new RunView(run_id, showReport, command);
+  const view = new RunView(run_id, showReport, command, fetched);
   runs.set(run_id, view);
   byId("log").append(node("p", payload.text, "said"), view.root);
 }
@@ -192,7 +193,7 @@ async function restore(id) {
 
 // Show a run of the past with its steps: where its end is shown already, or before all others.
 function recall(before, runId, [asked, ...told]) {
-  const view = new RunView(runId, showReport, command);
+  const view = new RunView(runId, showReport, command, fetched);
   const shown = runs.get(runId);
   if (shown) shown.root.replaceWith(view.root);
   else before.after(node("p", asked.payload.text, "said"), view.root);

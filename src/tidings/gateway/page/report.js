@@ -1,7 +1,7 @@
 // A report over the page, in a frame that may neither run nor fetch anything; and its files.
 
 import * as api from "./api.js";
-import { node } from "./nodes.js";
+import { node, save } from "./nodes.js";
 
 const byId = (id) => document.getElementById(id);
 // The one place where text becomes markup.
@@ -14,10 +14,10 @@ export async function openReport(id, trouble) {
   const address = `/api/reports/${encodeURIComponent(id)}`;
   byId("report-frame").srcdoc = boxed.createHTML("");
   byId("saves").replaceChildren(...["html", "md", "json"].map((format) => {
-    const save = node("button", `Save ${format}`);
-    save.type = "button";
-    save.onclick = () => saveReport(address, id, format).catch(trouble);
-    return save;
+    const keep = node("button", `Save ${format}`);
+    keep.type = "button";
+    keep.onclick = () => saveReport(address, id, format).catch(trouble);
+    return keep;
   }));
   byId("report").showModal();
   try {
@@ -29,12 +29,7 @@ export async function openReport(id, trouble) {
 }
 
 async function saveReport(address, id, format) {
-  const blob = new Blob([await api.text(`${address}?format=${format}`)]);
-  const save = node("a");
-  save.href = URL.createObjectURL(blob);
-  save.download = `${id}.${format}`;
-  save.click();
-  setTimeout(() => URL.revokeObjectURL(save.href), 10_000);
+  save([await api.text(`${address}?format=${format}`)], `${id}.${format}`);
 }
 
 byId("close-report").onclick = () => byId("report").close();

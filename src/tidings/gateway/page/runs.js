@@ -3,13 +3,16 @@
 import { markdown } from "./markdown.js";
 import { node } from "./nodes.js";
 import { approval, question, settle } from "./questions.js";
+import { whole } from "./results.js";
 
 export class RunView {
-  // `openReport(id)` shows a report; `send(type, payload)` carries a command.
-  constructor(runId, openReport, send) {
+  // `openReport(id)` shows a report; `send(type, payload)` carries a command; `fetched(path)` brings
+  // what the server has there.
+  constructor(runId, openReport, send, fetched) {
     this.runId = runId;
     this.openReport = openReport;
     this.send = send;
+    this.fetched = fetched;
     this.asked = new Map();
     this.over = false;
     this.agents = new Map();
@@ -87,6 +90,8 @@ export class RunView {
     tool.after.textContent = ` ${spent(payload.duration_ms)}`;
     const said = payload.summary || payload.error?.message;
     if (said) tool.box.firstChild.append(node("span", ` ${said}`));
+    const stored = payload.result?.stored;
+    if (stored) tool.box.append(whole(payload.call_id, stored, this.fetched));
   }
 
   input_required(payload) {
@@ -102,14 +107,21 @@ export class RunView {
     const { outcome, value } = payload;
     if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
     this.asked.delete(payload.request_id);
-    if (!this.asked.size) this.status.textContent = "Working";
+    this.waiting();
   }
 
   ask(id, box) {
     this.asked.set(id, box);
-    this.status.textContent = "Waiting for you";
     this.thought.textContent = "";
     this.questions.append(box);
+    this.waiting();
+  }
+
+  // The run goes on when the last of what it asks is answered.
+  waiting() {
+    const open = this.asked.size;
+    const many = open > 1 ? `: ${open} questions` : "";
+    this.status.textContent = open ? `Waiting for you${many}` : "Working";
   }
 
   notice(payload, agent) {

@@ -23,7 +23,7 @@ from tidings.domain.errors import Failure, InvalidInput, Unavailable
 from tidings.storage.cold.pieces import Piece, pieces
 from tidings.storage.cold.port import Days, Erasure
 from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
-from tidings.storage.cold.records import CONTENT, EVENTS, TABLES, Batch, ColdTable
+from tidings.storage.cold.records import CONTENT, EVENTS, OF_USERS, TABLES, Batch, ColdTable
 
 REQUEST_SECONDS_MAX = 5
 CALL_SECONDS_MAX = 12.0
@@ -80,7 +80,10 @@ class ClickHouseHistory(Questions):
     async def erase(self, erasures: list[Erasure]) -> None:
         threads: dict[str, list[str]] = defaultdict(list)
         for user_id, thread_id in erasures:
-            threads[user_id].append(thread_id)
+            if thread_id is None:
+                await self._erase_user(user_id)
+            else:
+                threads[user_id].append(thread_id)
         for user_id, gone in threads.items():
             for table in CONTENT:
                 sql = (
@@ -104,6 +107,11 @@ class ClickHouseHistory(Questions):
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
+
+    async def _erase_user(self, user_id: str) -> None:
+        for table in OF_USERS:
+            sql = f"delete from {table.name} where user_id = {{user:String}}"
+            await self._command(sql, {"user": user_id})
 
     async def _ask(
         self, question: NamedQuery[R], scope: Scope, values: dict[str, Value], days: Days

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from tidings.storage.cold.pipe import AskFiles, EraseThreads
-from tidings.storage.cold.records import CONTENT, TABLES, ColdTable
+from tidings.storage.cold.records import CONTENT, OF_USERS, TABLES, ColdTable
 from tidings.storage.marks import sync
 
 PARTS_PER_DAY_MAX = 16
@@ -79,10 +79,12 @@ class ParquetFiles:
         return [list(row) for row in self._engine.execute(sql, question.values).fetchall()]
 
     def erase(self, erasure: EraseThreads) -> None:
-        """Write anew, without some threads, every part that has something of them."""
+        """Write anew, without some threads or users, every part that has something of them."""
         for user_id, thread_id in erasure.threads:
-            whose = f"user_id = {_text(user_id)} and thread_id = {_text(thread_id)}"
-            for table in CONTENT:
+            whose = f"user_id = {_text(user_id)}"
+            if thread_id is not None:
+                whose += f" and thread_id = {_text(thread_id)}"
+            for table in OF_USERS if thread_id is None else CONTENT:
                 for part in self._parts_with(table, whose):
                     self._write(table, f"{_read([part])} where not ({whose})", part)
 

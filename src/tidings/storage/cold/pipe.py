@@ -28,9 +28,9 @@ class AskFiles(msgspec.Struct, frozen=True, tag="ask"):
 
 
 class EraseThreads(msgspec.Struct, frozen=True, tag="erase"):
-    """Remove threads, given as user and thread, from what belongs to a thread."""
+    """Remove threads, given as user and thread, or users, without a thread, with what is theirs."""
 
-    threads: list[tuple[str, str]]
+    threads: list[tuple[str, str | None]]
 
 
 class ForgetDays(msgspec.Struct, frozen=True, tag="forget"):

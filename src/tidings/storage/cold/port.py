@@ -19,10 +19,10 @@ class Days(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """A thread of a user that shall leave the history."""
+    """A thread of a user that shall leave the history; with None for it, the user shall."""
 
     user_id: str
-    thread_id: str
+    thread_id: str | None
 
 
 class PastEvent(msgspec.Struct, frozen=True, array_like=True):
@@ -137,7 +137,10 @@ class ColdStore(Protocol):
         ...
 
     async def erase(self, erasures: list[Erasure]) -> None:
-        """Remove what was said and done in threads; what it has cost stays."""
+        """Remove what was said and done in threads; what it has cost stays.
+
+        Of a user everything goes, with what it has cost.
+        """
         ...
 
     async def forget(self, before: str) -> None:

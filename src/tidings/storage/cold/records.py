@@ -98,6 +98,8 @@ LATENCIES = ColdTable("latencies", KeptLatency, ("day", "server", "minute", "wha
 TABLES = (EVENTS, USAGE, LATENCIES, RUNS)
 CONTENT = (EVENTS, RUNS)
 """What belongs to a thread, and goes with it; what it has cost stays."""
+OF_USERS = (EVENTS, USAGE, RUNS)
+"""What belongs to a user, and goes with the user."""
 
 
 class Batch(msgspec.Struct, frozen=True):
