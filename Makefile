@@ -23,7 +23,7 @@ test-tiers: .venv/.ready  ## the suites that hold anywhere, on PostgreSQL, with 
 	for tiers in $(SETS); do TIDINGS_TEST_TIERS=$$tiers $(BIN)/pytest $(AT_ONCE) $(SUITES) $(ARGS) || exit 1; done
 
 test-engines: .venv/.ready  ## the stores' suites on PostgreSQL 15 to 17 and Redis, as far as they are installed: some 3 minutes each
-	$(BIN)/python -m tests.engines $(ARGS)
+	$(BIN)/python -m tests.engines $(AT_ONCE) $(ARGS)
 
 check: .venv/.ready  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

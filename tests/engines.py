@@ -1,7 +1,8 @@
 """Runs the stores' suites on releases of the engines that the wheels do not bring.
 
 `make test-engines`: each engine that this machine has, one after another; one that it has not is
-said by name. The suites take some three minutes for each on a quiet machine.
+said by name. Other places than Debian's are named by `POSTGRES_16=FOLDER`,
+`REDIS_6=FOLDER`. Each takes some minutes, and is ended after SUITE_SECONDS_MAX.
 """
 
 import os
@@ -38,7 +39,7 @@ class Engine:
 
 
 def engines() -> list[Engine]:
-    """Return those that are promised; places may be named by `<NAME>=...` in the environment."""
+    """Return those that are promised, wherever they may be."""
     found = [
         Engine(
             f"PostgreSQL {major}",

@@ -27,6 +27,7 @@ from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
 from tidings.runs.rulings import ToolRequest
+from tidings.scheduling.port import Unscheduled
 from tidings.storage.warm.port import Database, T, Work
 from tidings.tools.port import Tool, ToolContext, tool
 
@@ -134,8 +135,10 @@ async def live(folder: Path, number: int, place: str, seen: Path) -> None:
     def wrap(inner: Database) -> Database:
         return DeadlyDatabase(inner, folder, number, place, turn)
 
-    tools = counting(folder, place, turn)
-    async with world(folder, {"payer": payer}, tools, wrap=wrap, model=ScriptedModel()) as w:
+    tools, looking = counting(folder, place, turn), Unscheduled()  # it counts writes of one process
+    async with world(
+        folder, {"payer": payer}, tools, wrap=wrap, model=ScriptedModel(), scheduler=looking
+    ) as w:
         await w.begin()
         async with w.working():
             receipt = await w.ask("pay, please", id="cmd-1")

@@ -19,6 +19,8 @@ USERS = 50
 AT_ONCE = 16
 SPARED = 0.3
 """Of all units; they end, and leave their connections to those that are cut off."""
+SERVERS = 0.3
+"""Of all units; they make nobody's connections the server's, as users' make them nobody's."""
 DELAY_SECONDS_MAX = 0.02
 SETTLE_SECONDS = 5.0
 
@@ -38,6 +40,10 @@ async def own_change(tx: Transaction, mark: str) -> list[Row]:
     return await tx.execute(
         "update preferences set body = body || '' returning user_id, body, ?", mark
     )
+
+
+async def all_rows(tx: Transaction, mark: str) -> list[Row]:
+    return await tx.execute("select user_id, body, ? from preferences", mark)
 
 
 async def fill(tx: Transaction) -> None:
@@ -66,7 +72,10 @@ class Storm:
             await self._one(context, f"{context.user_id}-{self._random.random()}")
 
     async def _one(self, context: UserContext, mark: str) -> None:
-        if self._random.random() < 0.5:
+        is_servers = self._random.random() < SERVERS
+        if is_servers:
+            unit = self._database.read(SERVER, partial(all_rows, mark=mark))
+        elif self._random.random() < 0.5:
             unit = self._database.read(context, partial(own_rows, mark=mark))
         else:
             unit = self._database.write(context, partial(own_change, mark=mark))
@@ -81,6 +90,9 @@ class Storm:
             self.seen["cancelled"] += 1
             return
         self.seen["done"] += 1
+        if is_servers:
+            assert len(task.result()) == USERS, "the server sees all rows"
+            return
         whole = context.user_id, f"of {context.user_id} " * 50, mark
         assert task.result(), "a user sees their own row"
         assert set(task.result()) == {whole}, task.result()

@@ -16,6 +16,8 @@ from redis.exceptions import TimeoutError as ClientTimeoutError
 
 FAULTS = (RedisError, OSError, TimeoutError)
 """What a server that is away, slow, or not what it should be, is met by."""
+READ_ONLY = "-READONLY"
+"""In what Redis before 7 says of a script that may not write; later ones answer as to a command."""
 
 _SAID: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     (

@@ -18,7 +18,7 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.resilience.breaker import Breaker, BreakerRules, BreakerState, Passage
 from tidings.storage.hot.address import Address, cut
-from tidings.storage.hot.faults import FAULTS, said
+from tidings.storage.hot.faults import FAULTS, READ_ONLY, said
 
 OPERATION_SECONDS = 0.2
 QUESTIONS_MAX = 10_000
@@ -183,6 +183,8 @@ async def _answer(connection: AbstractConnection) -> Any:
     except ReadOnlyError:
         raise
     except ResponseError as refusal:
+        if READ_ONLY in str(refusal):
+            raise ReadOnlyError from refusal
         return refusal
 
 

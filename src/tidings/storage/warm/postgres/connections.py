@@ -46,6 +46,7 @@ _ORIGIN = (
 _SETTINGS = {
     "application_name": APPLICATION,
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": f"{LOCK_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
