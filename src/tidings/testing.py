@@ -209,11 +209,12 @@ def crash_everywhere(make: Callable[[], Rehearsal]) -> list[Crash]:
         AssertionError: a run did not end once, or a tool that writes was called twice for one call.
     """
     crashes: list[Crash] = []
-    for at, after in itertools.product(itertools.count(1), (False, True)):
-        crash = _crashed(make(), at, after=after)
-        if crash is None:
-            return crashes
-        crashes.append(crash)
+    for at in itertools.count(1):
+        for after in (False, True):
+            crash = _crashed(make(), at, after=after)
+            if crash is None:
+                return crashes
+            crashes.append(crash)
     raise AssertionError("a run has an end")
 
 
