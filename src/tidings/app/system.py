@@ -42,7 +42,7 @@ from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
-from tidings.protocol.connection import PACE, Pace
+from tidings.protocol.connection import PACE
 from tidings.router.accept import Router
 from tidings.router.departures import Departures
 from tidings.router.permissions import Permissions
@@ -68,12 +68,10 @@ class Around(NamedTuple):
 AROUND = Around()
 
 
-def build(
-    settings: Settings, model: Model | None = None, pace: Pace = PACE, around: Around = AROUND
-) -> App:
+def build(settings: Settings, model: Model | None = None, around: Around = AROUND) -> App:
     """Wire the application; read this function to see the whole system.
 
-    `model` stands in for the one that the settings name; `pace` is how long connections wait.
+    `model` stands in for the one that the settings name.
 
     Raises:
         Unavailable: the store cannot be opened.
@@ -82,10 +80,10 @@ def build(
     clock, ids = around.clock, UlidSource()
     key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
     tiers = open_tiers(settings, clock, ids, key, metrics)
-    hot, spared = tiers.hot, SparedDatabase(tiers.warm, clock)
+    hot, database = tiers.hot, SparedDatabase(around.store(tiers.warm), clock)
     count(hot.hints, metrics)
-    ground = Ground(settings, clock, ids, hot.hints, around.store(spared), metrics)
-    limits, plans, database = limits_of(settings), chosen_plans(settings), ground.database
+    ground = Ground(settings, clock, ids, hot.hints, database, metrics)
+    limits, plans = limits_of(settings), chosen_plans(settings)
 
     identity = Identity(database, Tokens(key), passwords, hot.once, hot.rates, clock, ids)
     able = abilities_of(ground)
@@ -104,9 +102,9 @@ def build(
     always = hot.parts | watched.parts | able.parts(works=settings.works) | past.parts(settings)
     always |= dispatching(ground, tiers.scheduler, limits)
     parts = Parts(edge | behind | always, clock, ground.metrics)
-    backend = Backend(identity, router, feed, positions, ground.metrics, clock, pace, past.levels)
+    backend = Backend(identity, router, feed, positions, ground.metrics, clock, PACE, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
-    known = (spared, hot.tier, past.exporter, *tiers.scheduler.tiers)
+    known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
     look = Looking(ground, known, readiness, parts, watched, able, engine, presence, worker)
     if not settings.alone:
         parts.add("roster", partial(watched.roster.run, look.report))
