@@ -48,6 +48,21 @@ def test_nodes_hear_of_each_other_and_of_who_leaves(tmp_path: Path, engine: str)
     run(tmp_path, engine, scenario)
 
 
+def test_workers_are_not_missed_while_a_fleet_begins(tmp_path: Path, engine: str) -> None:
+    async def scenario(database: Store, _notes: list[object]) -> None:
+        clock = ManualClock()
+        gateway = roster(database, "gateway", clock)
+        await gateway.beat(SERVES)
+        clock.advance(GONE_SECONDS)
+        await gateway.beat(SERVES)
+        assert gateway.room == 4
+        clock.advance(BEAT_SECONDS)
+        await gateway.beat(SERVES)
+        assert gateway.room == 0
+
+    run(tmp_path, engine, scenario)
+
+
 def test_a_node_that_falls_silent_is_gone_and_is_back_when_it_is_heard(
     tmp_path: Path, engine: str
 ) -> None:

@@ -29,12 +29,16 @@ class Roster:
     """
 
     def __init__(self, database: Database, node: Node, own_room: int, clock: Clock) -> None:
-        """`own_room` is how many runs are worked on at once as far as this process knows."""
+        """`own_room` is how many runs are worked on at once as far as this process knows.
+
+        That stands until a worker was heard, for GONE_SECONDS: a fleet that starts has no order.
+        """
         self._database = database
         self._node = node
         self._clock = clock
         self._since = float("-inf")
         self._heard_at: float | None = None
+        self._assumed_room = own_room
         self.room = own_room
         self.nodes: tuple[NodeHealth, ...] = ()
 
@@ -64,7 +68,10 @@ class Roster:
             return
         self._heard_at, self._since = now, since
         self.nodes = standing(heard, self._node.node_id, now, since)
-        self.room = room(self.nodes)
+        is_worker_known = any(node.room for node in self.nodes)
+        if is_worker_known or now - self._node.started_at > GONE_SECONDS:
+            self._assumed_room = 0
+        self.room = room(self.nodes) or self._assumed_room
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody misses this process."""
