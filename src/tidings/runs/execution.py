@@ -90,6 +90,14 @@ class Execution:
             stopping.cancel()
             await self.end(self._ending(working))
 
+    async def flush(self) -> None:
+        """Record what waits.
+
+        Raises:
+            Interrupted: it could not be recorded here.
+        """
+        await self._journal.flush()
+
     async def end(self, ending: Ending) -> None:
         """Record the terminal event.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 
@@ -150,7 +151,7 @@ class Worker:
         try:
             await self._drive(execution)
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(run))
+            await asyncio.shield(self._leave(execution))
             raise
         finally:
             if execution.fenced:
@@ -178,6 +179,12 @@ class Worker:
             await execution.end(failed("internal", "The agent failed by a defect of its own."))
         except Interrupted:
             await self._give_back(execution.run)
+
+    async def _leave(self, execution: Execution) -> None:
+        """Give a run back with all that is known of it: what a model has said is paid for."""
+        with suppress(Interrupted):
+            await execution.flush()
+        await self._give_back(execution.run)
 
     async def _give_back(self, run: Run) -> None:
         try:
