@@ -304,12 +304,15 @@ def import_columns(path: Path, columns: str) -> None:
 
 
 def no_children() -> bool:
-    mine = str(os.getpid())
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if fields[1] == mine and fields[0] != "Z":
-            return False
-    return True
+    """Return whether no worker of a sandbox is this process's child: test servers may be."""
+    mine = f"/proc/{os.getpid()}/task"
+    pids = " ".join(path.read_text() for path in Path(mine).glob("*/children")).split()
+    return not any("tidings.analysis.sandbox.worker" in command(pid) for pid in pids)
+
+
+def command(pid: str) -> str:
+    """Return what a process was started with; nothing once it is dead."""
+    try:
+        return Path("/proc", pid, "cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
