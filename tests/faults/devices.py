@@ -135,7 +135,8 @@ class Puppet:
     async def take(self) -> list[Happening]:
         """Take one message; answer nothing."""
         assert self.socket is not None
-        message = await asyncio.wait_for(self.socket.recv(), WAIT_SECONDS)
+        async with asyncio.timeout(WAIT_SECONDS):
+            message = await self.socket.recv()
         happened = self.core.receive(message)
         for happening in happened:
             if isinstance(happening, Apply):

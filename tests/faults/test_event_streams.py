@@ -49,7 +49,7 @@ class EventSource:
         """Apply events until the stream is live or cut; half an event is none."""
         given = ""
         try:
-            while line := await asyncio.wait_for(reader.readline(), 20):
+            while line := await line_of(reader):
                 field, _, value = line.decode().rstrip("\n").partition(": ")
                 if field == "id":
                     given = value
@@ -110,9 +110,15 @@ def test_f43_a_stream_that_is_held_back_or_cut_goes_on_by_its_last_id_or_by_page
     asyncio.run(scenario())
 
 
+async def line_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(20):
+        return await reader.readline()
+
+
 async def is_silent(reader: asyncio.StreamReader) -> bool:
     try:
-        await asyncio.wait_for(reader.read(1), 0.3)
+        async with asyncio.timeout(0.3):
+            await reader.read(1)
     except TimeoutError:
         return True
     return False
@@ -151,7 +157,8 @@ def test_f06_an_answer_that_nobody_takes_is_dropped(tmp_path: Path) -> None:
                 writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 await eventually(lambda: not server.server_state.connections)
                 gone.set()
-                await asyncio.wait_for(ended.wait(), 5)
+                async with asyncio.timeout(5):
+                    await ended.wait()
                 writer.close()
             server.should_exit = True
             await serving

@@ -50,14 +50,16 @@ def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
 
 async def read_all(reader: asyncio.StreamReader) -> bytes:
     try:
-        return await asyncio.wait_for(reader.read(-1), 10)
+        async with asyncio.timeout(10):
+            return await reader.read(-1)
     except ConnectionResetError:
         return b""
 
 
 async def closing_code(reader: asyncio.StreamReader) -> int:
     """Read to the close frame, the only byte of its kind, and return its code."""
-    await asyncio.wait_for(reader.readuntil(b"\x88"), 10)
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\x88")
     return int.from_bytes((await reader.readexactly(3))[1:])
 
 
@@ -104,7 +106,8 @@ def test_b19_fragments_without_end_are_refused_and_pings_between_them_answered(u
         async with upgraded(user) as (reader, writer):
             writer.write(frame(Opcode.TEXT, b'{"type":"no', fin=False))
             writer.write(frame(Opcode.PING, b"?") + frame(Opcode.CONT, b'thing","id":"1"}'))
-            heard = await asyncio.wait_for(reader.readuntil(b'"ref":"1"'), 10)
+            async with asyncio.timeout(10):
+                heard = await reader.readuntil(b'"ref":"1"')
             assert b"\x8a\x01?" in heard
             writer.write(frame(Opcode.TEXT, fin=False))
             most = FRAME_BYTES_MAX // FRAGMENT_BYTES_MEAN_MIN
@@ -119,7 +122,8 @@ def test_b24_a_flood_of_pings_is_ended(user: User) -> None:
     async def scenario() -> None:
         async with upgraded(user) as (reader, writer):
             writer.write(frame(Opcode.PING, b"?") * PINGS_PER_SECOND_MAX)
-            await asyncio.wait_for(reader.readuntil(b"\x8a\x01?" * PINGS_PER_SECOND_MAX), 10)
+            async with asyncio.timeout(10):
+                await reader.readuntil(b"\x8a\x01?" * PINGS_PER_SECOND_MAX)
             writer.write(frame(Opcode.PING, b"!") * PINGS_PER_SECOND_MAX)
             assert await closing_code(reader) == 4429
         await is_served(user)
@@ -181,7 +185,8 @@ def test_b23_an_upgrade_that_is_none_is_refused(user: User) -> None:
         for what, request in BAD_UPGRADES.items():
             async with raw(user.server) as (reader, writer):
                 writer.write(request + b"\r\n")
-                head = await asyncio.wait_for(reader.read(12), 10)
+                async with asyncio.timeout(10):
+                    head = await reader.read(12)
                 assert re.fullmatch(rb"HTTP/1.[01] 4\d\d", head), (what, head)
         for origin, code in (("https://evil.example", 4403), ("null", 4403), (user.server.url, 0)):
             async with raw(user.server) as (reader, writer):
@@ -192,7 +197,8 @@ def test_b23_an_upgrade_that_is_none_is_refused(user: User) -> None:
                 if code:
                     assert await closing_code(reader) == code
                 else:
-                    await asyncio.wait_for(reader.readuntil(b"connection_established"), 10)
+                    async with asyncio.timeout(10):
+                        await reader.readuntil(b"connection_established")
         await is_served(user)
 
     asyncio.run(scenario())

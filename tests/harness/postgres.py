@@ -230,9 +230,11 @@ class PostgresServer(PostgresAddress):
         return (self.folder / "log").read_text()
 
     def _is_ready(self) -> bool:
-        file = self.data / "postmaster.pid"
-        written = (file.read_text() if file.exists() else "").split() or [""]  # empty at first
         process = self._process
+        try:
+            written = (self.data / "postmaster.pid").read_text().split() or [""]  # empty at first
+        except FileNotFoundError:  # it takes away what a killed one has left
+            return False
         return process is not None and (written[0], written[-1]) == (str(process.pid), "ready")
 
 

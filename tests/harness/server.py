@@ -220,7 +220,8 @@ class Client:
         await self.socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def next(self) -> dict[str, Any]:
-        text = await asyncio.wait_for(self.socket.recv(), 30)
+        async with asyncio.timeout(30):
+            text = await self.socket.recv()
         assert isinstance(text, str)
         self.at.append(time.time())
         self.bytes += text.encode()

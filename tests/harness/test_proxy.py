@@ -53,7 +53,8 @@ async def is_cut(reader: asyncio.StreamReader) -> None:
 
 async def is_silent(reader: asyncio.StreamReader) -> bool:
     try:
-        await asyncio.wait_for(reader.read(1), SOON)
+        async with asyncio.timeout(SOON):
+            await reader.read(1)
     except TimeoutError:
         return True
     return False
@@ -142,7 +143,8 @@ def test_a_blocked_end_is_not_told_that_the_other_has_gone() -> None:
                 await reader.readexactly(1)
                 proxy.up.block()
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(ended.wait(), SOON)
+                async with asyncio.timeout(SOON):
+                    await ended.wait()
             proxy.up.unblock()
             await ended.wait()
 

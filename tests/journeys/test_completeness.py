@@ -31,7 +31,9 @@ async def run_of(user: User, *, forgets: str = "") -> tuple[ClientCore, list[Eve
         await socket.send(core.hello(token=user.token).decode())
         await socket.send(core.command(Chat("m1", ChatPayload("What did we spend?"))).decode())
         while not events or events[-1].type not in TERMINAL:
-            for happening in core.receive(await asyncio.wait_for(socket.recv(), 30)):
+            async with asyncio.timeout(30):
+                message = await socket.recv()
+            for happening in core.receive(message):
                 if isinstance(happening, Reply):
                     await socket.send(happening.message.decode())
                 if isinstance(happening, Apply):
@@ -41,8 +43,9 @@ async def run_of(user: User, *, forgets: str = "") -> tuple[ClientCore, list[Eve
                             Proof()
                         )
         await socket.send('{"type":"no_such_type","id":"last"}')
-        while b"last" not in (await asyncio.wait_for(socket.recv(decode=False), 30)):
-            pass
+        async with asyncio.timeout(30):
+            while b"last" not in await socket.recv(decode=False):
+                pass
     return core, events
 
 

@@ -87,7 +87,8 @@ async def reading(user: User, stream: str, cursor: str) -> AsyncIterator[tuple[C
 
 
 async def frames(client: Client) -> list[Event]:
-    message = json.loads(await asyncio.wait_for(client.socket.recv(), 20))
+    async with asyncio.timeout(20):
+        message = json.loads(await client.socket.recv())
     return message if isinstance(message, list) else [message]
 
 

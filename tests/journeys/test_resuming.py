@@ -156,7 +156,8 @@ async def delivered(client: Client, count: int, stream: str | None = None) -> li
     """Return the next events of a stream, of the first one that speaks if none is named."""
     found: list[Event] = []
     while len(found) < count:
-        message = json.loads(await asyncio.wait_for(client.socket.recv(), 10))
+        async with asyncio.timeout(10):
+            message = json.loads(await client.socket.recv())
         for frame in message if isinstance(message, list) else [message]:
             client.bytes += json.dumps(frame).encode()
             if "event_id" in frame and stream in {None, frame["stream"]}:

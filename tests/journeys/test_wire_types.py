@@ -42,7 +42,8 @@ async def conversation(user: User, path: Path) -> list[dict[str, Any]]:
 
         async def until(found: Any) -> dict[str, Any]:
             while True:
-                message = json.loads(await asyncio.wait_for(socket.recv(), 30))
+                async with asyncio.timeout(30):
+                    message = json.loads(await socket.recv())
                 batch = message if isinstance(message, list) else [message]
                 heard.extend(batch)
                 for frame in batch:
