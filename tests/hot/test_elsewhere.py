@@ -14,6 +14,7 @@ from tidings.gateway import presence
 from tidings.identity import elsewhere
 from tidings.protocol.closing import Close
 from tidings.resilience.rates import Allowance
+from tidings.storage.hot import line
 
 NEVER_SECONDS = 3_600.0
 
@@ -37,6 +38,8 @@ async def nodes(
 @pytest.fixture(params=["by a hint", "by a look"])
 def looking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setattr(presence, "DEVICE_CHECK_TICKS", 4)
+    if request.param == "by a hint":  # a busy machine must not lose the only one
+        monkeypatch.setattr(line, "OPERATION_SECONDS", 10.0)
     return bool(request.param == "by a look")
 
 
