@@ -254,14 +254,22 @@ class RunContext:
         return settled.value
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
-        """Do something once and remember its result; `name` is unique within the agent."""
+        """Do something once and remember its result; `name` is unique within the agent.
+
+        `type_` is the result's type, such as `str` or `list[int]`. What is returned is what was
+        recorded, the first time too: what would not come back after a crash is seen at once.
+
+        Raises:
+            TypeError: the result is of another type, or of one that JSON does not know.
+        """
         check_not_in_a_call()
         key = f"{self._scope}step.{name}"
-        if self._journal.is_done(key):
+        if not self._journal.is_done(key):
+            await self._journal.finish(key, "step", await work())
+        try:
             return self._journal.recorded(key, type_)
-        result = await work()
-        await self._journal.finish(key, "step", result)
-        return result
+        except (TypeError, msgspec.ValidationError) as error:
+            raise TypeError(f"step {name}: its result is not read as {type_!r}: {error}") from error
 
     @asynccontextmanager
     async def sub(

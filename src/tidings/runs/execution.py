@@ -129,7 +129,8 @@ class Execution:
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            ending = _completed(await agent(self._context), fell_back=self._context.fell_back)
+            outcome = await agent(self._context)
+            ending = _completed(outcome, fell_back=self._context.fell_back)
         except TidingsError as error:
             ending = failed(error.code, error.message, retryable=error.retryable)
         except BudgetSpent as error:
@@ -208,6 +209,8 @@ class Execution:
 
 def _completed(outcome: Outcome, *, fell_back: bool) -> Ending:
     """Return a run's good end; with a model in another one's place it is degraded at best."""
+    if not isinstance(outcome, Outcome):  # whoever wrote the agent may check no types
+        raise TypeError(f"an agent returns an Outcome, not a {type(outcome).__name__}")
     status = "degraded" if fell_back and outcome.status == "completed" else outcome.status
     payload = {
         "status": status,
