@@ -35,8 +35,8 @@ async def _a_number() -> int:
 @pytest.mark.parametrize(
     ("agent", "why"),
     [
-        (labels_its_step, "step s: its result is not read as 'wait'"),
-        (takes_a_number_for_text, "step s: its result is not read as <class 'str'>"),
+        (labels_its_step, "step.s: its result is not read as 'wait'"),
+        (takes_a_number_for_text, "step.s: its result is not read as <class 'str'>"),
         (answers_in_plain_text, "an agent returns an Outcome, not a str"),
     ],
 )

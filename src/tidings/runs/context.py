@@ -275,10 +275,7 @@ class RunContext:
         key = f"{self._scope}step.{name}"
         if not self._journal.is_done(key):
             await self._journal.finish(key, "step", await work())
-        try:
-            return self._journal.recorded(key, type_)
-        except (TypeError, msgspec.ValidationError) as error:
-            raise TypeError(f"step {name}: its result is not read as {type_!r}: {error}") from error
+        return self._journal.recorded(key, type_)
 
     @asynccontextmanager
     async def sub(
