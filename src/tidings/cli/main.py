@@ -1,6 +1,7 @@
 """The commands of `tidings`: each builds the application, or calls a server that runs."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version as version_of
@@ -60,6 +61,9 @@ def main() -> None:
             cli()
         except KeyboardInterrupt:
             raise SystemExit(EXIT_CANCELLED) from None
+        finally:
+            # The interpreter takes its time to go: Ctrl-C then must not take the exit status away.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @cli.command()
