@@ -17,12 +17,12 @@ from tidings.domain.payloads import Notice
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
-from tidings.events.log import rfc3339
+from tidings.domain.times import rfc3339
 from tidings.models.chains import Chains
 from tidings.models.faults import ModelFault
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, unseen
 from tidings.runs.calls import Calls
-from tidings.runs.history import Turn
+from tidings.runs.conversation import Turn
 from tidings.runs.journal import Journal, Posed
 from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind

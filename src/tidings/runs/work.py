@@ -9,7 +9,7 @@ import msgspec
 from tidings.domain.budgets import Budget, BudgetSpent, Spent, exceeded
 from tidings.domain.facts import Fact, ToolResult
 from tidings.domain.payloads import Notice, StoppedAt
-from tidings.runs.history import Turn
+from tidings.runs.conversation import Turn
 from tidings.runs.written import Written
 
 CALLS_AT_ONCE_MAX = 8
