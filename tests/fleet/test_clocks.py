@@ -37,7 +37,7 @@ HOUR = 3600.0
 PATIENCE_SECONDS = 60.0
 PATIENT = Limits(lease_seconds=60.0, run_seconds=300.0)
 KEY = b"k" * 32
-APART = [5.0, -5.0, 60.0, -60.0, HOUR, -HOUR]
+APART = [5.0, -60.0, HOUR, -HOUR]
 
 
 @pytest.fixture
