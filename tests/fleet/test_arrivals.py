@@ -9,8 +9,8 @@ import pytest
 from tests.harness.postgres import postgres
 from tidings.domain.context import SERVER
 from tidings.events.log import Appended
-from tidings.events.moves import Moves
 from tidings.events.ranges import Entry
+from tidings.events.shared_lineage import SharedLineage
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.port import Row, Transaction
@@ -32,10 +32,10 @@ def process(url: str, *appended: bytes) -> PostgresDatabase:
     """Open the database as a process that has appended these events elsewhere before."""
     hints = LocalHints()
     clock = StoreClock(SystemClock())
-    moves = Moves(clock, UlidSource(clock), hints)
+    lineage = SharedLineage(clock, UlidSource(clock), hints)
     entries = [Entry(n, frame, n) for n, frame in enumerate(appended, 1)]
     hints.publish(Appended("ana", "thread:t", "aaaaaa", len(entries), entries))
-    return PostgresDatabase(url, hints.publish, Random(1), arrivals=moves)
+    return PostgresDatabase(url, hints.publish, Random(1), arrivals=lineage)
 
 
 async def epochs(database: PostgresDatabase) -> list[Row]:

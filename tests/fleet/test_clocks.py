@@ -18,7 +18,7 @@ from tidings.app.system import Around
 from tidings.domain.commands import Chat, ChatPayload, StartAgent, StartPayload
 from tidings.domain.context import SERVER
 from tidings.domain.runs import Outcome
-from tidings.events.moves import Moves
+from tidings.events.shared_lineage import SharedLineage
 from tidings.health.nodes import Node, NodeReport
 from tidings.health.overview import ServerHealth
 from tidings.health.roster import BEAT_SECONDS, Roster
@@ -58,8 +58,8 @@ def wrong_by(seconds: float) -> ShiftedClock:
 async def node(url: str, ahead: float) -> AsyncIterator[World]:
     """Have a node whose machine's clock is so far ahead; nothing runs by itself."""
     clock, hints = StoreClock(wrong_by(ahead)), LocalHints()
-    moves = Moves(clock, UlidSource(clock), hints)
-    database = PostgresDatabase(url, hints.publish, Random(1), 4, arrivals=moves)
+    lineage = SharedLineage(clock, UlidSource(clock), hints)
+    database = PostgresDatabase(url, hints.publish, Random(1), 4, arrivals=lineage)
     try:
         await database.check()
         yield World(database, hints, {"teller": tell}, clock=clock, limits=PATIENT)

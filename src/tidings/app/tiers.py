@@ -15,7 +15,7 @@ from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.tiers import Tier
 from tidings.events.lineage import Continuity, Lineage
-from tidings.events.moves import Moves
+from tidings.events.shared_lineage import SharedLineage
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.history.exporter import SELDOM, STEADY, ExportPolicy
@@ -105,9 +105,9 @@ def _warm(
 
     chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
     url, most = settings.database_url, settings.database_connections
-    moves = Moves(clock, ids, hints)
-    shared = PostgresDatabase(url, hints.publish, chance, most, arrivals=moves)
-    return shared, moves, {"clock": partial(clock.keep, shared.time)}
+    lineage = SharedLineage(clock, ids, hints)
+    shared = PostgresDatabase(url, hints.publish, chance, most, arrivals=lineage)
+    return shared, lineage, {"clock": partial(clock.keep, shared.time)}
 
 
 def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:
