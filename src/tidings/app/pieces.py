@@ -130,7 +130,7 @@ def served_tools(ground: Ground, catalogue: Catalogue) -> "tuple[ToolServers, ..
     try:
         servers = tool_servers(Path(settings.mcp_file).read_text())
     except OSError as error:
-        raise InvalidInput("bad_setting", f"TIDINGS_MCP_FILE: {error.strerror}.") from error
+        raise _unread("TIDINGS_MCP_FILE", settings.mcp_file, error) from error
     egress = Egress(AllowedHosts(settings.mcp_host_list))
     rng = random.SystemRandom()
     made = ToolServers(servers, variables, egress, ground.database, catalogue, ground.clock, rng)
@@ -144,7 +144,11 @@ def chosen_plans(settings: Settings) -> Plans:
     try:
         return plans_of(Path(settings.plans).read_text())
     except OSError as error:
-        raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
+        raise _unread("TIDINGS_PLANS", settings.plans, error) from error
+
+
+def _unread(setting: str, path: str, error: OSError) -> InvalidInput:
+    return InvalidInput("bad_setting", f"{setting}: {path}: {error.strerror}.")
 
 
 def count(hints: Hints, metrics: Metrics) -> None:
