@@ -25,7 +25,7 @@ def mortal() -> Iterator[TemporalServer]:
 
 
 def scheduler_of(frontend: Frontend) -> TemporalScheduler:
-    return TemporalScheduler(frontend, UlidSource().new("q"), SystemClock())
+    return TemporalScheduler(frontend, UlidSource(SystemClock()).new("q"), SystemClock())
 
 
 def scheduler_at(server: TemporalAddress) -> TemporalScheduler:
