@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -17,6 +18,13 @@ Learned: TypeAlias = Any
 
 _PREPARED = re.compile(r"(?:select|with|insert|update|delete)\b")
 """What SQL can prepare; the rest is seldom asked for."""
+_UNFIT = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.DatatypeMismatchError,
+)
+"""What one of many statements has when the schema is another one than when it was learned."""
 
 
 class Statements:
@@ -32,15 +40,24 @@ class Statements:
         self._learned: defaultdict[str, dict[str, Learned]] = defaultdict(dict)
 
     async def fetch(self, line: PostgresSession, sql: str, values: Sequence[Any]) -> list[Any]:
-        """Return the rows of a statement, as the driver has them."""
+        """Return the rows of a statement, as the driver has them.
+
+        Raises:
+            ConnectionResetError: the schema has changed below what was prepared: that is forgotten,
+                and the connection is not to be used again.
+        """
         if not _PREPARED.match(sql):
-            rows: list[Any] = await line.connection.fetch(sql, *values)
-        else:
-            rows = await (await self._ready(line, sql)).fetch(*values)
-        return rows
+            return list(await line.connection.fetch(sql, *values))
+        statement = await self._ready(line, sql)
+        with self._fitting(asyncpg.InvalidCachedStatementError):
+            return list(await statement.fetch(*values))
 
     async def execute_many(self, line: PostgresSession, sql: str, rows: Sequence[Row]) -> None:
-        """Run a statement for each row of values, in one message."""
+        """Run a statement for each row of values, in one message.
+
+        Raises:
+            ConnectionResetError: as `fetch`.
+        """
         await (await self._ready(line, sql)).executemany(rows)
 
     async def _ready(self, line: PostgresSession, sql: str) -> Any:
@@ -61,18 +78,22 @@ class Statements:
             learned[sql] = state
 
     async def _bring(self, line: PostgresSession, learned: dict[str, Learned]) -> None:
-        """Prepare on a connection whatever another one has prepared for the same role."""
+        """Prepare on a connection whatever others have prepared for the same role."""
         lacking = {sql: state for sql, state in learned.items() if sql not in line.ready}
         script = ";".join(f"prepare {_name(sql)} as {sql}\n" for sql in lacking)
-        try:
+        with self._fitting(*_UNFIT):
             await line.connection.execute(script)
-        except asyncpg.DuplicatePreparedStatementError:
-            raise
-        except asyncpg.SyntaxOrAccessError as error:  # one of them no longer fits the schema
-            self._learned.clear()
-            raise ConnectionResetError from error
         for sql, state in lacking.items():
             line.ready[sql] = PreparedStatement(line.connection, sql, state)
+
+    @contextmanager
+    def _fitting(self, *unfit: type[Exception]) -> Iterator[None]:
+        """Forget what was learned if it does not fit the schema any more."""
+        try:
+            yield
+        except unfit as error:
+            self._learned.clear()
+            raise ConnectionResetError from error
 
 
 def _name(sql: str) -> str:
