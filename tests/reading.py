@@ -38,7 +38,8 @@ def error_codes() -> set[str]:
 def notices() -> set[str]:
     """Return the codes of the notices that agents tell."""
     calls = (c for _, tree in trees() for c in ast.walk(tree) if isinstance(c, ast.Call))
-    return {code for call in calls if _called(call) == "notice" and (code := _code(call))}
+    telling = (call for call in calls if _called(call) in {"notice", "degrade"})
+    return {code for call in telling if (code := _code(call))}
 
 
 def _refusals(tree: ast.Module) -> Iterator[ast.Call]:

@@ -26,6 +26,7 @@ LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = ("own_agent.py", "own_client.py")
+FILE = re.compile(r"`((?:\w+/)+\w+\.py)`")
 TEST = re.compile(r"`(?:tests/)?((?:\w+/)+\w+\.py)::(test_\w+)`")
 TIERS = {
     "faults/test_postgres.py": "PostgreSQL",
@@ -124,6 +125,14 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         there = (path.parent / name).resolve() if name else path
         assert there.exists(), target
         assert not anchor or anchor in anchors(there), target
+
+
+def test_every_python_file_that_is_named_exists() -> None:
+    folders = [ROOT / name for name in ("src", "tests", "examples", "bench")]
+    there = [path.as_posix() for folder in folders for path in folder.rglob("*.py")]
+    named = {(path.name, name) for path in DOCS for name in FILE.findall(path.read_text())}
+    assert len(named) > 30
+    assert [pair for pair in named if not any(file.endswith(f"/{pair[1]}") for file in there)] == []
 
 
 def test_every_test_that_is_named_as_proof_exists() -> None:

@@ -54,6 +54,10 @@ class Answered:
     def notices(self) -> list[str]:
         return [notice["code"] for notice in self.told("notice")]
 
+    def reasons(self) -> list[tuple[str, str]]:
+        """Return why it is degraded: code and sentence of each."""
+        return [(reason["code"], reason["message"]) for reason in self.end.get("reasons", ())]
+
     def agents(self) -> list[str | None]:
         return [event.agent for event in self.events if event.type == "subagent_started"]
 

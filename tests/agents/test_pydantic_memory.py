@@ -16,7 +16,7 @@ from tidings.domain.context import SERVER
 from tidings.domain.events import Event
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
-from tidings.runs.history import HISTORY_CHARACTERS_MAX, TURN_CHARACTERS_MAX
+from tidings.runs.conversation import HISTORY_CHARACTERS_MAX, TURN_CHARACTERS_MAX
 from tidings.storage.warm.port import Transaction
 
 

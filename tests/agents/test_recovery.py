@@ -30,6 +30,8 @@ def test_a_model_that_never_answers_is_replaced_by_the_planner(tmp_path: Path) -
     found = ask(tmp_path, CUT, PLANTED, model=model)
     assert found.status == "degraded"
     assert found.notices() == ["model_fallback", "model_fallback"]
+    sentence = "test:parts does not answer now. The built-in planner goes on in its place."
+    assert found.reasons() == [("model_fallback", sentence)]
     assert "**Move classify from gpt-4o to gpt-4o-mini" in found.answer
     assert "built-in planner" in found.answer
 
@@ -45,6 +47,7 @@ def test_an_invented_figure_is_revised_and_never_shown(tmp_path: Path) -> None:
     found = ask(tmp_path, CUT, PLANTED, model=model)
     assert found.status == "completed"
     assert found.notices() == ["answer_revised"]
+    assert found.reasons() == []
     assert "98,765" not in found.shown() + found.answer
     second = model.asked(ReportTask)[1]
     assert any("$98,765" in finding for finding in second.task.findings)
@@ -56,6 +59,8 @@ def test_figures_invented_again_leave_the_template_and_its_findings(tmp_path: Pa
     found = ask(tmp_path, CUT, PLANTED, model=model)
     assert found.status == "degraded"
     assert found.notices() == ["answer_revised", "answer_revised"]
+    sentence = "No draft passed the check; you get the plain answer instead."
+    assert found.reasons() == [("answer_revised", sentence)]
     assert any("$98,765" in finding for finding in found.told("notice")[1]["findings"])
     assert "98,765" not in found.answer
     assert "**Move classify" in found.answer
@@ -130,6 +135,8 @@ def test_an_answer_stands_when_its_report_cannot_be_kept(tmp_path: Path) -> None
     found = ask(tmp_path, CUT, PLANTED, save=full)
     assert found.status == "degraded"
     assert found.notices() == ["report_not_saved"]
+    sentence = "The report could not be kept: There is no room left."
+    assert found.reasons() == [("report_not_saved", sentence)]
     assert "**Move classify" in found.answer
 
 

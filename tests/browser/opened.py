@@ -8,10 +8,17 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from tests.harness.server import ServerProcess
+from tests.stores import change
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 TIMEOUT_MS = 20_000
+CUT = (
+    "delete from events where type not in ('message_received', 'agent_completed')"
+    " and stream like 'thread:%'",
+    "update streams set first_offset = head where stream like 'thread:%'",
+)
+"""What the log is after its retention."""
 DESKTOP, PHONE = (1280, 900), (360, 740)
 
 
@@ -35,3 +42,10 @@ async def opened(
         yield page
         await browser.close()
         assert faults == []
+
+
+def cut_log(server: ServerProcess) -> None:
+    """Let the server go on as after its log's retention: a page that is opened has its snapshot."""
+    server.stop()
+    change(server.data_dir, *CUT)
+    server.start()

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.opened import TIMEOUT_MS, opened
+from tests.browser.opened import TIMEOUT_MS, cut_log, opened
 from tests.harness.server import ROOT, ServerProcess, add_users, serving
 
+WHY = "The model has gone; another one answers."
 expect.set_options(timeout=TIMEOUT_MS)
 
 
@@ -51,5 +52,23 @@ def test_text_in_whose_place_another_came_is_kept_and_marked(server: ServerProce
             await expect(page.locator(".answer")).to_have_text("All is well.")
             await expect(page.locator("details.cut summary")).to_contain_text("incomplete")
             await expect(page.locator("details.cut")).to_contain_text("The answer beg")
+
+    asyncio.run(scenario())
+
+
+def test_what_an_answer_had_to_do_without_stands_beside_its_end(server: ServerProcess) -> None:
+    """Also after a reload, and where the log no longer has the notice."""
+
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await ask(page, "Begin, and go on.")
+            reason = page.locator(".end .notice")
+            await expect(reason).to_have_text(WHY)
+            await page.reload()
+            await expect(reason).to_have_text(WHY)
+            cut_log(server)
+            await page.reload()
+            await expect(page.locator(".past")).to_be_visible()
+            await expect(reason).to_have_text(WHY)
 
     asyncio.run(scenario())

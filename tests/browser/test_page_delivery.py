@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.opened import TIMEOUT_MS, opened
+from tests.browser.opened import TIMEOUT_MS, cut_log, opened
 from tests.harness.programs import historian
 from tests.harness.server import ServerProcess, add_users, serving
 from tests.stores import change, rows_of
@@ -16,12 +16,6 @@ from tests.stores import change, rows_of
 NAME, PASSWORD = "ana", "the password of ana"
 QUESTION = "What did we spend?"
 KEPT = "What was said is below. Earlier steps are in the history."
-CUT = (
-    "delete from events where type not in ('message_received', 'agent_completed')"
-    " and stream like 'thread:%'",
-    "update streams set first_offset = head where stream like 'thread:%'",
-)
-"""What the log is after its retention."""
 expect.set_options(timeout=TIMEOUT_MS)
 
 
@@ -99,9 +93,7 @@ def test_after_its_log_was_cut_a_reload_shows_what_was_said(server: ServerProces
         async with opened(server) as page:
             await sign_in_and_ask(page)
             answer = await page.locator(".answer").inner_text()
-            server.stop()
-            change(server.data_dir, *CUT)
-            server.start()
+            cut_log(server)
             await page.reload()
             await expect(page.locator("#log .notice").first).to_have_text(KEPT)
             await expect(page.locator(".said")).to_have_text([QUESTION])
@@ -129,9 +121,7 @@ def test_what_the_log_has_let_go_of_is_shown_from_the_history(tmp_path: Path) ->
             assert steps > 4
             while unexported(server):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
-            server.stop()
-            change(server.data_dir, *CUT)
-            server.start()
+            cut_log(server)
             await page.reload()
             await expect(page.locator("#log .notice").first).to_have_text(KEPT)
             await expect(page.locator(".said")).to_have_count(2)

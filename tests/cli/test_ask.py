@@ -61,6 +61,14 @@ def test_people_are_told_that_a_text_was_cut_off_and_see_the_answer(ana: User) -
     assert ran.out.index("incomplete") < ran.out.index("This is the answer.")
 
 
+def test_people_are_told_why_an_answer_is_less_than_it_should_be(ana: User) -> None:
+    ran = ask(ana, "degrades")
+    assert ran.status == 3
+    *_, end, why = ran.out.splitlines()
+    assert end.startswith("▲ degrades degraded ")
+    assert why.strip() == "The other half was not to be had."
+
+
 def test_replay_prints_what_was_received_byte_for_byte(ana: User) -> None:
     data_dir = ana.server.data_dir
     first = ask(ana, "completes", "--json", text='quotes " and ünïcode \u2028 and 😀')

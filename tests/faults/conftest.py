@@ -6,16 +6,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.faults.devices import is_alive
+from tests.faults.devices import Device, device, is_alive
 from tests.faults.mortal import Life
 from tests.faults.served import served
+from tests.harness.ports import free_port
 from tests.harness.server import ENVIRONMENT, ROOT, ServerProcess, User, add_users, serving
+from tests.harness.stored import stored_streams
 from tests.harness.tiers import copy_store
+from tests.invariants import LoggedStreams, check
 
 Bear = Callable[[Life], int]
 
@@ -78,9 +82,38 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     return folder, *asyncio.run(make())
 
 
+class Mortal:
+    """A store with a user; servers of it that may die live on one port, one after the other."""
+
+    def __init__(self, folder: Path, ana: str, token: str, bear: Bear) -> None:
+        self.folder = folder
+        self._port = free_port()
+        self._ana = ana
+        self._token = token
+        self._bear = bear
+
+    def life(self, point: str = "", number: int = 1) -> Life:
+        """Return a life that ends when a point is passed for the n-th time; "" is never."""
+        return Life(str(self.folder), self._port, point, number)
+
+    def bear(self, life: Life | None = None) -> int:
+        """Begin a life; return its process's id."""
+        return self._bear(life or self.life())
+
+    def device(self, name: str = "d1") -> AbstractAsyncContextManager[Device]:
+        return device(f"http://127.0.0.1:{self._port}", self._ana, self._token, name)
+
+    def check(self, *devices: Device) -> LoggedStreams:
+        """Check that everything has ended and every device has all of it; return what is stored."""
+        log = stored_streams(self.folder)
+        seen = [device.history for device in devices]
+        check(log, seen, at_head=True, ended=True, proven=True)
+        return log
+
+
 @pytest.fixture
-def store(tmp_path: Path, template: tuple[Path, str, str]) -> tuple[Path, str, str]:
+def mortal(tmp_path: Path, template: tuple[Path, str, str], bear: Bear) -> Mortal:
     """Return a copy of the template, for one test."""
     folder, user_id, token = template
     copy_store(folder, tmp_path / "data")
-    return tmp_path / "data", user_id, token
+    return Mortal(tmp_path / "data", user_id, token, bear)

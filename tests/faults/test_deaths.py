@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.faults.conftest import Bear
-from tests.faults.devices import Device, device, eventually, is_alive
+from tests.faults.conftest import Bear, Mortal
+from tests.faults.devices import Device, eventually, is_alive
 from tests.faults.mortal import APPENDS, POINTS, Life, died_of
-from tests.harness.ports import free_port
 from tests.harness.stored import stored_streams
 from tests.invariants import check
 from tidings.domain.events import TERMINAL
@@ -27,28 +26,24 @@ from tidings.domain.events import TERMINAL
     ],
 )
 def test_f11_wherever_the_server_dies_every_device_has_every_event_once(
-    tmp_path: Path, store: tuple[Path, str, str], bear: Bear, point: str, number: int
+    mortal: Mortal, point: str, number: int
 ) -> None:
-    folder, ana, token = store
-
     async def scenario() -> None:
-        life = Life(str(folder), free_port(), point, number)
-        url = f"http://127.0.0.1:{life.port}"
-        pid = bear(life)
-        async with device(url, ana, token, "d1") as one, device(url, ana, token, "d2") as two:
+        life = mortal.life(point, number)
+        pid = mortal.bear(life)
+        async with mortal.device("d1") as one, mortal.device("d2") as two:
             asking = asyncio.ensure_future(one.ask(f"tell {40 * number} 0.005", "m1"))
             if point == "during_drain":
                 await one.until(lambda: one.count > 5)
                 os.kill(pid, signal.SIGTERM)
             await eventually(lambda: not is_alive(pid))
             assert died_of(life).exists()
-            bear(Life(life.folder, life.port))
+            mortal.bear()
             receipt = await asking
             await two.session.follow(f"thread:{receipt.thread_id}")
             await one.until_end(receipt)
             await two.until_end(receipt)
-        log = stored_streams(folder)
-        check(log, [one.history, two.history], at_head=True, ended=True, proven=True)
+        log = mortal.check(one, two)
         assert sum(msgspec.json.decode(e.frame)["type"] in TERMINAL for e in log.events) == 1
 
     asyncio.run(scenario())
@@ -79,16 +74,10 @@ def test_f12_a_thousand_appends_that_wait_are_each_confirmed_and_there_or_repeat
     asyncio.run(scenario())
 
 
-def test_f13_a_server_that_slept_through_its_leases_ends_each_run_once(
-    tmp_path: Path, store: tuple[Path, str, str], bear: Bear
-) -> None:
-    folder, ana, token = store
-
+def test_f13_a_server_that_slept_through_its_leases_ends_each_run_once(mortal: Mortal) -> None:
     async def scenario() -> None:
-        life = Life(str(folder), free_port())
-        pid = bear(life)
-        url = f"http://127.0.0.1:{life.port}"
-        async with device(url, ana, token, "d1") as client:
+        pid = mortal.bear()
+        async with mortal.device() as client:
             receipts = [await client.ask("tell 30 0.05", f"m{n}") for n in range(8)]
             await client.until(lambda: client.count > 20)
             os.kill(pid, signal.SIGSTOP)
@@ -97,29 +86,24 @@ def test_f13_a_server_that_slept_through_its_leases_ends_each_run_once(
             await client.until_end(*receipts)
             later = await client.ask("tell 1 0", "later")
             await client.until_end(later)
-        check(stored_streams(folder), [client.history], at_head=True, ended=True, proven=True)
+        mortal.check(client)
         assert all(is_told(client, receipt.thread_id) for receipt in receipts)
 
     asyncio.run(scenario())
 
 
-def test_f14_a_run_whose_server_always_dies_fails_as_lost_once(
-    tmp_path: Path, store: tuple[Path, str, str], bear: Bear
-) -> None:
-    folder, ana, token = store
-
+def test_f14_a_run_whose_server_always_dies_fails_as_lost_once(mortal: Mortal) -> None:
     async def scenario() -> None:
-        life = Life(str(folder), free_port())
-        pid = bear(life)
-        async with device(f"http://127.0.0.1:{life.port}", ana, token, "d1") as client:
+        pid = mortal.bear()
+        async with mortal.device() as client:
             receipt = await client.ask("tell 200 0.1", "m1")
             while receipt.run_id not in client.ends:
                 await client.more()
                 os.kill(pid, signal.SIGKILL)
-                pid = bear(life)
+                pid = mortal.bear()
         end = client.history.events(f"thread:{receipt.thread_id}")[-1]
         assert (end["type"], end["payload"]["code"]) == ("agent_failed", "worker_lost")
-        check(stored_streams(folder), [client.history], at_head=True, ended=True, proven=True)
+        mortal.check(client)
 
     asyncio.run(scenario())
 

@@ -9,8 +9,8 @@ import pytest
 from tests.harness.postgres import postgres
 from tidings.domain.context import SERVER
 from tidings.events.log import Appended
-from tidings.events.moves import Moves
 from tidings.events.ranges import Entry
+from tidings.events.shared_lineage import SharedLineage
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.warm.port import Row, Transaction
 from tidings.storage.warm.postgres.database import PostgresDatabase
@@ -30,10 +30,10 @@ def url() -> Iterator[str]:
 def process(url: str, *appended: bytes) -> PostgresDatabase:
     """Open the database as a process that has appended these events elsewhere before."""
     hints = LocalHints()
-    moves = Moves(SystemClock(), UlidSource(), hints)
+    lineage = SharedLineage(SystemClock(), UlidSource(), hints)
     entries = [Entry(n, frame, n) for n, frame in enumerate(appended, 1)]
     hints.publish(Appended("ana", "thread:t", "aaaaaa", len(entries), entries))
-    return PostgresDatabase(url, hints.publish, Random(1), arrivals=moves)
+    return PostgresDatabase(url, hints.publish, Random(1), arrivals=lineage)
 
 
 async def epochs(database: PostgresDatabase) -> list[Row]:

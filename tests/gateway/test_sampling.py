@@ -5,7 +5,7 @@ import msgspec
 from tests.fakes.ports import ManualClock
 from tidings.domain.events import Event
 from tidings.domain.levels import APPEND_TO_SEND, BUCKET_BOUNDS, SEND_TO_ACK, bucket_of, quantile
-from tidings.events.log import rfc3339
+from tidings.domain.times import rfc3339
 from tidings.events.ranges import Entry
 from tidings.gateway.sampling import SAMPLE_SECONDS, UNANSWERED_SECONDS, DeliverySample
 from tidings.health import levels as counting

@@ -30,7 +30,7 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness, database_probe
-from tidings.health.watch import Health, Look
+from tidings.health.service import Health, Look
 from tidings.history.service import History
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.passwords import Passwords

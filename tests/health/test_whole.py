@@ -10,7 +10,7 @@ from tests.harness.programs import impatient
 from tidings.app import App, build
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.tiers import TierState
-from tidings.health.watch import LOOK_KEPT_SECONDS
+from tidings.health.service import LOOK_KEPT_SECONDS
 from tidings.resilience.breaker import Breaker
 from tidings.settings import load
 from tidings.storage.warm.port import Transaction

@@ -22,7 +22,7 @@ from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
-from tidings.runs.history import Turn
+from tidings.runs.conversation import Turn
 from tidings.runs.outcomes import Fault
 from tidings.tools.port import DEFAULT_DEADLINE_SECONDS, Tool, ToolContext
 

@@ -17,7 +17,7 @@ from tidings.models.rules.writing import write
 from tidings.models.tasks import Family, ReportTask
 from tidings.reports.gate import Kind, Quality, judge
 from tidings.reports.render import DraftStream, render
-from tidings.reports.report import Brief, Report, Status, compose
+from tidings.reports.report import Brief, Report, compose
 from tidings.runs.context import RunContext
 
 ANSWER_TOKENS_MAX = 6_000
@@ -75,23 +75,19 @@ class Reporter:
         self._task = task
         self._screen = Screen(ctx, task.question)
 
-    async def report(self, save: Save, *, troubled: bool) -> Outcome:
-        """Write, have it judged, revise once, and keep the report.
-
-        `troubled` says that something before went wrong: the outcome is then degraded.
-        """
+    async def report(self, save: Save) -> Outcome:
+        """Write, have it judged, revise once, and keep the report."""
         await self._ctx.think("I write the answer around the facts that were found.", 0.75)
         draft = await self._accepted()
-        stood_in = self._voice.stood_in or self._ctx.fell_back
-        sound = draft.quality.passed and not troubled and not stood_in
-        status: Status = "completed" if sound else "degraded"
-        report = self._composed(draft, status)
+        if not draft.quality.passed:
+            why = "The answer did not pass every check; its report says which."
+            await self._ctx.degrade("answer_flawed", why)
+        report = self._composed(draft)
         await self._ctx.think("The answer stands; I keep it as a report with all its facts.", 0.95)
         report_id = await self._kept(report, save)
         return Outcome(
             answer=f"{render(draft.text, self._ctx.facts, self._ctx.results).text.rstrip()}\n\n"
             f"{signature(draft.model)}\n",
-            status=status if report_id else "degraded",
             report_id=report_id,
             quality=msgspec.to_builtins(draft.quality),
         )
@@ -101,19 +97,23 @@ class Reporter:
         draft = await self._draft(self._task)
         if draft.quality.passed or draft.model == PLANNER:
             return draft
-        await self._revise("The draft did not pass the check; I write it again.", draft)
+        again = "The draft did not pass the check; I write it again."
+        await self._revise(self._ctx.notice, again, draft)
         task = msgspec.structs.replace(self._task, findings=draft.quality.findings)
         draft = await self._draft(task)
         if draft.quality.passed or draft.model == PLANNER:
             return draft
-        await self._revise("It did not pass again; you get the plain answer instead.", draft)
+        plain = "No draft passed the check; you get the plain answer instead."
+        await self._revise(self._ctx.degrade, plain, draft)
         self._voice.silence()
         return await self._draft(self._task)
 
-    async def _revise(self, why: str, draft: JudgedText) -> None:
+    async def _revise(
+        self, tell: Callable[..., Awaitable[None]], why: str, draft: JudgedText
+    ) -> None:
         self._screen.clear()
         await self._ctx.think(why, 0.85)
-        await self._ctx.notice(
+        await tell(
             "answer_revised",
             why,
             findings=list(draft.quality.findings),
@@ -150,7 +150,7 @@ class Reporter:
         reply = await self._voice.planner.respond(request, self._screen.show)
         return reply.text, reply.model
 
-    def _composed(self, draft: JudgedText, status: Status) -> Report:
+    def _composed(self, draft: JudgedText) -> Report:
         """Return the report; its id and time follow from the run, so that a repeat is the same."""
         run, task = self._ctx.run, self._task
         brief = Brief(
@@ -162,7 +162,7 @@ class Reporter:
             model=draft.model,
             asked=asked(task.decision),
             kind=_kind(task),
-            status=status,
+            status="degraded" if self._ctx.reasons else "completed",
         )
         return compose(brief, self._ctx.facts, self._ctx.results)
 
@@ -176,14 +176,18 @@ class Reporter:
         try:
             return await self._ctx.step("report", keep, str)
         except TidingsError as error:
-            await self._ctx.notice("report_not_saved", error.message, cause=error.code)
+            await self._ctx.degrade(
+                "report_not_saved",
+                f"The report could not be kept: {error.message}",
+                cause=error.code,
+            )
             return None
 
 
 def plain_outcome(ctx: RunContext, task: ReportTask) -> Outcome:
     """Return the template's answer, when even the reporter could not finish."""
     text = render(write(task), ctx.facts, ctx.results).text.rstrip()
-    return Outcome(f"{text}\n\n{signature(PLANNER)}\n", status="degraded")
+    return Outcome(f"{text}\n\n{signature(PLANNER)}\n")
 
 
 def signature(model: str) -> str:

@@ -97,8 +97,7 @@ class Supervisor:
 
         async def work(sub: RunContext) -> tuple[Outcome, str]:
             reporter = Reporter(sub, self._voice, task)
-            outcome = await reporter.report(self._save, troubled=bool(self._troubles))
-            return outcome, "Wrote the answer"
+            return await reporter.report(self._save), "Wrote the answer"
 
         fallback = plain_outcome(self._ctx, task)
         return await self._delegate(REPORTER, "Write the answer", work, fallback)
@@ -126,7 +125,7 @@ class Supervisor:
         except TidingsError as error:
             code, why = said(error)
             self._troubles.append(f"The {agent.replace('_', ' ')} could not finish its part.")
-            await self._ctx.notice("agent_failed_over", f"The {agent} failed: {why}", cause=code)
+            await self._ctx.degrade("agent_failed_over", f"The {agent} failed: {why}", cause=code)
             return fallback
 
     def _seconds(self, agent: str) -> float:

@@ -20,11 +20,6 @@ class Voice:
         """Return whether the run's model is still asked."""
         return self._failures < MODEL_FAILURES_MAX
 
-    @property
-    def stood_in(self) -> bool:
-        """Return whether the planner had to answer for another model."""
-        return self._failures > 0
-
     async def ask(self, ctx: RunContext, request: ModelRequest) -> ModelReply:
         """Return the model's reply, or the planner's."""
         if self.trusted:
@@ -42,7 +37,7 @@ class Voice:
         """Take note that the model failed, and tell the user."""
         self._failures += 1
         code, why = said(error)
-        await ctx.notice(
+        await ctx.degrade(
             "model_fallback", f"{why} The built-in planner goes on in its place.", cause=code
         )
 

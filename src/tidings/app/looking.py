@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from tidings.app.alike import alike_of
+from tidings.app.fingerprints import fingerprints
 from tidings.app.pieces import Abilities, Ground
 from tidings.app.watching import Watching
 from tidings.domain.context import SERVER
@@ -54,7 +54,7 @@ class Looking:
         """Return what this process tells the others of itself; writes nothing."""
         settings = self.ground.settings
         room = settings.runs if settings.works else 0
-        alike = alike_of(self.ground.settings, self.engine.plans, self.able)
+        alike = fingerprints(self.ground.settings, self.engine.plans, self.able)
         return report_of(await self._here(), room, self.worker.running, alike)
 
     async def _here(self) -> Sections:

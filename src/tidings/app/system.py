@@ -34,7 +34,7 @@ from tidings.gateway.sockets import Sockets, no_sockets
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
-from tidings.health.watch import Health
+from tidings.health.service import Health
 from tidings.identity.agreement import SigningKey
 from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.keys import load_or_create_key

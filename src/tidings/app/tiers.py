@@ -14,7 +14,7 @@ from tidings.domain.errors import InvalidInput
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.tiers import Tier
 from tidings.events.lineage import Continuity, Lineage
-from tidings.events.moves import Moves
+from tidings.events.shared_lineage import SharedLineage
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Part
 from tidings.history.exporter import SELDOM, STEADY, ExportPolicy
@@ -102,8 +102,8 @@ def _warm(
 
     chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
     url, most = settings.database_url, settings.database_connections
-    moves = Moves(clock, ids, hints)
-    return PostgresDatabase(url, hints.publish, chance, most, arrivals=moves), moves
+    lineage = SharedLineage(clock, ids, hints)
+    return PostgresDatabase(url, hints.publish, chance, most, arrivals=lineage), lineage
 
 
 def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:

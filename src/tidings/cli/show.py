@@ -114,6 +114,8 @@ class Show:
         if not self._last or self._last in cut:
             self._console.print(Text(_plain(payload["answer"])), soft_wrap=True)
         self._line(mark, (f"{event.agent} {payload['status']} ", "bold"), f"({counts}{score})")
+        for reason in payload.get("reasons", []):
+            self._line((reason["message"], "yellow"), inside=True)
 
     def _agent_failed(self, event: Event, payload: dict[str, Any]) -> None:
         self._incomplete(payload.get("incomplete", []))

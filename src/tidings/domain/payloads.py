@@ -183,6 +183,7 @@ class RunSummary(msgspec.Struct, frozen=True):
 class AgentCompleted(msgspec.Struct, frozen=True):
     """The run's end, with an answer in Markdown; `degraded`: a fallback stood in.
 
+    `reasons` say why it is degraded, as notices have told before; none: its agent gave none.
     `output` is the answer as a JSON value, where the agent gives one. `incomplete`: messages whose
     text was shown and cut off; the answer is not one of them.
     """
@@ -196,6 +197,7 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     proof: Proof
     output: Any = None
     incomplete: list[str] = []
+    reasons: list[Notice] = []
 
 
 class AgentFailed(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """The durable log: contiguous streams, appended inside the caller's transaction."""
 
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,6 +9,7 @@ from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
 from tidings.domain.errors import Conflict, NotFound
 from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
+from tidings.domain.times import rfc3339
 from tidings.events import outbox, ranges
 from tidings.events.ranges import Entry
 from tidings.storage.marks import is_unfinished, unfinished
@@ -303,11 +303,6 @@ async def stored_events(tx: Transaction, object_id: str) -> list[bytes]:
         thread_stream(object_id),
     )
     return [bytes(frame) for (frame,) in rows]
-
-
-def rfc3339(now: float) -> str:
-    """Write seconds since 1970 as RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 async def _move_head(

@@ -13,7 +13,7 @@ from tidings.events.positions import Positions
 from tidings.gateway.presence import Presence
 from tidings.health.metrics import Metrics
 from tidings.health.probes import Readiness
-from tidings.health.watch import Health
+from tidings.health.service import Health
 from tidings.history.service import History
 from tidings.identity.proxies import TrustedProxies
 from tidings.identity.service import Identity

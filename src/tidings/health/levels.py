@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tidings.domain.levels import APPEND_TO_SEND, SEND_TO_ACK, bucket_of
 from tidings.domain.ports import Clock
-from tidings.health.history import HistoryMetrics
+from tidings.health.history_metrics import HistoryMetrics
 
 CELLS_MAX = 20_000
 """Some five hours of a busy server, if nobody takes them; then the oldest are dropped."""

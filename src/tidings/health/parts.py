@@ -23,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 
 class Parts:
-    """Keeps parts running: RESTARTS_MAX crashes of one within RESTARTS_WITHIN_SECONDS are too many.
+    """Keeps parts running; one that crashes more than RESTARTS_MAX times of late is given up.
 
-    Then the crash is passed on, and with it the process ends: whoever runs the server begins it
-    anew, from what is on disk.
+    Of late is within RESTARTS_WITHIN_SECONDS. The crash is passed on, and with it the process ends:
+    whoever runs the server begins it anew, from what is on disk.
     """
 
     def __init__(self, parts: dict[str, Part], clock: Clock, metrics: Metrics) -> None:

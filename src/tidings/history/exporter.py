@@ -14,9 +14,9 @@ from tidings.domain.context import SERVER
 from tidings.domain.errors import Failure, Unavailable
 from tidings.domain.ports import Clock
 from tidings.domain.tiers import TierHealth, TierState
+from tidings.domain.times import rfc3339
 from tidings.events import erasures
-from tidings.events.log import rfc3339
-from tidings.health.history import HistoryMetrics
+from tidings.health.history_metrics import HistoryMetrics
 from tidings.history import ended, rewound
 from tidings.history.ended import EndedRun, Unexported
 from tidings.history.gathering import gather

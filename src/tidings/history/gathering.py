@@ -14,7 +14,7 @@ import msgspec
 from tidings.domain.context import SERVER
 from tidings.domain.errors import Failure
 from tidings.domain.events import TERMINAL, thread_stream
-from tidings.events.log import rfc3339
+from tidings.domain.times import rfc3339
 from tidings.events.ranges import Entry, is_piece, joined
 from tidings.history.ended import EndedRun
 from tidings.models.port import NOTHING_USED, Usage

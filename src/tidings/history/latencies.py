@@ -4,7 +4,7 @@ import asyncio
 
 from tidings.domain.errors import Failure, Unavailable
 from tidings.domain.ports import Clock
-from tidings.events.log import rfc3339
+from tidings.domain.times import rfc3339
 from tidings.health.levels import Cell, DeliveryLevels
 from tidings.history.exporter import ExportPolicy
 from tidings.storage.cold.port import ColdStore

@@ -11,6 +11,7 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.events import EventType, thread_stream
 from tidings.domain.levels import APPEND_TO_SEND, BUCKET_BOUNDS, SEND_TO_ACK, quantile
 from tidings.domain.ports import Clock
+from tidings.domain.times import rfc3339
 from tidings.events import log
 from tidings.events.ranges import Entry, joined
 from tidings.history import ended
@@ -143,7 +144,7 @@ class History:
     async def _complete_to(self) -> str:
         waiting = await self._database.read(SERVER, ended.backlog)
         now = self._clock.now()
-        return log.rfc3339(now if waiting.oldest is None else min(now, waiting.oldest))
+        return rfc3339(now if waiting.oldest is None else min(now, waiting.oldest))
 
     def _last(self, days: int) -> Days:
         """Return the last so many days, today included."""

@@ -9,9 +9,9 @@ import msgspec
 from tidings.domain.errors import Failure
 from tidings.domain.ports import Clock
 from tidings.models import faults
+from tidings.models.bulkhead import ModelBulkhead
 from tidings.models.faults import Blame, ModelFault
 from tidings.models.forms import mending
-from tidings.models.gate import Gate
 from tidings.models.patience import TIME_LIMITS, TimeLimits, beat, patience
 from tidings.models.port import (
     NOTHING_USED,
@@ -91,7 +91,7 @@ class Link:
         self.model = model
         self.name = model.name
         self.breaker = Breaker(rules.breaker)
-        self.gate = Gate(model.name, rules.bulkhead)
+        self.bulkhead = ModelBulkhead(model.name, rules.bulkhead)
         self.budget = RetryBudget()
         self.fault = ""
 
@@ -159,7 +159,7 @@ class Chain:
         """Return how each model is, in order."""
         now = self._clock.monotonic()
         return tuple(
-            LinkHealth(link.name, link.breaker.state(now), link.gate.inside, link.fault)
+            LinkHealth(link.name, link.breaker.state(now), link.bulkhead.inside, link.fault)
             for link in self._links
         )
 
@@ -242,7 +242,7 @@ class Chain:
         """Send the request, if there is room and the model is not left alone for now."""
         remaining = attempt.end - self._clock.monotonic()
         queueing = min(QUEUE_SECONDS_MAX, remaining)
-        async with link.gate.entered(attempt.request.priority, queueing):
+        async with link.bulkhead.entered(attempt.request.priority, queueing):
             begun = self._clock.monotonic()
             passage = link.breaker.admit(begun)
             if passage is Passage.REFUSED:

@@ -7,8 +7,8 @@ import msgspec
 from tidings.domain.context import UserContext
 from tidings.domain.events import Draft, EventType, user_stream
 from tidings.domain.payloads import InboxItemAdded
+from tidings.domain.times import rfc3339
 from tidings.events import log
-from tidings.events.log import rfc3339
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 

@@ -6,7 +6,7 @@ import msgspec
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import LimitExceeded
-from tidings.events.log import rfc3339
+from tidings.domain.times import rfc3339
 from tidings.notifications.inbox import Notification
 from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Row, Transaction

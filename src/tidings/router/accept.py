@@ -1,36 +1,30 @@
 """The one door for commands: authorise, deduplicate, record, queue; then, and only then, accept."""
 
-import hashlib
-from dataclasses import replace
-from typing import Any, NamedTuple
-
-import msgspec
+from dataclasses import dataclass, replace
 
 from tidings.domain.commands import (
     AnswerInput,
     AnswerPayload,
     Approve,
+    ApprovePayload,
     Ask,
     Command,
-    IfBusy,
     Receipt,
     StopAgent,
     ask_of,
-    canonical,
     check_answer,
     check_command_id,
 )
 from tidings.domain.context import SERVER, UserContext
-from tidings.domain.errors import Conflict, NotFound, Unauthenticated
-from tidings.domain.events import Draft, EventType, thread_stream
+from tidings.domain.events import thread_stream
 from tidings.domain.ports import Clock, IdSource
-from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
-from tidings.events import activity
-from tidings.router import threads
-from tidings.router.intake import ChosenAgent, Intake
+from tidings.domain.runs import CancelReason, Run, RunRequest
+from tidings.router.asking import EVENT_IDS, Asking, notices_of
+from tidings.router.intake import Intake
+from tidings.router.receipts import Action, CommandRecord, Done, Seen, once
 from tidings.runs import pauses, queue
 from tidings.runs.pauses import Settled
-from tidings.storage.warm.objects import Kind, fetch_owned, possible_id, take_turn
+from tidings.storage.warm.objects import Kind, fetch_owned, possible_id
 from tidings.storage.warm.port import Database, Transaction
 
 
@@ -68,18 +62,31 @@ class Router:
         """
         self._intake.admit(context, command)
         check_command_id(command.id)
-        digest = hashlib.sha256(msgspec.json.encode(canonical(command))).hexdigest()
+        now = self._clock.now()
+        record = CommandRecord.of(context, command, now)
         if isinstance(command, StopAgent):
-            return await self._database.write(
-                context, lambda tx: self._stop(tx, context, command, digest)
-            )
+            return await self._once(record, Stopping(context, command.payload.run_id))
         if isinstance(command, AnswerInput | Approve):
-            return await self._settle(context, command, digest)
-        ask = ask_of(command)
+            return await self._once(record, self._settling(context, command, now))
+        receipt = await self._once(record, await self._asking(context, ask_of(command), now))
+        self._intake.taken()
+        return receipt
+
+    async def _once(self, record: CommandRecord, action: Action[Seen]) -> Receipt:
+        return await self._database.write(record.context, lambda tx: once(tx, record, action))
+
+    def _settling(
+        self, context: UserContext, command: AnswerInput | Approve, now: float
+    ) -> "Settling":
+        said = command.payload
+        if isinstance(said, AnswerPayload):
+            check_answer(said.value)
+        return Settling(context, said, (self._ids.new("e"), self._ids.new("e")), now)
+
+    async def _asking(self, context: UserContext, ask: Ask, now: float) -> Asking:
         wanted = ask.agent or self._default_agent
         choice = self._intake.choose(wanted)
-        now = self._clock.now()
-        asked = Run(
+        run = Run(
             run_id=self._ids.new("r"),
             context=context,
             thread_id=possible_id(ask.thread_id or self._ids.new("t")),
@@ -88,200 +95,57 @@ class Router:
             created_at=now,
             deadline_at=now + self._limits.run_seconds,
         )
-        over_all = await self._database.read(SERVER, queue.working)
-        created_id, moved_id, *event_ids = (self._ids.new("e") for _ in range(5))
-        notices, room = _notices(choice, wanted), self._intake.room
-        limits = replace(self._limits, runs=room)
-
-        async def work(tx: Transaction) -> Receipt:
-            await take_turn(tx, context)
-            known, thread, ahead = await tx.together(
-                _known_receipt(tx, context, command.id, digest),
-                _thread(tx, context, ask.thread_id),
-                queue.ahead(tx, context, asked.thread_id),
-            )
-            if isinstance(known, Receipt):
-                return known
-            run = await _placed(tx, asked, ask, thread, created_id)
-            if thread is not None and await _make_room(tx, run, ask.if_busy or thread.if_busy):
-                ahead = await queue.ahead(tx, context, run.thread_id)
-            place = ahead.place(limits, over_all)
-            drafts = _first_events(run, event_ids, [*_wait(place, room), *notices])
-            _, rooms = await tx.together(
-                queue.add(tx, run), activity.make_room(tx, run, drafts, moved_id)
-            )
-            offset = rooms.thread.head - len(drafts) + 1
-            receipt = Receipt(command.id, run.run_id, run.thread_id, offset)
-            await tx.together(
-                activity.fill(tx, run, rooms, RunState.QUEUED, now=now),
-                _remember(tx, context, receipt, digest, now),
-            )
-            return receipt
-
-        receipt = await self._database.write(context, work)
-        self._intake.taken()
-        return receipt
-
-    async def _stop(
-        self, tx: Transaction, context: UserContext, command: StopAgent, digest: str
-    ) -> Receipt:
-        await take_turn(tx, context)
-        known = await _known_receipt(tx, context, command.id, digest)
-        if known is not None:
-            return known
-        run_id = command.payload.run_id
-        await queue.request_cancel(tx, context, run_id, CancelReason.USER)
-        (thread_id,) = await fetch_owned(tx, context, Kind.RUN, run_id, "thread_id")
-        (head,) = await fetch_owned(tx, context, Kind.STREAM, thread_stream(thread_id), "head")
-        receipt = Receipt(command.id, run_id, thread_id, head)
-        await _remember(tx, context, receipt, digest, self._clock.now())
-        return receipt
-
-    async def _settle(
-        self, context: UserContext, command: AnswerInput | Approve, digest: str
-    ) -> Receipt:
-        if isinstance(command, AnswerInput):
-            check_answer(command.payload.value)
-        now, event_ids = self._clock.now(), (self._ids.new("e"), self._ids.new("e"))
-
-        async def work(tx: Transaction) -> Receipt:
-            await take_turn(tx, context)
-            known = await _known_receipt(tx, context, command.id, digest)
-            if known is not None:
-                return known
-            asked, settled = await _settlement(tx, context, command, now)
-            run, head = await pauses.settle(tx, asked, settled, event_ids, now)
-            receipt = Receipt(command.id, run.run_id, run.thread_id, head)
-            await _remember(tx, context, receipt, digest, now)
-            return receipt
-
-        return await self._database.write(context, work)
-
-
-async def _settlement(
-    tx: Transaction, context: UserContext, command: AnswerInput | Approve, now: float
-) -> tuple[pauses.Asked, Settled]:
-    """Return what was asked, and what the user says to it."""
-    said = command.payload
-    if isinstance(said, AnswerPayload):
-        return await pauses.answer(tx, context, said.run_id, said.request_id, said.value, now)
-    asked = await pauses.approve(tx, context, said.run_id, said.call_id, said.arguments_hash, now)
-    return asked, Settled("allowed" if said.decision == "allow" else "denied")
-
-
-class _Thread(NamedTuple):
-    """What its messages do that come while it is busy, and what the last one was about."""
-
-    if_busy: IfBusy
-    files: tuple[str, ...]
-
-
-async def _thread(tx: Transaction, context: UserContext, thread_id: str | None) -> _Thread | None:
-    """Return what is to be known of a thread; None: the user has no such thread."""
-    if thread_id is None:
-        return None
-    try:
-        (if_busy,), files = await tx.together(
-            fetch_owned(tx, context, Kind.THREAD, thread_id, "if_busy"),
-            queue.latest_files(tx, context, thread_id),
+        return Asking(
+            ask,
+            run,
+            notices_of(choice, wanted),
+            over_all=await self._database.read(SERVER, queue.working),
+            event_ids=tuple(self._ids.new("e") for _ in range(EVENT_IDS)),
+            limits=replace(self._limits, runs=self._intake.room),
         )
-    except NotFound:
-        return None
-    return _Thread(IfBusy(if_busy), files)
 
 
-async def _placed(
-    tx: Transaction, run: Run, ask: Ask, thread: _Thread | None, event_id: str
-) -> Run:
-    """Begin the thread if it is new; a question without files is about those asked of before."""
-    await tx.together(*(fetch_owned(tx, run.context, Kind.FILE, id_, "1") for id_ in ask.files))
-    if ask.thread_id is None:
-        title = threads.title_of(ask.text)
-        await threads.begin(tx, run.context, run.thread_id, title, event_id, now=run.created_at)
-        return run
-    if thread is None:
-        raise NotFound
-    request = msgspec.structs.replace(run.request, files=ask.files or thread.files)
-    return msgspec.structs.replace(run, request=request)
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Ask for a run's end."""
+
+    context: UserContext
+    run_id: str
+
+    async def look(self, tx: Transaction) -> None:
+        """Read nothing."""
+
+    async def act(self, tx: Transaction, _: None) -> Done:
+        """Ask, and point at the head of the run's thread."""
+        await queue.request_cancel(tx, self.context, self.run_id, CancelReason.USER)
+        (thread_id,) = await fetch_owned(tx, self.context, Kind.RUN, self.run_id, "thread_id")
+        stream = thread_stream(thread_id)
+        (head,) = await fetch_owned(tx, self.context, Kind.STREAM, stream, "head")
+        return Done(self.run_id, thread_id, head)
 
 
-async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> bool:
-    """Do with the thread's open runs what its next message demands; tell whether there were any."""
-    if if_busy is IfBusy.ENQUEUE:
-        return False
-    found = await queue.open_runs(tx, run.thread_id)
-    for open_run in found:
-        if if_busy is IfBusy.REJECT:
-            raise Conflict("thread_busy", "A run in this thread has not ended: wait, or stop it.")
-        await queue.request_cancel(tx, run.context, open_run, CancelReason.INTERRUPTED)
-    return bool(found)
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Let a run that waits go on, by what the user says to what it has asked."""
 
+    context: UserContext
+    said: AnswerPayload | ApprovePayload
+    event_ids: tuple[str, str]
+    now: float
 
-def _first_events(run: Run, event_ids: list[str], notices: list[dict[str, Any]]) -> list[Draft]:
-    """Return what the user hears at once: the message is here, and what is to be known of it."""
-    said = {"text": run.request.text, "files": run.request.files, "agent": run.agent}
-    told = [(EventType.MESSAGE_RECEIVED, said), *((EventType.NOTICE, n) for n in notices)]
-    return [
-        Draft(event_id, type_, payload, run_id=run.run_id, thread_id=run.thread_id)
-        for event_id, (type_, payload) in zip(event_ids, told, strict=False)
-    ]
+    async def look(self, tx: Transaction) -> None:
+        """Read nothing."""
 
+    async def act(self, tx: Transaction, _: None) -> Done:
+        """Find what was asked, and record what the user says to it."""
+        asked, settled = await self._settlement(tx)
+        run, head = await pauses.settle(tx, asked, settled, self.event_ids, self.now)
+        return Done(run.run_id, run.thread_id, head)
 
-def _wait(place: int, room: int) -> list[dict[str, Any]]:
-    """Return what the user is told of why the run does not begin at once."""
-    if not room:
-        message = "Nobody is there to work on this now; it begins when somebody is."
-        return [{"code": "no_worker", "message": message, "place": place}]
-    if not place:
-        return []
-    return [{"code": "queued", "message": "Other runs come first.", "place": place}]
-
-
-def _notices(choice: ChosenAgent, wanted: str) -> list[dict[str, Any]]:
-    """Return what the user is told of the choice of an agent."""
-    if choice.notice == "agent_stands_in":
-        message = f"{wanted} has failed often of late; {choice.agent} stands in for it."
-        return [{"code": choice.notice, "message": message, "instead_of": wanted}]
-    if choice.notice:
-        message = f"{wanted} has failed often of late, and nobody stands in: this may fail too."
-        return [{"code": choice.notice, "message": message}]
-    return []
-
-
-async def _known_receipt(
-    tx: Transaction, context: UserContext, command_id: str, digest: str
-) -> Receipt | None:
-    """Return the receipt of a command that was here before, in the user's turn.
-
-    Raises:
-        Unauthenticated: `session_revoked`: the user was shut out, however late the command came.
-    """
-    ((body_hash, receipt, disabled),) = await tx.execute(
-        "select c.body_hash, c.receipt, u.disabled from (select 1 as one) as here"
-        " left join users u on u.user_id = ?"
-        " left join commands c on c.user_id = ? and c.command_id = ?",
-        context.user_id,
-        context.user_id,
-        command_id,
-    )
-    if disabled:
-        raise Unauthenticated("session_revoked", "Your session has ended. Sign in again.")
-    if body_hash is None:
-        return None
-    if body_hash != digest:
-        raise Conflict("idempotency_conflict", "This id was used for another command.")
-    return msgspec.structs.replace(msgspec.json.decode(receipt, type=Receipt), duplicate=True)
-
-
-async def _remember(
-    tx: Transaction, context: UserContext, receipt: Receipt, digest: str, now: float
-) -> None:
-    await tx.execute(
-        "insert into commands (user_id, command_id, body_hash, receipt, created_at)"
-        " values (?, ?, ?, ?, ?)",
-        context.user_id,
-        receipt.ref,
-        digest,
-        msgspec.json.encode(receipt).decode(),
-        now,
-    )
+    async def _settlement(self, tx: Transaction) -> tuple[pauses.Asked, Settled]:
+        context, said, now = self.context, self.said, self.now
+        if isinstance(said, AnswerPayload):
+            return await pauses.answer(tx, context, said.run_id, said.request_id, said.value, now)
+        leave = said.run_id, said.call_id, said.arguments_hash
+        asked = await pauses.approve(tx, context, *leave, now)
+        return asked, Settled("allowed" if said.decision == "allow" else "denied")

@@ -9,8 +9,8 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound
 from tidings.domain.events import Event, thread_stream
 from tidings.domain.ports import Clock, IdSource
+from tidings.domain.times import rfc3339
 from tidings.events import log
-from tidings.events.log import rfc3339
 from tidings.events.ranges import Entry, joined
 from tidings.router import threads
 from tidings.storage.warm.objects import Kind, fetch_owned

@@ -6,8 +6,8 @@ from tidings.domain.commands import IfBusy
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType, thread_stream, user_stream
+from tidings.domain.times import rfc3339
 from tidings.events import erasures, log
-from tidings.events.log import rfc3339
 from tidings.storage.warm.objects import Kind, fetch_owned, take_turn
 from tidings.storage.warm.port import Row, Transaction
 

@@ -13,15 +13,16 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import DeadlineExceeded, Failure, TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.facts import Fact, ToolResult
+from tidings.domain.payloads import Notice
 from tidings.domain.ports import Clock
 from tidings.domain.runs import Run, RunRequest
 from tidings.domain.shapes import check_schema
-from tidings.events.log import rfc3339
+from tidings.domain.times import rfc3339
 from tidings.models.chains import Chains
 from tidings.models.faults import ModelFault
 from tidings.models.port import Model, ModelReply, ModelRequest, OnText, unseen
 from tidings.runs.calls import Calls
-from tidings.runs.history import Turn
+from tidings.runs.conversation import Turn
 from tidings.runs.journal import Journal, Posed
 from tidings.runs.outcomes import Fault, ToolOutcome
 from tidings.runs.pauses import WAIT_SECONDS_MAX, Pause, PauseKind
@@ -35,6 +36,7 @@ from tidings.tools.port import Tool
 T = TypeVar("T")
 
 THOUGHT_CHARACTERS_MAX = 2_000
+REASONS_MAX = 8
 AGENTS_DEEP_MAX = 3
 
 
@@ -108,9 +110,9 @@ class RunContext:
         return self._work.history
 
     @property
-    def fell_back(self) -> bool:
-        """Return whether a model answered in another one's place in this run."""
-        return bool(self._work.fallbacks)
+    def reasons(self) -> Sequence[Notice]:
+        """Why the run is degraded, each reason once, REASONS_MAX at most; none: it is not."""
+        return tuple(self._work.reasons)
 
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
@@ -137,6 +139,13 @@ class RunContext:
     async def notice(self, code: str, message: str, **details: Any) -> None:
         """Tell the user of something that is not as it should be, by code and sentence."""
         self._tell(EventType.NOTICE, code=code, message=message, **details)
+
+    async def degrade(self, code: str, message: str, **details: Any) -> None:
+        """Tell a notice for which the run ends as degraded at best; its end says so again."""
+        await self.notice(code, message, **details)
+        reasons, reason = self._work.reasons, Notice(code, message)
+        if reason not in reasons and len(reasons) < REASONS_MAX:
+            reasons.append(reason)
 
     async def delta(self, message_id: str, text: str) -> None:
         """Show a piece of the answer as it is written.
@@ -343,7 +352,7 @@ class RunContext:
             if pair in self._work.fallbacks:
                 continue
             self._work.fallbacks.add(pair)
-            await self.notice(
+            await self.degrade(
                 "model_fallback",
                 f"{fallback.message} {reply.model} answers in its place.",
                 cause=fallback.code,

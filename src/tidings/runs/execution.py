@@ -1,12 +1,14 @@
 """One attempt at one run: its agent, its clock, and its end."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tidings.domain.budgets import BudgetSpent
 from tidings.domain.errors import TidingsError
 from tidings.domain.events import Draft, EventType
+from tidings.domain.payloads import Notice
 from tidings.domain.runs import CancelReason, Outcome, Run
 from tidings.runs.context import Engine, RunContext
 from tidings.runs.journal import Interrupted, Journal
@@ -129,7 +131,7 @@ class Execution:
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            ending = _completed(await agent(self._context), fell_back=self._context.fell_back)
+            ending = _completed(await agent(self._context), self._context.reasons)
         except TidingsError as error:
             ending = failed(error.code, error.message, retryable=error.retryable)
         except BudgetSpent as error:
@@ -206,10 +208,10 @@ class Execution:
         }
 
 
-def _completed(outcome: Outcome, *, fell_back: bool) -> Ending:
-    """Return a run's good end; with a model in another one's place it is degraded at best."""
-    status = "degraded" if fell_back and outcome.status == "completed" else outcome.status
-    payload = {
+def _completed(outcome: Outcome, reasons: Sequence[Notice]) -> Ending:
+    """Return a run's good end; with a reason for it, it is degraded at best."""
+    status = "degraded" if reasons and outcome.status == "completed" else outcome.status
+    payload: dict[str, Any] = {
         "status": status,
         "answer": outcome.answer,
         "report_id": outcome.report_id,
@@ -217,6 +219,8 @@ def _completed(outcome: Outcome, *, fell_back: bool) -> Ending:
     }
     if outcome.output is not None:
         payload["output"] = outcome.output
+    if reasons:
+        payload["reasons"] = reasons
     return Ending(EventType.AGENT_COMPLETED, status, payload, outcome.report_id)
 
 

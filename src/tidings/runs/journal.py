@@ -14,11 +14,11 @@ from tidings.domain.payloads import StoppedAt
 from tidings.domain.permissions import Permission
 from tidings.domain.ports import Clock, IdSource
 from tidings.domain.runs import Run, RunState
+from tidings.domain.times import rfc3339
 from tidings.events import activity, log
-from tidings.events.log import rfc3339
-from tidings.runs import history, pauses, permissions, queue, spending
-from tidings.runs.closing import loose_ends
-from tidings.runs.history import Turn
+from tidings.runs import conversation, pauses, permissions, queue, spending
+from tidings.runs.conversation import Turn
+from tidings.runs.loose_ends import loose_ends
 from tidings.runs.outcomes import ModelAnswer
 from tidings.runs.pauses import Pause, Settled
 from tidings.runs.queue import Fenced
@@ -125,7 +125,7 @@ class Journal:
         if self.is_done(HISTORY_STEP):
             return self.recorded(HISTORY_STEP, tuple[Turn, ...])
         turns = await self._database.read(
-            self.run.context, lambda tx: history.earlier(tx, self.run)
+            self.run.context, lambda tx: conversation.earlier(tx, self.run)
         )
         if turns:
             self._answered.append(self._done(HISTORY_STEP, "history", turns))

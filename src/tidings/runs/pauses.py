@@ -11,8 +11,8 @@ from tidings.domain.errors import Conflict, InvalidInput
 from tidings.domain.events import Draft, EventType
 from tidings.domain.runs import Run, RunState
 from tidings.domain.shapes import misfit
+from tidings.domain.times import rfc3339
 from tidings.events import activity, outbox
-from tidings.events.log import rfc3339
 from tidings.runs import queue
 from tidings.runs.queue import RunQueued
 from tidings.storage.warm.objects import Kind, lock_owned

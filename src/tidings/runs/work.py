@@ -8,8 +8,8 @@ import msgspec
 
 from tidings.domain.budgets import Budget, BudgetSpent, Spent, exceeded
 from tidings.domain.facts import Fact, ToolResult
-from tidings.domain.payloads import StoppedAt
-from tidings.runs.history import Turn
+from tidings.domain.payloads import Notice, StoppedAt
+from tidings.runs.conversation import Turn
 from tidings.runs.written import Written
 
 CALLS_AT_ONCE_MAX = 8
@@ -34,8 +34,9 @@ class Work(msgspec.Struct):
 
     `tainted`: it has seen content that somebody else may have written. `last`: the step that was
     begun last. `over`: a budget had no room for a step, so the run must end. `fallbacks`: models
-    that failed, and who answered in their place. `calls_open`: the calls under way; none is when it
-    is `quiet`, and there is `room` for some at once. `written`: the text that was shown.
+    that failed, and who answered in their place. `reasons`: why the run is degraded. `calls_open`:
+    the calls under way; none is when it is `quiet`, and there is `room` for some at once.
+    `written`: the text that was shown.
     """
 
     calls: int = 0
@@ -51,6 +52,7 @@ class Work(msgspec.Struct):
     progress: float = 0.0
     history: tuple[Turn, ...] | None = None
     fallbacks: set[tuple[str, str]] = msgspec.field(default_factory=set)
+    reasons: list[Notice] = msgspec.field(default_factory=list)
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)

@@ -192,9 +192,14 @@ def table(columns: Sequence[Column], rows: Rows, top: int) -> Table:
 
 
 def price_notes(
-    selection: Selection, pricing: Pricing, reported: Any, listed: Any, unpriced: Any
+    selection: Selection, pricing: Pricing, *, counted: Any, priced: Any, reported: Any
 ) -> list[str]:
-    """Say where the costs come from, and which requests have none."""
+    """Say where the costs of the requests that were counted come from, and how many have none.
+
+    Of those that are `priced`, some have their cost `reported` in the log.
+    """
+    listed = int(priced or 0) - int(reported or 0)
+    unpriced = int(counted or 0) - int(priced or 0)
     notes = []
     if reported:
         notes.append(f"The cost of {reported:,} requests is as reported in the log.")

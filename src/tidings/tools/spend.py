@@ -103,7 +103,7 @@ class Spend:
             },
             table=table(columns, rows, top),
             notes=price_notes(
-                selection, pricing, reported, int(priced or 0) - int(reported or 0), unpriced
+                selection, pricing, counted=requests, priced=priced, reported=reported
             ),
             missing=missing_for_cost(selection),
         ).result(ctx, "spend_by")
@@ -131,10 +131,7 @@ class Spend:
         peak, tokens, requests, periods, total, dated, reported, priced, all_requests = first[-9:]
         if not dated:
             raise InvalidInput("no_match", "None of these requests has a time.")
-        notes = price_notes(
-            selection, pricing, reported, int(priced or 0) - int(reported or 0),
-            int(dated) - int(priced or 0),
-        )  # fmt: skip
+        notes = price_notes(selection, pricing, counted=dated, priced=priced, reported=reported)
         if undated := int(all_requests or 0) - int(dated):
             notes.append(f"{undated:,} requests have no time and are left out.")
         columns = [

@@ -9,8 +9,8 @@ from tidings.tools.chart import chart
 from tidings.tools.data import UsageData
 from tidings.tools.describe import Describe
 from tidings.tools.distribution import Distribution
-from tidings.tools.freely import Freely
 from tidings.tools.port import Tool, tool
+from tidings.tools.query import OwnQuery
 from tidings.tools.spend import Spend
 from tidings.tools.swap import Swap
 from tidings.tools.waste import Waste
@@ -29,7 +29,7 @@ def usage_tools(library: Library, sandbox: Sandbox, prices: PriceList) -> tuple[
         waste.errors_and_retries,
         waste.duplicate_requests,
         Swap(data).reprice,
-        Freely(data).query,
+        OwnQuery(data).query,
         chart,
         calculate,
     )

@@ -87,8 +87,7 @@ class Waste:
             },
             table=Table(found.columns, tuple(r for r in found.rows if r[1]), found.truncated),
             notes=price_notes(
-                selection, pricing, reported, int(priced or 0) - int(reported or 0),
-                count - int(priced or 0),
+                selection, pricing, counted=count, priced=priced, reported=reported
             ),
             missing=selection.absent("status", "error_code", "attempt")
             + missing_for_cost(selection),
@@ -117,10 +116,7 @@ class Waste:
         totals = first_row(rows, selection)[5:]
         requests, duplicates, usd, prompts, reported, priced, unhashed = totals
         count = int(requests or 0)
-        notes = price_notes(
-            selection, pricing, reported, int(priced or 0) - int(reported or 0),
-            count - int(priced or 0),
-        )  # fmt: skip
+        notes = price_notes(selection, pricing, counted=count, priced=priced, reported=reported)
         if unhashed:
             notes.append(f"{unhashed:,} requests have no prompt_hash and are left out.")
         columns = [

@@ -16,7 +16,8 @@ async def completes(ctx: RunContext) -> Outcome:
 
 
 async def degrades(ctx: RunContext) -> Outcome:
-    return Outcome("Half of it.", status="degraded")
+    await ctx.degrade("half_only", "The other half was not to be had.")
+    return Outcome("Half of it.")
 
 
 async def fails(ctx: RunContext) -> Outcome:

@@ -6,7 +6,7 @@ import { node } from "./nodes.js";
 const SHOWN = 20;
 const ENDS = {
   completed: "done",
-  degraded: "done, in part",
+  degraded: "done, with limits",
   failed: "failed",
   cancelled: "stopped",
 };

@@ -147,6 +147,7 @@ export class RunView {
     if (payload.incomplete?.includes(this.message)) this.earlier.set(this.message, shown);
     this.cutOff(payload.incomplete);
     this.paint();
+    for (const { message } of payload.reasons ?? []) this.end.append(node("p", message, "notice"));
     if (payload.report_id) {
       const open = node("button", "Open the report");
       open.type = "button";
@@ -155,7 +156,6 @@ export class RunView {
     }
     const score = payload.quality?.score;
     if (typeof score === "number") this.end.append(node("span", `quality ${score.toFixed(2)}`, "quiet"));
-    if (payload.status === "degraded") this.end.append(node("span", "degraded", "notice"));
   }
 
   agent_failed(payload) {

@@ -11,7 +11,7 @@ from tidings.settings import Settings
 FINGERPRINT_CHARACTERS = 16
 
 
-def alike_of(settings: Settings, plans: Plans, able: Abilities) -> dict[str, str]:
+def fingerprints(settings: Settings, plans: Plans, able: Abilities) -> dict[str, str]:
     """Return the fingerprints by name; what is not known here is left out.
 
     None of it is secret: names of agents, budgets, numbers, and which tiers there are.

@@ -9,7 +9,7 @@ from tidings.resilience.bulkhead import BULKHEAD_RULES, Admission, Bulkhead, Bul
 from tidings.resilience.priority import Priority
 
 
-class Gate:
+class ModelBulkhead:
     """Lets tasks in as the bulkhead decides; who waits too long or is ousted is refused."""
 
     def __init__(self, model: str, rules: BulkheadRules = BULKHEAD_RULES) -> None:

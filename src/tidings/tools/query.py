@@ -23,7 +23,7 @@ _TIMES = ("TIMESTAMP", "DATE", "TIME")
 Sql = Annotated[str, Field(min_length=1, max_length=SQL_CHARS_MAX)]
 
 
-class Freely:
+class OwnQuery:
     """The tool that runs SQL somebody else wrote."""
 
     def __init__(self, data: UsageData) -> None:

@@ -23,7 +23,7 @@ _ASKED_AT_ONCE = 500
 _log = logging.getLogger(__name__)
 
 
-class Moves:
+class SharedLineage:
     """Begins an epoch when the data have moved, and counts what this process knows to be lost."""
 
     def __init__(self, clock: Clock, ids: IdSource, hints: Hints) -> None:
