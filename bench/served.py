@@ -32,7 +32,7 @@ from tidings.history import exporter
 from tidings.history.exporter import ExportPolicy
 from tidings.settings import load
 from tidings.storage.warm.port import Database, Transaction
-from tidings.system import UlidSource
+from tidings.system import SystemClock, UlidSource
 
 USERS = 100
 TEXT = "x" * 60
@@ -48,7 +48,7 @@ class Producers:
     def __init__(self, database: Database, contexts: list[UserContext]) -> None:
         self._database = database
         self._contexts = contexts
-        self._ids = UlidSource()
+        self._ids = UlidSource(SystemClock())
 
     async def open(self, connections: int) -> dict[str, Any]:
         """Make a stream for each connection."""

@@ -66,7 +66,7 @@ class World:
         scheduler: Scheduler | None = None,
     ) -> None:
         self.database = database
-        self.ids = UlidSource()
+        self.ids = UlidSource(SystemClock())
         self.clock = clock or SystemClock()
         limits = limits or Limits()
         registry = AgentRegistry()
@@ -220,7 +220,7 @@ def _scheduler(clock: Clock) -> Scheduler:
     """Return who brings runs on this session's tiers."""
     if TIERS != "fleet":
         return Unscheduled()
-    queue_of_its_own = UlidSource().new("queue")
+    queue_of_its_own = UlidSource(SystemClock()).new("queue")
     return TemporalScheduler(Frontend(temporal().address, "default"), queue_of_its_own, clock)
 
 

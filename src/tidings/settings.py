@@ -1,6 +1,8 @@
 """Settings: the only reader of the environment, validated at start."""
 
+import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +19,9 @@ SECRETS = frozenset(
 )
 """Settings whose values are never shown; each may stand in a file that `<variable>_FILE` names."""
 METRICS_TOKEN_CHARACTERS_MIN = 32
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_FOR_TESTS = "TIDINGS_TEST_"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +251,26 @@ def load(overrides: Mapping[str, Any], environment: Mapping[str, str] = os.envir
     return _checked(Settings(**given))
 
 
+def unknown(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Say, in a sentence for each, which variables look like settings and are none."""
+    names = {setting.name.upper() for setting in fields(Settings)}
+    names |= {f"{name.upper()}_FILE" for name in SECRETS}
+    given = {variable.removeprefix(PREFIX) for variable in environment if _is_ours(variable)}
+    return tuple(
+        f"{PREFIX}{name} is no setting and has no effect.{_nearest(name, names)}"
+        for name in sorted(given - names)
+    )
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith(PREFIX) and not variable.startswith(_FOR_TESTS)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {PREFIX}{near[0]}?" if near else ""
+
+
 def _from_file(name: str, environment: Mapping[str, str]) -> str | None:
     """Return what is in the file that a secret's variable names."""
     variable = f"{PREFIX}{name.upper()}_FILE"
@@ -283,10 +308,12 @@ def _checked(settings: Settings) -> Settings:
     if not 0 <= settings.port < 65536:  # noqa: PLR2004 - the range of ports
         raise InvalidInput("bad_setting", f"{PREFIX}PORT must be between 0 and 65535.")
     proxies_of(settings.trusted_proxies)
+    _check_origins(settings)
     _check_role(settings)
     _check_metrics_token(settings)
-    if settings.log_level not in {"debug", "info", "warning", "error"}:
-        raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL is not a level.")
+    if settings.log_level not in LOG_LEVELS:
+        levels = ", ".join(LOG_LEVELS)
+        raise InvalidInput("bad_setting", f"{PREFIX}LOG_LEVEL must be one of {levels}.")
     return settings
 
 
@@ -295,8 +322,18 @@ def _check_role(settings: Settings) -> None:
         raise InvalidInput("bad_setting", f"{PREFIX}ROLE must be one of {', '.join(ROLES)}.")
     if settings.role != ALL and settings.alone:
         raise InvalidInput(
-            "bad_setting", f"{PREFIX}ROLE needs a store that can be shared: {PREFIX}DATABASE_URL."
+            "bad_setting",
+            f"A {settings.role} shares a PostgreSQL with others: set {PREFIX}DATABASE_URL.",
         )
+
+
+def _check_origins(settings: Settings) -> None:
+    for origin in sorted(settings.origin_list):
+        if not _ORIGIN.fullmatch(origin):
+            raise InvalidInput(
+                "bad_setting",
+                f"{PREFIX}ORIGINS: {origin} is none; an origin is https://host or https://host:port.",
+            )
 
 
 def _check_metrics_token(settings: Settings) -> None:

@@ -6,9 +6,13 @@ import socket
 import threading
 import time
 
+from tidings.domain.ports import Clock
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as in github.com/ulid/spec
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _SHIFTS = range(120, -1, -10)
+_SET_BACK = 1_000 << 80
+"""A clock that is behind the last id by more than a second was set, and is believed."""
 NAME_CHARACTERS_MAX = 64
 
 
@@ -25,7 +29,8 @@ class SystemClock:
 class UlidSource:
     """ULIDs: 48 bits of milliseconds, 80 random bits; sorted as text by the time of making."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._last = 0
 
@@ -33,10 +38,11 @@ class UlidSource:
         return f"{prefix}_{_base32(self._number())}"
 
     def _number(self) -> int:
-        """Return a fresh 128-bit number, greater than any before it."""
-        fresh = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+        """Return a fresh 128-bit number, greater than those before it."""
+        fresh = int(self._clock.now() * 1_000) << 80 | secrets.randbits(80)
         with self._lock:
-            self._last = fresh if fresh > self._last else self._last + 1 + secrets.randbits(32)
+            is_next = fresh > self._last or fresh < self._last - _SET_BACK
+            self._last = fresh if is_next else self._last + 1 + secrets.randbits(32)
             return self._last
 
 

@@ -189,6 +189,56 @@ def hostile_log() -> str:
     return "\n".join([*lines, ""])
 
 
+def test_a_name_of_a_file_keeps_to_its_place_and_a_trouble_passes(
+    server: ServerProcess, tmp_path: Path, log: Path
+) -> None:
+    """A name that turns the direction of writing turns nothing but itself; a long one is cut."""
+    turned, long = (tmp_path / name for name in ("\u202efdp.csv", f"{'x' * 200}.csv"))
+    note = tmp_path / "notes.md"
+    note.write_text("# Notes\n")
+    for path in (turned, long):
+        path.write_bytes(log.read_bytes())
+
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in(page)
+            await page.set_input_files("#upload", note)
+            await expect(page.locator("#trouble")).to_contain_text("notes.md")
+            for path in (turned, long):
+                await upload(page, path)
+                await expect(page.locator("#trouble")).to_have_text("")
+                entry = page.locator("#files li").last
+                name = await entry.locator("bdi").bounding_box()
+                button = await entry.locator("button").bounding_box()
+                assert name
+                assert button
+                assert name["x"] + name["width"] <= button["x"]
+                assert name["width"] < 400
+                assert name["height"] < 30
+                await expect(entry.locator("bdi")).to_have_attribute("title", path.name)
+
+    asyncio.run(scenario())
+
+
+def test_a_reload_while_the_server_is_away_does_not_look_like_a_new_conversation(
+    server: ServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in(page)
+            await expect(page.locator("#welcome")).to_be_visible()
+            await ask(page, QUESTION)
+            await done(page)
+            await page.route("**/api/ws-ticket", lambda route: route.abort())
+            await page.reload()
+            await expect(page.locator("#link")).to_have_text("offline")
+            await expect(page.locator("#welcome")).to_be_hidden()
+            await page.click("#fresh")
+            await expect(page.locator("#welcome")).to_be_visible()
+
+    asyncio.run(scenario())
+
+
 def test_the_page_fits_a_phone_in_the_dark(server: ServerProcess, log: Path) -> None:
     async def scenario() -> None:
         async with opened(server, PHONE, dark=True) as page:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from tests.cli.conftest import ENDINGS
 from tests.harness.cli import Ran, refused, start, tidings
 from tests.harness.server import ENVIRONMENT, ServerProcess, User
 from tidings.client.http import Api
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import InvalidInput, TidingsError
+from tidings.settings import load, unknown
 
 PASSWORD = "a long enough password"
 
@@ -80,6 +82,57 @@ def test_users_are_made_administrators_and_back(tmp_path: Path) -> None:
     assert tidings("user", "promote", "root", *folder) == Ran(0, "promoted root\n", "")
     assert tidings(*listed).out == "root  admin\n"
     refused(tidings("user", "promote", "nobody", *folder), "not_found")
+
+
+def test_without_a_terminal_a_command_names_the_flag_to_use(tmp_path: Path) -> None:
+    folder = ("--data-dir", tmp_path)
+    for command, flag in ((("add", "ana"), "--password-stdin"), (("delete", "ana"), "--yes")):
+        ran = tidings("user", *command, *folder)
+        assert ran == Ran(
+            1, "", f"tidings: There is no terminal to ask at; use {flag}. (no_terminal)\n"
+        )
+
+
+def test_who_looks_at_the_wrong_folder_is_told_which_it_is(tmp_path: Path) -> None:
+    said = f"There is no user yet in {tmp_path}; make one with `tidings user add NAME`."
+    assert tidings("user", "list", "--data-dir", tmp_path) == Ran(0, "", f"{said}\n")
+    ran = tidings("ask", "hello", "--data-dir", tmp_path)
+    assert ran == Ran(1, "", f"tidings: {said} (user_unclear)\n")
+
+
+def test_the_version_is_printed_alone() -> None:
+    assert tidings("--version") == Ran(0, f"{version('tidings')}\n", "")
+
+
+def test_a_misspelt_setting_is_said_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    said = "TIDINGS_MODLE is no setting and has no effect. Did you mean TIDINGS_MODEL?"
+    ran = tidings("doctor", "--data-dir", tmp_path, TIDINGS_MODLE="openai:gpt-5", COLUMNS="200")
+    assert (ran.status, said in ran.out) == (0, True)
+    none = {"TIDINGS_PORT": "1", "TIDINGS_TOKEN_FILE": "f", "TIDINGS_TEST_DATA": "d", "HOME": "/"}
+    assert unknown(none) == ()
+    assert unknown({"TIDINGS_ABRACADABRA": ""}) == (
+        "TIDINGS_ABRACADABRA is no setting and has no effect.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error."),
+        ("ORIGINS", "example.org", "example.org is none; an origin is https://host"),
+        ("ORIGINS", "https://example.org/page", "is none; an origin is https://host"),
+        ("ROLE", "worker", "A worker shares a PostgreSQL with others: set TIDINGS_DATABASE_URL."),
+    ],
+)
+def test_a_setting_that_does_not_fit_says_what_would(variable: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        load({}, {f"TIDINGS_{variable}": value})
+
+
+def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(tmp_path: Path) -> None:
+    ran = tidings("serve", "--data-dir", tmp_path, "--port", "0", TIDINGS_PLUGINS="gretter")
+    refused(ran, "unknown_plugin")
+    assert "(no installed package has an entry point of this name)" in ran.err
 
 
 def test_a_token_is_printed_alone_and_opens_the_door(ana: User, tmp_path: Path) -> None:

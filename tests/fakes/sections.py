@@ -19,6 +19,7 @@ WELL = Sections(
     loop=LoopHealth(0.0, 0.0, 0, ""),
     connections=0,
     outbox_lag_seconds=0.0,
+    clock_ahead_seconds=0.0,
     spending=None,
     nodes=(),
 )

@@ -12,7 +12,7 @@ from tests.harness.programs.paying import TARGET
 from tests.harness.server import ROOT, FleetProcess, ServerProcess, add_users
 from tests.harness.stored import stored_streams
 from tests.invariants import LoggedStreams
-from tidings.system import UlidSource
+from tidings.system import SystemClock, UlidSource
 
 PROGRAM = ROOT / "tests/harness/programs/paying.py"
 
@@ -99,4 +99,4 @@ def check_payments(folder: Path) -> None:
 
 def new_queue() -> str:
     """Return the name of a task queue that nobody else uses."""
-    return UlidSource().new("fleet")
+    return UlidSource(SystemClock()).new("fleet")

@@ -12,6 +12,7 @@ from tidings.events.log import Appended
 from tidings.events.ranges import Entry
 from tidings.events.shared_lineage import SharedLineage
 from tidings.storage.hot.memory import LocalHints
+from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.port import Row, Transaction
 from tidings.storage.warm.postgres.database import PostgresDatabase
 from tidings.system import SystemClock, UlidSource
@@ -30,7 +31,8 @@ def url() -> Iterator[str]:
 def process(url: str, *appended: bytes) -> PostgresDatabase:
     """Open the database as a process that has appended these events elsewhere before."""
     hints = LocalHints()
-    lineage = SharedLineage(SystemClock(), UlidSource(), hints)
+    clock = StoreClock(SystemClock())
+    lineage = SharedLineage(clock, UlidSource(clock), hints)
     entries = [Entry(n, frame, n) for n, frame in enumerate(appended, 1)]
     hints.publish(Appended("ana", "thread:t", "aaaaaa", len(entries), entries))
     return PostgresDatabase(url, hints.publish, Random(1), arrivals=lineage)

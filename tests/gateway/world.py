@@ -141,7 +141,8 @@ def running(
     proxies: str = "",
 ) -> Iterator[World]:
     database = store_in(folder, engine="sqlite")  # it is used in several event loops
-    clock, ids, passwords = SystemClock(), UlidSource(), Passwords()
+    clock, passwords = SystemClock(), Passwords()
+    ids = UlidSource(clock)
     tickets = LocalOnce(clock)
     identity = Identity(database, Tokens(KEY), passwords, tickets, LocalRates(clock), clock, ids)
     metrics = Metrics()

@@ -4,7 +4,12 @@ import pytest
 
 from tests.fakes.sections import WELL, with_
 from tidings.domain.tiers import TierHealth, TierState
-from tidings.health.judgement import LATE_OUTBOX_SECONDS, SLOW_LOOP_SECONDS, judge
+from tidings.health.judgement import (
+    CLOCK_DIFFERS_SECONDS,
+    LATE_OUTBOX_SECONDS,
+    SLOW_LOOP_SECONDS,
+    judge,
+)
 from tidings.health.overview import (
     AgentHealth,
     LoopHealth,
@@ -67,6 +72,9 @@ def tier(name: str, state: TierState) -> TierHealth:
         (with_(loop=LoopHealth(SLOW_LOOP_SECONDS, 1.0, 0, "")), DEGRADED, ["loop_late"]),
         (with_(loop=LoopHealth(0.0, 9.0, 4, "a.py:1 f")), OK, []),
         (with_(outbox_lag_seconds=LATE_OUTBOX_SECONDS), DEGRADED, ["outbox_late"]),
+        (with_(clock_ahead_seconds=CLOCK_DIFFERS_SECONDS), DEGRADED, ["clock_differs"]),
+        (with_(clock_ahead_seconds=-CLOCK_DIFFERS_SECONDS), DEGRADED, ["clock_differs"]),
+        (with_(clock_ahead_seconds=CLOCK_DIFFERS_SECONDS - 0.1), OK, []),
     ],
 )
 def test_each_section_raises_its_concern(

@@ -17,11 +17,11 @@ from tidings.events import log
 from tidings.events.compaction import compact
 from tidings.events.retention import trim
 from tidings.storage.warm.port import Store, Transaction
-from tidings.system import UlidSource
+from tidings.system import SystemClock, UlidSource
 
 LONG_AGO = 1_000_000.0
 WINDOW = 16
-IDS = UlidSource()
+IDS = UlidSource(SystemClock())
 Event = dict[str, Any]
 
 

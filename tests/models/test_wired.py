@@ -18,6 +18,7 @@ from tidings.models.port import unseen
 from tidings.settings import Settings, load
 from tidings.storage.backups import DATABASE_FILE
 from tidings.storage.hot.memory import LocalHints
+from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.system import SystemClock, UlidSource
 
@@ -79,4 +80,5 @@ def ground_of(path: Path, **chosen: object) -> Ground:
     hints = LocalHints()
     database = SqliteDatabase.open(path / DATABASE_FILE, hints.publish)
     settings: Settings = load({"data_dir": path} | chosen, {})
-    return Ground(settings, SystemClock(), UlidSource(), hints, database, Metrics())
+    clock = StoreClock(SystemClock())
+    return Ground(settings, clock, UlidSource(clock), hints, database, Metrics())

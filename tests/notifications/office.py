@@ -44,7 +44,7 @@ class Office:
     ) -> None:
         self.database = database
         self.clock = clock
-        self.ids = UlidSource()
+        self.ids = UlidSource(clock)
         self.metrics = Metrics()
         self.egress = egress
         self.positions = Positions(database, clock)

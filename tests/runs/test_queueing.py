@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.fakes.models import says
+from tests.fakes.time import ManualClock
 from tests.world import ANA, BOB, World, payloads, world
 from tidings.domain.budgets import Budget
 from tidings.domain.commands import StopAgent, StopPayload
@@ -71,6 +72,30 @@ def test_messages_of_one_thread_are_worked_on_in_their_order(tmp_path: Path) -> 
                 rest = [await w.ask(str(n), thread=first.thread_id) for n in range(1, 5)]
                 await w.events_until_end(rest[-1])
         assert order == [f"{n} {what}" for n in range(5) for what in ("begins", "ends")]
+
+    asyncio.run(scenario())
+
+
+def test_messages_of_one_thread_keep_their_order_though_the_clock_is_set_back(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        async with world(tmp_path, {"it": until_stopped}, clock=clock) as w:
+            await w.begin()
+            thread = (await w.ask("0")).thread_id
+            for text in ("1", "2"):
+                clock.advance(-60.0)
+                await w.ask(text, thread=thread)
+            now = clock.now()
+
+            async def take_and_end(tx: Any) -> str:
+                (run,) = await queue.claim(tx, "w", now, now + 9, free=4, limits=Limits())
+                await queue.end(tx, run, "completed", now)
+                return str(run.request.text)
+
+            order = [await w.database.write(SERVER, take_and_end) for _ in range(3)]
+            assert order == ["0", "1", "2"]
 
     asyncio.run(scenario())
 

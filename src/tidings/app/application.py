@@ -13,7 +13,6 @@ from tidings.app.pieces import Abilities, Chronicle
 from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Conflict, Unusable
-from tidings.domain.ports import Clock
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
@@ -28,6 +27,7 @@ from tidings.models.port import Model
 from tidings.router.departures import Departed, Departures
 from tidings.runs import queue
 from tidings.storage.warm.admission import admit, keep_watch
+from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.port import Transaction
 from tidings.tools.catalogue import Catalogue
 
@@ -43,7 +43,7 @@ class Kept:
     past: Chronicle
     passwords: Passwords
     able: Abilities
-    clock: Clock
+    clock: StoreClock
     model: Model
     roster: Roster
     signing_key: SigningKey
@@ -99,7 +99,7 @@ class App:
         kept = self._kept
         with _refusal_by_itself():
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._parts.run())]
+                running = [tasks.create_task(self._work())]
                 if not kept.tiers.alone:
                     running.append(tasks.create_task(keep_watch(kept.tiers.warm, self._look)))
                 try:
@@ -107,6 +107,12 @@ class App:
                 finally:
                     for task in running:
                         task.cancel()
+
+    async def _work(self) -> None:
+        """Run the parts; among others not before it is known what time it is."""
+        if not self._kept.tiers.alone:
+            await self._kept.clock.told()
+        await self._parts.run()
 
     async def _look(self) -> None:
         """See, where others work on the store, that they have the same key."""

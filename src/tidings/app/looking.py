@@ -74,6 +74,7 @@ class Looking:
             loop=self._loop(),
             connections=len(self.presence),
             outbox_lag_seconds=self.ground.metrics.outbox_lag_seconds,
+            clock_ahead_seconds=self.ground.clock.ahead_seconds,
             spending=None,
             nodes=(),
         )

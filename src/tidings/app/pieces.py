@@ -14,7 +14,7 @@ from tidings.analysis.sandbox.pool import Sandbox, SandboxLimits
 from tidings.app.tiers import Cold
 from tidings.domain.budgets import Plans, plans_of
 from tidings.domain.errors import InvalidInput
-from tidings.domain.ports import Clock, IdSource
+from tidings.domain.ports import IdSource
 from tidings.egress.addresses import AllowedHosts
 from tidings.egress.http import Egress
 from tidings.events.compaction import Compacted
@@ -47,6 +47,7 @@ from tidings.settings import Settings, variables
 from tidings.storage.backups import DATA_SETS
 from tidings.storage.cold.port import ColdStore
 from tidings.storage.hot.port import Hints
+from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database
 from tidings.tools.catalogue import Catalogue
@@ -62,7 +63,7 @@ class Ground:
     """What every part stands on."""
 
     settings: Settings
-    clock: Clock
+    clock: StoreClock
     ids: IdSource
     hints: Hints
     database: Database
@@ -129,7 +130,7 @@ def served_tools(ground: Ground, catalogue: Catalogue) -> "tuple[ToolServers, ..
     try:
         servers = tool_servers(Path(settings.mcp_file).read_text())
     except OSError as error:
-        raise InvalidInput("bad_setting", f"TIDINGS_MCP_FILE: {error.strerror}.") from error
+        raise _unread("TIDINGS_MCP_FILE", settings.mcp_file, error) from error
     egress = Egress(AllowedHosts(settings.mcp_host_list))
     rng = random.SystemRandom()
     made = ToolServers(servers, variables, egress, ground.database, catalogue, ground.clock, rng)
@@ -143,7 +144,11 @@ def chosen_plans(settings: Settings) -> Plans:
     try:
         return plans_of(Path(settings.plans).read_text())
     except OSError as error:
-        raise InvalidInput("bad_setting", f"TIDINGS_PLANS: {error.strerror}.") from error
+        raise _unread("TIDINGS_PLANS", settings.plans, error) from error
+
+
+def _unread(setting: str, path: str, error: OSError) -> InvalidInput:
+    return InvalidInput("bad_setting", f"{setting}: {path}: {error.strerror}.")
 
 
 def count(hints: Hints, metrics: Metrics) -> None:

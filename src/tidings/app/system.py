@@ -50,6 +50,7 @@ from tidings.router.reads import Reads
 from tidings.router.spending import Spending
 from tidings.runs.worker import Worker
 from tidings.settings import Settings
+from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.port import Database
 from tidings.storage.warm.spared import SparedDatabase
 from tidings.system import SystemClock, UlidSource
@@ -77,8 +78,8 @@ def build(settings: Settings, model: Model | None = None, around: Around = AROUN
         Unavailable: the store cannot be opened.
         InvalidInput: the settings name a model that cannot be used.
     """
-    clock, ids = around.clock, UlidSource()
-    key, metrics, passwords = load_or_create_key(settings.key_path), Metrics(), Passwords()
+    clock, key = StoreClock(around.clock), load_or_create_key(settings.key_path)
+    ids, metrics, passwords = UlidSource(clock), Metrics(), Passwords()
     tiers = open_tiers(settings, clock, ids, key, metrics)
     hot, database = tiers.hot, SparedDatabase(around.store(tiers.warm), clock)
     count(hot.hints, metrics)
@@ -100,7 +101,7 @@ def build(settings: Settings, model: Model | None = None, around: Around = AROUN
     edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
     behind = {"worker": worker.run, "upkeep": upkeep.run} | telling if settings.works else {}
     always = hot.parts | watched.parts | able.parts(works=settings.works) | past.parts(settings)
-    always |= dispatching(ground, tiers.scheduler, limits)
+    always |= tiers.parts | dispatching(ground, tiers.scheduler, limits)
     parts = Parts(edge | behind | always, clock, ground.metrics)
     backend = Backend(identity, router, feed, positions, ground.metrics, clock, PACE, past.levels)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
@@ -145,4 +146,4 @@ def _sockets_of(ground: Ground, backend: Backend, presence: Presence) -> ASGIApp
 
 def new_ids() -> IdSource:
     """Return a source of ids for clients."""
-    return UlidSource()
+    return UlidSource(SystemClock())

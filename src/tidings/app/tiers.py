@@ -8,6 +8,7 @@ import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tidings.domain.errors import InvalidInput
@@ -33,6 +34,7 @@ from tidings.storage.hot.memory import (
 )
 from tidings.storage.hot.port import Hints, Once, Precedence, Rates
 from tidings.storage.moving import Moved, Told
+from tidings.storage.warm.clock import StoreClock
 from tidings.storage.warm.port import Store
 from tidings.storage.warm.sqlite import SqliteDatabase
 from tidings.storage.warm.sqlite_file import SqliteFile
@@ -63,10 +65,11 @@ class Cold:
 class Tiers:
     """Where data are kept: the truth, and what may be lost; and who brings runs to workers.
 
-    `alone`: nobody but this process works on them.
+    `alone`: nobody but this process works on them; `parts` keep its clock where others do.
     """
 
     alone: bool
+    parts: dict[str, Part]
     warm: Store
     lineage: Continuity
     hot: Hot
@@ -75,7 +78,7 @@ class Tiers:
 
 
 def open_tiers(
-    settings: Settings, clock: Clock, ids: IdSource, key: bytes, metrics: Metrics
+    settings: Settings, clock: StoreClock, ids: IdSource, key: bytes, metrics: Metrics
 ) -> Tiers:
     """Open what the settings name. `key` is the installation's.
 
@@ -84,17 +87,17 @@ def open_tiers(
         InvalidInput: `bad_setting`: a setting names no server that could be used.
     """
     hot = _hot(settings, clock, key, metrics)
-    store, lineage = _warm(settings, hot.hints, clock, ids)
+    store, lineage, parts = _warm(settings, hot.hints, clock, ids)
     scheduler = _scheduler(settings, clock)
-    return Tiers(settings.alone, store, lineage, hot, _cold(settings), scheduler)
+    return Tiers(settings.alone, parts, store, lineage, hot, _cold(settings), scheduler)
 
 
 def _warm(
-    settings: Settings, hints: Hints, clock: Clock, ids: IdSource
-) -> tuple[Store, Continuity]:
+    settings: Settings, hints: Hints, clock: StoreClock, ids: IdSource
+) -> tuple[Store, Continuity, dict[str, Part]]:
     if not settings.database_url:
         store = SqliteDatabase.open(settings.data_dir / DATABASE_FILE, hints.publish)
-        return store, Lineage(store, clock, ids, settings.data_dir)
+        return store, Lineage(store, clock, ids, settings.data_dir), {}
     # Only those who have such a server should wait for its client.
     from tidings.storage.warm.postgres.database import (  # noqa: PLC0415 - half a second
         PostgresDatabase,
@@ -103,7 +106,8 @@ def _warm(
     chance = random.Random()  # noqa: S311 - spreads retries, keeps no secret
     url, most = settings.database_url, settings.database_connections
     lineage = SharedLineage(clock, ids, hints)
-    return PostgresDatabase(url, hints.publish, chance, most, arrivals=lineage), lineage
+    shared = PostgresDatabase(url, hints.publish, chance, most, arrivals=lineage)
+    return shared, lineage, {"clock": partial(clock.keep, shared.time)}
 
 
 def _hot(settings: Settings, clock: Clock, key: bytes, metrics: Metrics) -> Hot:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidings.app import App
-from tidings.settings import PREFIX, SECRETS, Settings
+from tidings.settings import PREFIX, SECRETS, Settings, unknown
 
 LIBRARIES = ("duckdb", "uvicorn", "fastapi", "websockets", "pydantic-ai-slim", "genai-prices")
 
@@ -33,6 +33,8 @@ async def examine(app: App, settings: Settings, console: Console) -> bool:
     for finding in await app.readiness.findings():
         healthy = healthy and finding.ok
         table.add_row("[green]✔" if finding.ok else "[red]✘", finding.name, finding.detail)
+    for sentence in unknown():
+        table.add_row("[yellow]▲", "settings", sentence)
     for measure, in_force in sorted((await app.confinement()).items()):
         table.add_row("[green]✔" if in_force else "[yellow]▲", "sandbox", measure)
     console.print(table)

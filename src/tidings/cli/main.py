@@ -1,16 +1,18 @@
 """The commands of `tidings`: each builds the application, or calls a server that runs."""
 
 import asyncio
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 
-from tidings.app import App, build, migrate, new_ids
+from tidings.app import App, migrate, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
@@ -18,26 +20,38 @@ from tidings.cli.backups import backed_up, restored
 from tidings.cli.health import show_health
 from tidings.cli.history import show_levels, show_usage
 from tidings.cli.moves import moved
+from tidings.cli.opening import DEFAULTS, DataDir, settings_of, with_app
 from tidings.cli.refusals import EXIT_FAILED, refusals_in_a_line
 from tidings.cli.replay import factor_of, play
 from tidings.cli.serve import read_address, serve_until_stopped
 from tidings.cli.show import Show
 from tidings.cli.tools import tool_lines
+from tidings.cli.users import Name, nobody_in, users
 from tidings.domain.errors import InvalidInput, NotFound
 from tidings.domain.events import Event
 from tidings.history.service import DAYS_MAX
 from tidings.protocol.client import Apply
 from tidings.settings import GATEWAY, WORKER, Settings, load
 
-T = TypeVar("T")
-
-cli = typer.Typer(add_completion=False, no_args_is_help=True, help="A self-hosted agent server.")
-users = typer.Typer(no_args_is_help=True, help="Who may sign in.")
+cli = typer.Typer(add_completion=False, no_args_is_help=True, invoke_without_command=True)
 cli.add_typer(users, name="user")
 
-DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]
+Host = Annotated[str | None, typer.Option(help=f"The address to listen on; {DEFAULTS.host}.")]
+Port = Annotated[int | None, typer.Option(help=f"The port; {DEFAULTS.port}; 0 takes a free one.")]
+At = Annotated[str | None, typer.Option(help="The server's address; else the data dir says it.")]
 Days = Annotated[int, typer.Option(min=1, max=DAYS_MAX, help="How many days, with today.")]
-Name = Annotated[str, typer.Argument(help="The user's name.")]
+
+
+@cli.callback()
+def of_all(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and nothing else.")
+    ] = False,
+) -> None:
+    """A self-hosted agent server."""
+    if version:
+        typer.echo(version_of("tidings"))
+        raise typer.Exit
 
 
 def main() -> None:
@@ -47,13 +61,16 @@ def main() -> None:
             cli()
         except KeyboardInterrupt:
             raise SystemExit(EXIT_CANCELLED) from None
+        finally:
+            # The interpreter takes its time to go: Ctrl-C then must not take the exit status away.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @cli.command()
 def serve(
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
     """Serve until stopped; prints `ready http://...` when it does."""
     serve_until_stopped(load({"data_dir": data_dir, "host": host, "port": port}))
@@ -62,8 +79,8 @@ def serve(
 @cli.command()
 def gateway(
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
     """Serve clients and work on no runs: one of several, on TIDINGS_DATABASE_URL."""
     chosen = {"data_dir": data_dir, "host": host, "port": port, "role": GATEWAY}
@@ -73,76 +90,18 @@ def gateway(
 @cli.command()
 def worker(
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port of its health.")] = None,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
-    """Work on runs and serve nobody: one of several, on TIDINGS_DATABASE_URL."""
+    """Work on runs; nothing but its health is served. One of several, on TIDINGS_DATABASE_URL."""
     chosen = {"data_dir": data_dir, "host": host, "port": port, "role": WORKER}
     serve_until_stopped(load(chosen))
-
-
-@users.command("add")
-def user_add(
-    name: Name,
-    data_dir: DataDir = None,
-    password_stdin: Annotated[bool, typer.Option(help="Read the password from stdin.")] = False,
-    admin: Annotated[bool, typer.Option("--admin", help="May see how the server is.")] = False,
-) -> None:
-    """Create a user."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    _with_app(_settings(data_dir), lambda app: app.identity.add_user(name, password, admin=admin))
-    typer.echo(f"added {name}")
-
-
-@users.command("list")
-def user_list(data_dir: DataDir = None) -> None:
-    """Show every user."""
-    for user in _with_app(_settings(data_dir), lambda app: app.identity.list_users()):
-        words = ("admin",) * user.admin + ("disabled",) * user.disabled
-        typer.echo("  ".join((user.name, *words)))
-
-
-@users.command("promote")
-def user_promote(name: Name, data_dir: DataDir = None) -> None:
-    """Make a user an administrator, from their next request on."""
-    _with_app(_settings(data_dir), lambda app: app.identity.appoint(name, admin=True))
-    typer.echo(f"promoted {name}")
-
-
-@users.command("demote")
-def user_demote(name: Name, data_dir: DataDir = None) -> None:
-    """Make an administrator a user like others, from their next request on."""
-    _with_app(_settings(data_dir), lambda app: app.identity.appoint(name, admin=False))
-    typer.echo(f"demoted {name}")
-
-
-@users.command("disable")
-def user_disable(name: Name, data_dir: DataDir = None) -> None:
-    """Shut a user out, at once and everywhere."""
-    _with_app(_settings(data_dir), lambda app: app.identity.disable_user(name))
-    typer.echo(f"disabled {name}")
-
-
-@users.command("delete")
-def user_delete(
-    name: Name,
-    data_dir: DataDir = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Remove a user with everything that is theirs, for good; the server may go on working."""
-    if not yes:
-        typer.confirm(f"Delete {name}, with all threads, files and history?", abort=True)
-    gone = _with_app(_settings(data_dir), lambda app: app.delete_user(name))
-    typer.echo(f"deleted {name}: {gone.threads} threads, {gone.files} files")
 
 
 @cli.command()
 def token(name: Name, data_dir: DataDir = None) -> None:
     """Print an access token of a user, and nothing else."""
-    typer.echo(_with_app(_settings(data_dir), lambda app: app.identity.issue_token(name)))
+    typer.echo(with_app(settings_of(data_dir), lambda app: app.identity.issue_token(name)))
 
 
 @cli.command("ask")
@@ -151,7 +110,7 @@ def ask_(
     file: Annotated[list[Path] | None, typer.Option(help="A usage log; may be repeated.")] = None,
     thread: Annotated[str | None, typer.Option(help="Go on in this conversation.")] = None,
     agent: Annotated[str | None, typer.Option(help="Ask this agent, by name.")] = None,
-    server: Annotated[str | None, typer.Option(help="The server's address.")] = None,
+    server: At = None,
     user: Annotated[str | None, typer.Option(help="Ask as this user of the data dir.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines.")] = False,
     data_dir: DataDir = None,
@@ -163,8 +122,8 @@ def ask_(
     for path in file or ():
         if not path.is_file():
             raise InvalidInput("no_such_file", f"There is no file {path}.")
-    settings = _settings(data_dir)
-    access = settings.token or _with_app(settings, lambda app: _token_of(app, user))
+    settings = settings_of(data_dir)
+    access = settings.token or with_app(settings, lambda app: _token_of(app, settings, user))
     target = Server(server or read_address(settings.data_dir), access)
     asked = Inquiry(question, tuple(file or ()), thread_id=thread, agent=agent)
     show = _as_json if as_json else _as_text()
@@ -175,7 +134,7 @@ def ask_(
 
 @cli.command()
 def health(
-    server: Annotated[str | None, typer.Option(help="The server's address.")] = None,
+    server: At = None,
     user: Annotated[str | None, typer.Option(help="Look as this administrator.")] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -183,8 +142,8 @@ def health(
 
     Signs in by TIDINGS_TOKEN, or as an administrator of the data directory.
     """
-    settings = _settings(data_dir)
-    access = settings.token or _with_app(settings, lambda app: _admin_token(app, user))
+    settings = settings_of(data_dir)
+    access = settings.token or with_app(settings, lambda app: _admin_token(app, user))
     target = Server(server or read_address(settings.data_dir), access)
     raise SystemExit(asyncio.run(show_health(target, Console())))
 
@@ -197,7 +156,7 @@ def tools(
     data_dir: DataDir = None,
 ) -> None:
     """Show the tool servers, their tools, and what has changed since it was accepted."""
-    lines, good = _with_app(_settings(data_dir), lambda app: tool_lines(app.tool_servers, accept))
+    lines, good = with_app(settings_of(data_dir), lambda app: tool_lines(app.tool_servers, accept))
     typer.echo("\n".join(lines))
     raise SystemExit(0 if good else EXIT_FAILED)
 
@@ -213,7 +172,7 @@ def replay(
 ) -> None:
     """Tell again what a run or a thread has told, at the pace it had or another."""
     factor = factor_of(pace)
-    frames = _with_app(_settings(data_dir), lambda app: app.stored_events(what))
+    frames = with_app(settings_of(data_dir), lambda app: app.stored_events(what))
     if not frames:
         raise NotFound("There is no run and no thread of this id.")
     asyncio.run(play(frames, factor, _shown() if show else _write_line))
@@ -222,14 +181,14 @@ def replay(
 @cli.command("accept-key")
 def accept_key(data_dir: DataDir = None) -> None:
     """Have every process need the signing key that is here, from its next start on."""
-    _with_app(_settings(data_dir), lambda app: app.accept_key())
+    with_app(settings_of(data_dir), lambda app: app.accept_key())
     typer.echo("accepted; restart the others with this key")
 
 
 @cli.command("migrate")
 def migrate_(data_dir: DataDir = None) -> None:
     """Bring the database's schema up to date; TIDINGS_DATABASE_URL is its owner's."""
-    count = asyncio.run(migrate(_settings(data_dir)))
+    count = asyncio.run(migrate(settings_of(data_dir)))
     typer.echo(f"applied {count} scripts; the schema is up to date")
 
 
@@ -250,13 +209,13 @@ def usage(days: Days = 30, data_dir: DataDir = None) -> None:
         names = {user.user_id: user.name for user in await app.identity.list_users()}
         await show_usage(app.history, names, days, Console())
 
-    _with_app(_settings(data_dir), show)
+    with_app(settings_of(data_dir), show)
 
 
 @cli.command()
 def levels(days: Days = 7, data_dir: DataDir = None) -> None:
     """Show how fast events were delivered, and how runs ended."""
-    _with_app(_settings(data_dir), lambda app: show_levels(app.history, days, Console()))
+    with_app(settings_of(data_dir), lambda app: show_levels(app.history, days, Console()))
 
 
 @cli.command()
@@ -280,8 +239,8 @@ def restore(
 @cli.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Say what is configured, reachable and writable, and in which versions."""
-    settings = _settings(data_dir)
-    healthy = _with_app(settings, lambda app: examination.examine(app, settings, Console()))
+    settings = settings_of(data_dir)
+    healthy = with_app(settings, lambda app: examination.examine(app, settings, Console()))
     raise SystemExit(0 if healthy else EXIT_FAILED)
 
 
@@ -298,33 +257,14 @@ def demo(
     raise SystemExit(demonstration.run(data_dir, file, ask, once=once))
 
 
-def _settings(data_dir: Path | None) -> Settings:
-    settings = load({"data_dir": data_dir})
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return settings
-
-
-def _with_app(settings: Settings, use: Callable[[App], Awaitable[T]]) -> T:
-    """Open the store without serving, use it, and close it."""
-
-    async def whole() -> T:
-        app = build(settings)
-        try:
-            return await use(app)
-        finally:
-            await app.close()
-
-    return asyncio.run(whole())
-
-
-async def _token_of(app: App, name: str | None) -> str:
+async def _token_of(app: App, settings: Settings, name: str | None) -> str:
     active = [user.name for user in await app.identity.list_users() if not user.disabled]
     if name is None and len(active) != 1:
         raise InvalidInput(
             "user_unclear",
             "Say who asks with --user; `tidings user add NAME` makes a user."
             if active
-            else "There is no user yet; make one with `tidings user add NAME`.",
+            else nobody_in(settings),
         )
     return await app.identity.issue_token(name or active[0])
 

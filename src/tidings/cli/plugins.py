@@ -26,15 +26,22 @@ def plugins(named: str) -> list[Register]:
 
 def _found(name: str) -> Register:
     module, _, function = name.partition(":")
+    points = entry_points(group=GROUP)
+    if not function and name not in points.names:
+        raise _unknown(name, "no installed package has an entry point of this name")
     try:
         if function:
             register: Register = getattr(import_module(module), function)
         else:
-            register = entry_points(group=GROUP)[name].load()
+            register = points[name].load()
     except (ImportError, AttributeError, KeyError, ValueError) as error:
-        known = ", ".join(sorted(point.name for point in entry_points(group=GROUP))) or "none"
-        raise InvalidInput(
-            "unknown_plugin",
-            f"TIDINGS_PLUGINS names {name}, which cannot be loaded ({error}). Installed: {known}.",
-        ) from error
+        raise _unknown(name, str(error)) from error
     return register
+
+
+def _unknown(name: str, why: str) -> InvalidInput:
+    known = ", ".join(sorted(point.name for point in entry_points(group=GROUP))) or "none"
+    return InvalidInput(
+        "unknown_plugin",
+        f"TIDINGS_PLUGINS names {name}, which cannot be loaded ({why}). Installed: {known}.",
+    )

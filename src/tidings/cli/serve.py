@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from tidings.cli.refusals import refusals_in_a_line
 from tidings.domain.errors import Conflict, Unavailable
 from tidings.gateway.wire import BoundedHttp, BoundedWebSocket
 from tidings.protocol.frames import FRAME_BYTES_MAX
-from tidings.settings import ALL, Settings, load
+from tidings.settings import ALL, Settings, load, unknown
+
+_log = logging.getLogger(__name__)
 
 ADDRESS_FILE = "server.url"
 LOCK_FILE = "server.lock"
@@ -48,6 +51,8 @@ def serve_until_stopped(
         Unavailable: `address_in_use`, or the store cannot be opened.
     """
     logs.configure(settings.log_level)
+    for sentence in unknown():
+        _log.warning(sentence)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         only_server(settings.data_dir) if settings.alone else nullcontext(),
@@ -160,7 +165,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
             listening.bind((settings.host, settings.port))
         except OSError as error:
             raise Unavailable(
-                "address_in_use", f"Cannot listen on {settings.host}:{settings.port}: {error}."
+                "address_in_use",
+                f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}."
+                " Choose another with --host and --port.",
             ) from error
         listening.listen(BACKLOG)
         yield listening

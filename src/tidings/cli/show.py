@@ -119,7 +119,11 @@ class Show:
 
     def _agent_failed(self, event: Event, payload: dict[str, Any]) -> None:
         self._incomplete(payload.get("incomplete", []))
-        self._line(("✘ ", "red"), (f"{event.agent} failed: ", "bold red"), payload["message"])
+        self._line(
+            ("✘ ", "red"),
+            (f"{event.agent} failed: ", "bold red"),
+            f"{payload['message']} ({payload['code']})",
+        )
 
     def _agent_cancelled(self, event: Event, payload: dict[str, Any]) -> None:
         self._incomplete(payload.get("incomplete", []))

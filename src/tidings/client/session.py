@@ -169,7 +169,8 @@ class Session:
             raise Unavailable("server_unreachable", "This is no server's address.") from error
         except (OSError, InvalidHandshake, TimeoutError) as error:
             if not self._known and self._clock() - self._begun > FIRST_SECONDS:
-                raise Unavailable("server_unreachable", f"{self._url} is not there.") from error
+                why = f"Nothing answers at {self._url}; is a server running there?"
+                raise Unavailable("server_unreachable", why) from error
         return 0.0
 
     async def _connect(self) -> ClientConnection:

@@ -7,14 +7,14 @@ See docs/decisions/0059.
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
 
-from tidings.domain.ports import Clock, IdSource
+from tidings.domain.ports import IdSource
 from tidings.events import log
 from tidings.events.lineage import begin_epoch, epochs, new_epoch
 from tidings.events.log import Appended
 from tidings.storage.hot.port import Hints
-from tidings.storage.warm.port import Transaction, Work
+from tidings.storage.warm.clock import AskTime, StoreClock
+from tidings.storage.warm.port import Transaction, WriteFirst
 
 REMEMBERED_EVENTS_MAX = 4_096
 _MARK = b'"event_id":"'
@@ -26,14 +26,15 @@ _log = logging.getLogger(__name__)
 class SharedLineage:
     """Begins an epoch when the data have moved, and counts what this process knows to be lost."""
 
-    def __init__(self, clock: Clock, ids: IdSource, hints: Hints) -> None:
+    def __init__(self, clock: StoreClock, ids: IdSource, hints: Hints) -> None:
         self._clock = clock
         self._ids = ids
         self._own: deque[str] = deque(maxlen=REMEMBERED_EVENTS_MAX)
         hints.listen(Appended, self._remember)
 
-    async def arrive(self, origin: str, write: Callable[[Work[None]], Awaitable[None]]) -> None:
-        """Begin an epoch unless this is the copy that was there before."""
+    async def arrive(self, origin: str, write: WriteFirst, time: AskTime) -> None:
+        """Set the clock; begin an epoch unless this is the copy that was there before."""
+        await self._clock.set_by(time)
         store_id, epoch = self._ids.new("s"), new_epoch(self._ids)
         now, own = self._clock.now(), list(self._own)
 

@@ -68,6 +68,7 @@ class Presence:
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self.draining = False
+        self._is_waiting = False
         self._identity = identity
         self._positions = positions
         self._tick_seconds = tick_seconds
@@ -159,8 +160,11 @@ class Presence:
     async def _store_positions(self) -> None:
         try:
             await self._positions.store()
-        except Unavailable:
-            _log.warning("positions were not stored; the next turn tries again")
+            self._is_waiting = False
+        except Unavailable as error:
+            if not self._is_waiting:
+                _log.warning("places of clients are not stored until this is over: %s", error)
+            self._is_waiting = True
 
     async def drain(self) -> None:
         """Ask every client to leave, spread over a time that a next server can bear; then insist.

@@ -12,6 +12,7 @@ from tidings.resilience.breaker import BreakerState
 
 SLOW_LOOP_SECONDS = 0.25
 LATE_OUTBOX_SECONDS = 30.0
+CLOCK_DIFFERS_SECONDS = 2.0
 
 USERS_OF_TIERS = {
     "hot": "What is new may appear up to a second late.",
@@ -92,7 +93,7 @@ def _of_tier(tier: TierHealth) -> Concern:
     """A tier that holds hints or history is no reason to take no work."""
     if tier.name == "warm":
         return Concern("tier_warm", tier.state, tier.detail, tier.meaning)
-    detail = f"{tier.state}: {tier.detail}. {tier.meaning}"
+    detail = f"{tier.state}: {tier.detail.rstrip('.')}. {tier.meaning}"
     return _degraded(f"tier_{tier.name}", detail, USERS_OF_TIERS.get(tier.name, ""))
 
 
@@ -146,6 +147,13 @@ def _of_process(sections: Sections) -> Iterator[Concern]:
     if sections.outbox_lag_seconds >= LATE_OUTBOX_SECONDS:
         detail = f"the outbox is {sections.outbox_lag_seconds:.0f} s late"
         yield _degraded("outbox_late", detail, "News of what ended while you were away comes late.")
+    if abs(ahead := sections.clock_ahead_seconds) >= CLOCK_DIFFERS_SECONDS:
+        where = "ahead of" if ahead > 0 else "behind"
+        detail = (
+            f"this machine's clock is {abs(ahead):.0f} s {where} the database server's,"
+            " which counts: set both by NTP"
+        )
+        yield _degraded("clock_differs", detail, "")
 
 
 def _degraded(code: str, detail: str, users: str) -> Concern:

@@ -61,13 +61,12 @@ class Metrics:
         self._nodes = self._gauge(
             "nodes", "Processes of the fleet, as this one hears of them.", "role", "state"
         )
+        self.clock_ahead = self._gauge("clock_ahead_seconds", "The machine's, before the store's.")
         self.loop_lag = self._histogram("loop_lag", "How late the event loop is.")
         self.loop_blocks = self._counter("loop_blocks", "Times that the event loop stood still.")
         self.runs = self._counter("runs_ended", "Runs that ended.", "outcome")
         self.inbox_items = self._counter("inbox_items", "Ends that nobody had heard of.")
-        self.webhook_deliveries = self._counter(
-            "webhook_deliveries", "Calls of webhooks.", "outcome"
-        )
+        self.webhook_deliveries = self._counter("webhook_deliveries", "Webhook calls.", "outcome")
         self.outbox_lag = self._gauge("outbox_lag_seconds", "How late the outbox is.")
         self.notes = self._counter(
             "notes", "Notes of and for other processes, and what became of them.", "fate"

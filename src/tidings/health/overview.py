@@ -154,6 +154,7 @@ class Sections:
     """Everything that is known, section by section; None where it could not be found out.
 
     `nodes` is empty where one process owns the store, and until it has heard of the others.
+    `clock_ahead_seconds`: the machine's own clock before that of the store; less than 0 is behind.
     """
 
     draining: bool
@@ -168,6 +169,7 @@ class Sections:
     loop: LoopHealth
     connections: int
     outbox_lag_seconds: float
+    clock_ahead_seconds: float
     spending: SpendingHealth | None
     nodes: tuple[NodeHealth, ...]
 

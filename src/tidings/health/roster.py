@@ -5,6 +5,7 @@ They meet in the store of the truth, as in everything else. See docs/decisions/0
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -36,6 +37,7 @@ class Roster:
         self._database = database
         self._node = node
         self._clock = clock
+        self._made_at = clock.monotonic()
         self._since = float("-inf")
         self._heard_at: float | None = None
         self._assumed_room = own_room
@@ -51,6 +53,8 @@ class Roster:
     async def beat(self, report: NodeReport) -> None:
         """Tell once how this process is, and hear how all are; what fails is left to the next."""
         now, since = self._clock.now(), self._since
+        if self._heard_at is None:
+            self._node = self._begun(now)
         if self._heard_at is not None and now - self._heard_at > GONE_SECONDS / 2:
             since = now  # nobody could be heard: others have been silent as well
 
@@ -72,6 +76,10 @@ class Roster:
         if is_worker_known or now - self._node.started_at > GONE_SECONDS:
             self._assumed_room = 0
         self.room = room(self.nodes) or self._assumed_room
+
+    def _begun(self, now: float) -> Node:
+        """Return this node with when it began by the clock that all go by, known only now."""
+        return replace(self._node, started_at=now - (self._clock.monotonic() - self._made_at))
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody misses this process."""

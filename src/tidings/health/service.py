@@ -38,6 +38,7 @@ class Health:
         looked_at = self._clock.now()
         state, meaning, concerns = judge(sections, looked_at)
         self._metrics.nodes_seen((node.role, node.state) for node in sections.nodes)
+        self._metrics.clock_ahead.set(sections.clock_ahead_seconds)
         self._metrics.concerns.clear()
         for concern in concerns:
             self._metrics.concerns.labels(concern.code, concern.state).set(1)

@@ -41,14 +41,18 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._ids = ids
+        self._is_waiting = False
 
     async def run(self) -> None:
         """Look, and wait, for ever."""
         while True:
             try:
                 pause = await self.look()
-            except Unavailable:
-                _log.warning("the outbox cannot be read now; the next look will tell")
+                self._is_waiting = False
+            except Unavailable as error:
+                if not self._is_waiting:
+                    _log.warning("news of ended runs waits: %s", error)
+                self._is_waiting = True
                 pause = POLL_SECONDS
             await asyncio.sleep(pause)
 

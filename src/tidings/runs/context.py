@@ -263,14 +263,19 @@ class RunContext:
         return settled.value
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], type_: type[T]) -> T:
-        """Do something once and remember its result; `name` is unique within the agent."""
+        """Do something once and remember its result; `name` is unique within the agent.
+
+        `type_` is the result's type, such as `str` or `list[int]`. What is returned is what was
+        recorded, the first time too: what would not come back after a crash is seen at once.
+
+        Raises:
+            TypeError: the result is of another type, or of one that JSON does not know.
+        """
         check_not_in_a_call()
         key = f"{self._scope}step.{name}"
-        if self._journal.is_done(key):
-            return self._journal.recorded(key, type_)
-        result = await work()
-        await self._journal.finish(key, "step", result)
-        return result
+        if not self._journal.is_done(key):
+            await self._journal.finish(key, "step", await work())
+        return self._journal.recorded(key, type_)
 
     @asynccontextmanager
     async def sub(

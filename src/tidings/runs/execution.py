@@ -210,6 +210,8 @@ class Execution:
 
 def _completed(outcome: Outcome, reasons: Sequence[Notice]) -> Ending:
     """Return a run's good end; with a reason for it, it is degraded at best."""
+    if not isinstance(outcome, Outcome):  # whoever wrote the agent may check no types
+        raise TypeError(f"an agent returns an Outcome, not a {type(outcome).__name__}")
     status = "degraded" if reasons and outcome.status == "completed" else outcome.status
     payload: dict[str, Any] = {
         "status": status,

@@ -149,8 +149,15 @@ class Journal:
         )
 
     def recorded(self, key: str, type_: type[T]) -> T:
-        """Return the result of a finished step."""
-        return msgspec.json.decode(self._results[key] or b"null", type=type_)
+        """Return the result of a finished step.
+
+        Raises:
+            TypeError: it is not of this type.
+        """
+        try:
+            return msgspec.json.decode(self._results[key] or b"null", type=type_)
+        except (TypeError, msgspec.ValidationError) as error:
+            raise TypeError(f"{key}: its result is not read as {type_!r}: {error}") from error
 
     def tell(self, key: str, draft: Draft) -> None:
         """Queue an event for the next commit, unless an earlier attempt has told it."""

@@ -112,11 +112,15 @@ async def ahead(tx: Transaction, context: UserContext, thread_id: str) -> Ahead:
 
 
 async def add(tx: Transaction, run: Run) -> None:
-    """Queue a run."""
+    """Queue a run, behind those of its thread also where their times are of a later moment.
+
+    In the user's turn they are all there is. Clocks of two nodes differ by a little, and are set.
+    """
     await tx.execute(
         "insert into runs (run_id, user_id, tenant_id, session_id, thread_id, agent, request,"
         " state, created_at, deadline_at, background)"
-        " values (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+        " values (?, ?, ?, ?, ?, ?, ?, 'queued', coalesce((select max(created_at) + 0.001 from runs"
+        "  where thread_id = ? and state <> 'ended' and created_at >= ?), ?), ?, ?)",
         run.run_id,
         run.context.user_id,
         run.context.tenant_id,
@@ -124,6 +128,8 @@ async def add(tx: Transaction, run: Run) -> None:
         run.thread_id,
         run.agent,
         msgspec.json.encode(run.request).decode(),
+        run.thread_id,
+        run.created_at,
         run.created_at,
         run.deadline_at,
         int(run.request.background),

@@ -100,13 +100,17 @@ class TemporalScheduler:
             raise _away(_why(error)) from error
 
     async def bring(self, slots: int, take: Take) -> None:
-        """Work on the queue for ever; while Temporal is away, wait for it."""
+        """Work on the queue for ever; while Temporal is away, wait for it, and say so once."""
+        said = ""
         while True:
             try:
                 client = await self._connected()
+                said = ""
                 await self._worker(client, slots, take).run()
             except (Unavailable, RPCError, RuntimeError) as error:
-                _log.warning("Temporal brings no runs: %s; workers look for themselves", error)
+                if str(error) != said:
+                    said = str(error)
+                    _log.warning("workers look for runs themselves: %s", said)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     @property
@@ -211,7 +215,7 @@ def _why(error: Exception) -> str:
     for word, sentence in _SAID.items():
         if word in told:
             return sentence
-    return "Temporal cannot be reached; runs begin without."
+    return "Temporal cannot be reached; runs begin without it."
 
 
 def _new_runtime() -> Runtime:

@@ -87,6 +87,7 @@ function cards({ sections, version, up_seconds, looked_at }) {
       row("Event loop late by", `${seconds(loop.lag_seconds)}, at most ${seconds(loop.lag_seconds_max)}`),
       row("Stood still", loop.blocks ? `${plural(loop.blocks, "time")}, last at ${loop.last_block}` : "never"),
       row("Outbox late by", seconds(sections.outbox_lag_seconds)),
+      row("Clock ahead by", `${Math.round(sections.clock_ahead_seconds * 10) / 10} s`),
       row("Version", version),
       row("Up for", seconds(up_seconds)),
     ]),

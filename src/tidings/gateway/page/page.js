@@ -73,6 +73,7 @@ function clear() {
   runs = new Map();
   pending = stopping = null;
   byId("log").replaceChildren();
+  byId("welcome").hidden = thread !== null;
   byId("trouble").textContent = "";
   controls();
 }
@@ -289,6 +290,7 @@ byId("stop").onclick = () => {
 };
 
 byId("upload").onchange = async ({ target }) => {
+  byId("trouble").textContent = "";
   for (const file of [...target.files]) await upload(file);
   target.value = "";
 };
@@ -311,7 +313,9 @@ async function upload(file) {
 
 function listFiles() {
   byId("files").replaceChildren(...files.map((file) => {
-    const item = node("li", file.id ? file.name : `${file.name} …`);
+    const item = node("li");
+    const name = node("bdi", file.name);
+    name.title = file.name;
     const drop = node("button", "×");
     drop.type = "button";
     drop.ariaLabel = `Leave out ${file.name}`;
@@ -319,7 +323,7 @@ function listFiles() {
       files = files.filter((other) => other !== file);
       listFiles();
     };
-    item.append(drop);
+    item.append(name, file.id ? "" : " …", drop);
     return item;
   }));
 }

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tidings.domain.context import Scope
 from tidings.storage.marks import Mark
+from tidings.storage.warm.clock import AskTime
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -49,6 +50,7 @@ class Transaction(Protocol):
 
 
 Work = Callable[[Transaction], Awaitable[T]]
+WriteFirst = Callable[[Work[None]], Awaitable[None]]
 
 
 class Database(Protocol):
@@ -77,11 +79,11 @@ class Database(Protocol):
 class Arrivals(Protocol):
     """Hears where the data are, wherever that may be another place than before."""
 
-    async def arrive(self, origin: str, write: Callable[[Work[None]], Awaitable[None]]) -> None:
+    async def arrive(self, origin: str, write: WriteFirst, time: AskTime) -> None:
         """Take note of the copy of the data that is there, before anything else is done with it.
 
-        `write` runs a unit of work on it, for the server. Called again for the same copy, nothing
-        changes.
+        `write` runs a unit of work on it, for the server; `time` asks what time it is there. Called
+        again for the same copy, nothing changes.
         """
         ...
 
@@ -89,7 +91,7 @@ class Arrivals(Protocol):
 class Anywhere:
     """For those to whom one copy is like another."""
 
-    async def arrive(self, origin: str, write: Callable[[Work[None]], Awaitable[None]]) -> None:
+    async def arrive(self, origin: str, write: WriteFirst, time: AskTime) -> None:
         """Do nothing."""
 
 

@@ -11,8 +11,8 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from tidings.domain.context import Scope, UserContext
-from tidings.storage.warm.port import Anywhere, Arrivals, Work
+from tidings.domain.context import SERVER, Scope, UserContext
+from tidings.storage.warm.port import Anywhere, Arrivals, Transaction, Work
 from tidings.storage.warm.postgres.connections import (
     CONNECTIONS_MAX,
     NOBODY,
@@ -81,6 +81,10 @@ class PostgresDatabase:
 
     async def read(self, scope: Scope, work: Work[T]) -> T:
         return await self._run(_READ, scope, work)
+
+    async def time(self) -> float:
+        """Return what time it is at the server, in seconds since 1970 UTC."""
+        return await self.read(SERVER, _time)
 
     async def check(self) -> None:
         """Look at the schema and its walls, once wherever the data are.
@@ -161,7 +165,7 @@ class PostgresDatabase:
         async with self._lent(NOBODY, _READ) as transaction:
             origin = self._connections.origin
             await verify(transaction)
-        await self._arrivals.arrive(origin, self._write_first)
+        await self._arrivals.arrive(origin, self._write_first, self._time_first)
         self._verified = origin
 
     async def _write_first(self, work: Work[None]) -> None:
@@ -170,6 +174,11 @@ class PostgresDatabase:
             await work(transaction)
             await transaction.commit()
         self._tell(transaction)
+
+    async def _time_first(self) -> float:
+        """Return what time it is at the server, before any unit."""
+        async with self._lent(SERVER_ROLE, ONE_STATEMENT) as transaction:
+            return await _time(transaction)
 
     def _tell(self, transaction: PostgresTransaction) -> None:
         for note in transaction.notes:
@@ -189,6 +198,12 @@ class PostgresDatabase:
                 await transaction.leave()
             finally:
                 self._connections.give_back(line)
+
+
+async def _time(tx: Transaction) -> float:
+    """Return the clock's time, not that of the transaction's begin."""
+    ((now,),) = await tx.execute("select extract(epoch from clock_timestamp())::double precision")
+    return float(now)
 
 
 def _within(context: UserContext) -> str:
