@@ -271,7 +271,6 @@ byId("composer").onsubmit = (submitted) => {
   submitted.preventDefault();
   const text = byId("question").value.trim();
   if (!text || pending) return;
-  byId("trouble").textContent = "";
   const ready = files.filter((file) => file.id && file.chosen).map((file) => file.id);
   const payload = { user_request: text, files: ready };
   if (thread) payload.thread_id = thread;
@@ -334,6 +333,7 @@ function listFiles() {
 // Send a command and return its id; `answered` hears what became of it.
 function command(type, payload) {
   const id = newId();
+  byId("trouble").textContent = "";
   outbox.keep({ id, type, payload });
   session.send(type, payload, id).catch(() => {});
   return id;
