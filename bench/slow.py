@@ -44,8 +44,9 @@ async def report() -> str:
 
 async def _history() -> str:
     """Compare what is appended while runs end, with a ClickHouse that is well and that is not."""
-    from tests.harness.clickhouse import clickhouse_running  # noqa: PLC0415 - perhaps missing
+    from tests.harness.clickhouse import ClickHouseDouble  # noqa: PLC0415 - perhaps missing
     from tests.harness.proxy import FaultProxy, proxying  # noqa: PLC0415
+    from tests.harness.running import running  # noqa: PLC0415
 
     def well(_: FaultProxy) -> None:
         """Leave it."""
@@ -57,7 +58,7 @@ async def _history() -> str:
         proxy.down.block()
 
     found: dict[str, list[list[float]]] = {}
-    with clickhouse_running() as clickhouse:
+    with running(ClickHouseDouble) as clickhouse:
         for _ in range(ROUNDS):
             for spoil in (well, slow, silent):
                 clickhouse.calm()

@@ -77,17 +77,19 @@ def _postgres() -> Iterator[Variables]:
 
 @contextmanager
 def _valkey() -> Iterator[Variables]:
-    from tests.harness.valkey import valkey_running  # noqa: PLC0415 - perhaps not installed
+    from tests.harness.running import running  # noqa: PLC0415
+    from tests.harness.valkey import ValkeyServer  # noqa: PLC0415 - perhaps not installed
 
-    with valkey_running() as server:
+    with running(ValkeyServer) as server:
         yield {"TIDINGS_HOT_URL": server.url}
 
 
 @contextmanager
 def _temporal() -> Iterator[Variables]:
-    from tests.harness.temporal import temporal_running  # noqa: PLC0415 - perhaps not installed
+    from tests.harness.running import running  # noqa: PLC0415
+    from tests.harness.temporal import TemporalServer  # noqa: PLC0415 - perhaps not installed
 
-    with temporal_running() as server:
+    with running(TemporalServer) as server:
         yield {"TIDINGS_TEMPORAL_ADDRESS": server.address}
 
 

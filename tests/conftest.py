@@ -7,9 +7,10 @@ import pytest
 
 from tests.harness import temporal as shared
 from tests.harness import tiers
-from tests.harness.clickhouse import ClickHouseDouble, clickhouse_running
+from tests.harness.clickhouse import ClickHouseDouble
+from tests.harness.running import running
 from tests.harness.temporal import TemporalAddress
-from tests.harness.valkey import ValkeyServer, valkey_running
+from tests.harness.valkey import ValkeyServer
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -22,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def valkey_process() -> Iterator[ValkeyServer]:
     """One Valkey for all tests."""
-    with valkey_running() as server:
+    with running(ValkeyServer) as server:
         yield server
 
 
@@ -42,7 +43,7 @@ def temporal() -> TemporalAddress:
 @pytest.fixture(scope="session")
 def clickhouse_process() -> Iterator[ClickHouseDouble]:
     """One ClickHouse engine for all tests."""
-    with clickhouse_running() as server:
+    with running(ClickHouseDouble) as server:
         yield server
 
 

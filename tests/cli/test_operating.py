@@ -60,6 +60,13 @@ def test_a_data_directory_that_cannot_be_one_is_named(tmp_path: Path) -> None:
         assert ran == Ran(1, "", f"tidings: {file}: File exists (os_error)\n")
 
 
+def test_a_store_that_cannot_be_opened_says_what_to_look_at(tmp_path: Path) -> None:
+    (tmp_path / "tidings.db").mkdir()
+    ran = tidings("user", "list", "--data-dir", tmp_path)
+    refused(ran, "storage_unavailable")
+    assert "Its folder may not be written, or its disk is full." in ran.err
+
+
 def test_users_are_added_listed_and_shut_out(tmp_path: Path) -> None:
     assert add(tmp_path, "ana") == Ran(0, "added ana\n", "")
     assert add(tmp_path, "bob").status == 0
@@ -113,6 +120,19 @@ def test_a_misspelt_setting_is_said_with_the_one_that_was_meant(tmp_path: Path) 
     assert unknown({"TIDINGS_ABRACADABRA": ""}) == (
         "TIDINGS_ABRACADABRA is no setting and has no effect.",
     )
+
+
+def test_the_doctor_says_which_tiers_are_not_reached(tmp_path: Path) -> None:
+    nowhere = {
+        "TIDINGS_HOT_URL": "redis://127.0.0.1:1",
+        "TIDINGS_COLD_URL": "http://127.0.0.1:1",
+        "TIDINGS_TEMPORAL_ADDRESS": "127.0.0.1:1",
+    }
+    ran = tidings("doctor", "--data-dir", tmp_path, **nowhere)
+    assert (ran.status, ran.err) == (0, ""), "a server works without them"
+    for tier in ("hot", "cold", "scheduler"):
+        assert re.search(rf"▲\s+{tier}\s+\S", ran.out), tier
+    refused(tidings("usage", "--data-dir", tmp_path, **nowhere), "cold_unavailable")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -48,28 +48,34 @@ PASSING = {"storage_unavailable", "storage_busy", "overloaded", "rate_limited"}
 
 @dataclass
 class Shop:
-    """A server on PostgreSQL through a proxy, and a client whose commands have numbers."""
+    """A server on PostgreSQL through a proxy, and clients whose commands have numbers."""
 
     server: ServerProcess
-    client: Device
+    clients: list[Device]
     token: str
     proxy: FaultProxy
     database_url: str
-    receipts: list[Receipt]
+    accepted: list[tuple[Device, Receipt]]
     numbers: Iterator[int]
 
-    async def pay(self) -> Receipt:
+    @property
+    def client(self) -> Device:
+        """The client of the user who is there in every test."""
+        return self.clients[0]
+
+    async def pay(self, client: Device | None = None) -> Receipt:
         """Have a command accepted, under one id, however often it is refused for now."""
+        client = client or self.client
         command = StartAgent(f"m{next(self.numbers)}", StartPayload("pay 1", "payer"))
         while True:
             try:
-                receipt = await self.client.session.send(command)
+                receipt = await client.session.send(command)
             except TidingsError as error:
                 if error.code not in PASSING:
                     raise
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
-                self.receipts.append(receipt)
+                self.accepted.append((client, receipt))
                 return receipt
 
     async def get(self, path: str) -> int:
@@ -92,12 +98,15 @@ class Shop:
         async with asyncio.timeout(RECOVERY_SECONDS):
             await self.pay()
         await self.is_ready(ready=True)
-        await self.client.until_end(*self.receipts)
+        for client, receipt in self.accepted:
+            await client.until_end(receipt)
         log = stored_streams(self.database_url)
-        check(log, [self.client.history], at_head=True, ended=True, proven=True)
+        histories = [client.history for client in self.clients]
+        check(log, histories, at_head=True, ended=True, proven=True)
         check_payments(self.server.data_dir)
-        assert len({receipt.run_id for receipt in self.receipts}) == len(self.receipts)
-        assert len(log.owners) == len(self.receipts) + 1  # a thread each, and the user's own
+        runs = {receipt.run_id for _, receipt in self.accepted}
+        assert len(runs) == len(self.accepted)
+        assert len(log.owners) == len(runs) + len(self.clients)  # threads, and each user's own
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +117,10 @@ def postgresql() -> Iterator[PostgresServer]:
 
 
 @asynccontextmanager
-async def open_shop(folder: Path, postgresql: PostgresServer) -> AsyncIterator[Shop]:
-    """Have a server, and a client that is connected, around the block."""
+async def open_shop(
+    folder: Path, postgresql: PostgresServer, names: tuple[str, ...] = ("ana",)
+) -> AsyncIterator[Shop]:
+    """Have a server, and a client of each user that is connected, around the block."""
     url = postgresql.database()
     async with proxying(postgresql.port) as proxy:
         server = ServerProcess(folder, PROGRAM)
@@ -117,11 +128,15 @@ async def open_shop(folder: Path, postgresql: PostgresServer) -> AsyncIterator[S
             "TIDINGS_DATABASE_URL": through(url, proxy),
             TARGET: str(target_in(folder)),
         }
-        [ana] = await add_users(server, "ana")
+        users = await add_users(server, *names)
         await asyncio.to_thread(server.start)
         try:
-            async with device(server.url, ana.id, ana.token, "d1") as client:
-                yield Shop(server, client, ana.token, proxy, url, [], count(1))
+            async with AsyncExitStack() as stack:
+                clients = [
+                    await stack.enter_async_context(device(server.url, user.id, user.token, "d1"))
+                    for user in users
+                ]
+                yield Shop(server, clients, users[0].token, proxy, url, [], count(1))
         finally:
             proxy.calm()
             await asyncio.to_thread(server.stop)
@@ -170,12 +185,13 @@ def test_f17_a_slow_store_is_borne_and_one_that_crawls_is_told_and_taken_back(
     tmp_path: Path, postgresql: PostgresServer
 ) -> None:
     async def scenario() -> None:
-        async with open_shop(tmp_path, postgresql) as shop:
+        async with open_shop(tmp_path, postgresql, ("ana", "bob", "cleo")) as shop:
             shop.proxy.up.latency = 0.05
             async with asyncio.timeout(RECOVERY_SECONDS):
                 await shop.pay()
-            shop.proxy.up.latency = 0.5  # a unit of many statements may not be done in its time
-            assert await shop.get("/api/threads") in {200, 503}
+            shop.proxy.up.latency = 0.5
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                await asyncio.gather(*(shop.pay(client) for client in shop.clients))
             shop.proxy.up.latency = 5.0
             await shop.is_ready(ready=False)
             assert await shop.get("/api/threads") == 503

@@ -12,7 +12,8 @@ import pytest
 from tests.faults.devices import Device, device, eventually
 from tests.fleet.nodes import Fleet, fleet, new_queue
 from tests.harness.proxy import proxying
-from tests.harness.temporal import TemporalAddress, temporal_running
+from tests.harness.running import running
+from tests.harness.temporal import TemporalAddress, TemporalServer
 from tests.invariants import check
 from tidings.domain.commands import Receipt, StartAgent, StartPayload
 
@@ -168,7 +169,7 @@ def test_while_temporal_is_away_commands_are_taken_and_runs_end(tmp_path: Path) 
             check(nodes.stored(), [client.history], at_head=True, ended=True, proven=True)
         nodes.check_payments()
 
-    with temporal_running() as server:
+    with running(TemporalServer) as server:
         queue = {"TIDINGS_TEMPORAL_ADDRESS": server.address}
         with fleet(tmp_path, queue, gateways=1) as nodes:
             asyncio.run(scenario(nodes, server.kill, server.start))

@@ -1,11 +1,7 @@
 """A double of a ClickHouse server, with the real engine: see `programs/clickhouse_front.py`."""
 
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -58,16 +54,3 @@ class ClickHouseDouble:
         """Run, with an empty database: what every test begins with."""
         self._database = f"test{next(self._numbers)}"
         self.start()
-
-
-@contextmanager
-def clickhouse_running() -> Iterator[ClickHouseDouble]:
-    """Have an engine run around the block."""
-    folder = Path(tempfile.mkdtemp(prefix="clickhouse-"))
-    server = ClickHouseDouble(folder)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder)

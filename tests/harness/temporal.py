@@ -2,18 +2,16 @@
 
 import atexit
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
 from tests.harness.ports import free_port
+from tests.harness.running import running
 
 READY_SECONDS = 20
 _RUNNING = "TIDINGS_TEST_TEMPORAL_AT"
@@ -77,26 +75,13 @@ class TemporalServer(TemporalAddress):
         return False
 
 
-@contextmanager
-def temporal_running() -> Iterator[TemporalServer]:
-    """Have a Temporal server run around the block."""
-    folder = Path(tempfile.mkdtemp(prefix="temporal-"))
-    server = TemporalServer(folder)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @cache
 def temporal() -> TemporalAddress:
     """Return the server that all of a session share; it ends with the first who has asked."""
     if _RUNNING in os.environ:
         return TemporalAddress(os.environ[_RUNNING])
-    running = ExitStack()
-    atexit.register(running.close)
-    server = running.enter_context(temporal_running())
+    session = ExitStack()
+    atexit.register(session.close)
+    server = session.enter_context(running(TemporalServer))
     os.environ[_RUNNING] = server.address
     return server

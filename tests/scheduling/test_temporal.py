@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.temporal import TemporalAddress, TemporalServer, temporal_running
+from tests.harness.running import running
+from tests.harness.temporal import TemporalAddress, TemporalServer
 from tidings.domain.errors import Unavailable
 from tidings.domain.tiers import TierState
 from tidings.scheduling.frontend import Frontend
@@ -19,7 +20,7 @@ from tidings.system import SystemClock, UlidSource
 @pytest.fixture
 def mortal() -> Iterator[TemporalServer]:
     """A Temporal of the test's own, to be killed."""
-    with temporal_running() as server:
+    with running(TemporalServer) as server:
         yield server
 
 
@@ -159,13 +160,13 @@ def test_while_it_is_away_every_further_try_keeps_nothing_open() -> None:
     async def scenario() -> list[int]:
         nowhere = scheduler_of(Frontend("127.0.0.1:9", "default"))
         counts = []
-        for _ in range(4):
+        for _ in range(8):
             assert (await nowhere.health()).state is TierState.DEGRADED
             counts.append(open_files_and_threads())
         return counts
 
     first, *later = asyncio.run(scenario())
-    assert max(later) <= first  # what others have left may go meanwhile
+    assert later[-1] - first < len(later)  # not one a try; what else the process has may change
 
 
 def test_one_that_nobody_listens_for_is_a_refusal_and_not_a_wait() -> None:

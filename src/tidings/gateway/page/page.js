@@ -6,6 +6,7 @@ import * as api from "./api.js";
 import { newId } from "./client/index.js";
 import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
+import { Earlier } from "./earlier.js";
 import { Inbox } from "./inbox.js";
 import { node } from "./nodes.js";
 import * as outbox from "./outbox.js";
@@ -41,6 +42,7 @@ let following = true;
 let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
+const earlier = new Earlier(turnTo);
 const condition = new Condition();
 const fetched = (path) => api.request("GET", path);
 
@@ -250,6 +252,7 @@ byId("leave").onclick = async () => {
   listFiles();
   clear();
   inbox.clear();
+  earlier.clear();
   show();
 };
 
@@ -268,7 +271,6 @@ byId("composer").onsubmit = (submitted) => {
   submitted.preventDefault();
   const text = byId("question").value.trim();
   if (!text || pending) return;
-  byId("trouble").textContent = "";
   const ready = files.filter((file) => file.id && file.chosen).map((file) => file.id);
   const payload = { user_request: text, files: ready };
   if (thread) payload.thread_id = thread;
@@ -331,6 +333,7 @@ function listFiles() {
 // Send a command and return its id; `answered` hears what became of it.
 function command(type, payload) {
   const id = newId();
+  byId("trouble").textContent = "";
   outbox.keep({ id, type, payload });
   session.send(type, payload, id).catch(() => {});
   return id;

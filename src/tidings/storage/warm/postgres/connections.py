@@ -5,7 +5,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from struct import unpack_from
 from typing import Any, TypeAlias, cast
@@ -24,7 +24,7 @@ CONNECT_SECONDS = 4.0
 """For some eight messages, one after the other: a distance of half a second is borne."""
 LOOK_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
-STATEMENTS_CACHED = 512
+STATEMENTS_MAX = 512
 STATEMENT_SECONDS = 5
 LOCK_SECONDS = 4
 IDLE_SECONDS = 10
@@ -62,10 +62,11 @@ have been given otherwise."""
 
 @dataclass(slots=True)
 class PostgresSession:
-    """A connection, and the role that it has outside of transactions."""
+    """A connection, the role that it has outside of transactions, and what it has prepared."""
 
     connection: Connection
     role: str = NOBODY
+    ready: dict[str, Any] = field(default_factory=dict)
 
 
 class Connections:
@@ -97,8 +98,11 @@ class Connections:
         return self._newest(role) or await self._opened()
 
     def give_back(self, line: PostgresSession) -> None:
-        """Keep a clean connection for the next who asks; one that is closed is forgotten."""
-        if self._closed:
+        """Keep a clean connection for the next who asks; one that is closed is forgotten.
+
+        So is one that has prepared more than STATEMENTS_MAX: it only ever takes more memory.
+        """
+        if self._closed or len(line.ready) > STATEMENTS_MAX:
             line.connection.terminate()
         elif not line.connection.is_closed():
             self._idle.append(line)
@@ -204,8 +208,7 @@ async def connect(url: str, **settings: str) -> Connection:
         async with asyncio.timeout(CONNECT_SECONDS):
             connection = await asyncpg.connect(
                 url,
-                statement_cache_size=STATEMENTS_CACHED,
-                max_cached_statement_lifetime=0,
+                statement_cache_size=0,
                 server_settings=_SETTINGS | settings,
             )
     connection.get_settings().add_python_codec(*_NUMERIC)

@@ -21,6 +21,7 @@ from tidings.storage.warm.postgres.connections import (
 )
 from tidings.storage.warm.postgres.faults import AGAIN, as_unavailable, unanswered
 from tidings.storage.warm.postgres.security import SERVER_ROLE, USER_ROLE, USER_SETTING
+from tidings.storage.warm.postgres.statements import Statements
 from tidings.storage.warm.postgres.transaction import (
     ONE_STATEMENT,
     Longer,
@@ -68,6 +69,7 @@ class PostgresDatabase:
         self._random = random
         self._connections = Connections(url, connections)
         self._shares = Shares()
+        self._statements = Statements()
         self._unit_seconds = unit_seconds
         self._verifying = asyncio.Lock()
         self._verified = ""
@@ -186,7 +188,7 @@ class PostgresDatabase:
     async def _lent(self, role: str, opening: str) -> AsyncIterator[PostgresTransaction]:
         """Lend a connection; it comes back idle and out of any transaction, or closed."""
         line = await self._connections.take(role)
-        transaction = PostgresTransaction(line, opening)
+        transaction = PostgresTransaction(line, opening, self._statements)
         try:
             if line.role != role:
                 await transaction.become(role)

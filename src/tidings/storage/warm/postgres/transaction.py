@@ -12,6 +12,7 @@ from tidings.storage.warm.port import Row
 from tidings.storage.warm.postgres.connections import NOBODY, PostgresSession
 from tidings.storage.warm.postgres.dialect import combined, numbered, repeated
 from tidings.storage.warm.postgres.faults import committing
+from tidings.storage.warm.postgres.statements import Statements
 
 ROWS_TOGETHER_MAX = 8
 """How many rows of one insertion go together with other statements; more go on their own."""
@@ -41,8 +42,9 @@ class PostgresTransaction:
     one that reads.
     """
 
-    def __init__(self, line: PostgresSession, opening: str) -> None:
+    def __init__(self, line: PostgresSession, opening: str, statements: Statements) -> None:
         self.notes: list[object] = []
+        self._statements = statements
         self._connection = line.connection
         self._line = line
         self._opening = opening
@@ -159,14 +161,13 @@ class PostgresTransaction:
             return [tuple(row) for row in await self._fetch(sql, statement.values)]
         await self._open(sql)
         with self._command():
-            await self._connection.executemany(self._marked(sql), statement.rows)
+            await self._statements.execute_many(self._line, self._marked(sql), statement.rows)
         return []
 
     async def _fetch(self, sql: str, values: Sequence[Any]) -> list[Any]:
         await self._open(sql)
         with self._command():
-            rows: list[Any] = await self._connection.fetch(self._marked(sql), *values)
-        return rows
+            return await self._statements.fetch(self._line, self._marked(sql), values)
 
     async def _open(self, sql: str) -> None:
         """Begin before the first statement, if this is a transaction."""
