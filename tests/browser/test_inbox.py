@@ -83,3 +83,35 @@ def test_what_the_page_has_shown_is_not_in_the_inbox(server: ServerProcess) -> N
             await expect(page.locator("#items li")).to_contain_text("I am not watching")
 
     asyncio.run(scenario())
+
+
+def test_earlier_conversations_are_listed_and_shown_again(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        await add_users(server, NAME, "bob")
+        async with opened(server, PHONE) as page:
+            await sign_in(page)
+            await page.click("#show-earlier")
+            await expect(page.locator("#none-earlier")).to_have_text("There is none yet.")
+            for text in (HOSTILE, "Another question"):
+                await page.click("#fresh")
+                await page.fill("#question", text)
+                await page.click("#ask")
+                await expect(page.locator(".run > .head strong")).to_have_text("Done")
+            await page.click("#fresh")
+            await page.click("#show-earlier")
+            found = page.locator("#conversations li span")
+            await expect(found).to_have_text(["Another question", HOSTILE])
+            assert await page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+            await found.last.click()
+            await expect(page.locator(".said")).to_have_text(HOSTILE)
+            await expect(page.locator("#earlier")).to_be_hidden()
+            assert await page.evaluate("typeof window.__canary") == "undefined"
+            await page.click("text=Sign out")
+            await page.fill("[name=username]", "bob")
+            await page.fill("[name=password]", "the password of bob")
+            await page.click("#login button")
+            await page.click("#show-earlier")
+            await expect(page.locator("#none-earlier")).to_be_visible()
+            await expect(page.locator("#conversations li")).to_have_count(0)
+
+    asyncio.run(scenario())

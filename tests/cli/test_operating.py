@@ -115,6 +115,19 @@ def test_a_misspelt_setting_is_said_with_the_one_that_was_meant(tmp_path: Path) 
     )
 
 
+def test_the_doctor_says_which_tiers_are_not_reached(tmp_path: Path) -> None:
+    nowhere = {
+        "TIDINGS_HOT_URL": "redis://127.0.0.1:1",
+        "TIDINGS_COLD_URL": "http://127.0.0.1:1",
+        "TIDINGS_TEMPORAL_ADDRESS": "127.0.0.1:1",
+    }
+    ran = tidings("doctor", "--data-dir", tmp_path, **nowhere)
+    assert (ran.status, ran.err) == (0, ""), "a server works without them"
+    for tier in ("hot", "cold", "scheduler"):
+        assert re.search(rf"▲\s+{tier}\s+\S", ran.out), tier
+    refused(tidings("usage", "--data-dir", tmp_path, **nowhere), "cold_unavailable")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [

@@ -41,6 +41,13 @@ async def busy_world(path: Path, clock: ManualClock) -> AsyncIterator[World]:
         yield w
 
 
+async def crowded(w: World, *users: UserContext) -> None:
+    """Have each ask for something, and let that be seen."""
+    for user in users:
+        await w.ask("x", user)
+    await w.lookout.look()
+
+
 async def refused(w: World, user: UserContext) -> Unavailable:
     with pytest.raises(Unavailable) as refusal:
         await w.ask("more", user)
@@ -65,9 +72,7 @@ def test_a_queue_that_waits_for_too_long_refuses_until_it_does_not(tmp_path: Pat
     async def scenario() -> None:
         clock = ManualClock()
         async with busy_world(tmp_path, clock) as w:
-            for user in CROWD[:4]:
-                await w.ask("x", user)
-            await w.lookout.look()
+            await crowded(w, *CROWD[:4])
             clock.advance(RULES.wait_seconds_max + 5.0)
             refusal = await refused(w, BOB)
             assert refusal.retry_after_seconds == pytest.approx(1.5 * 5.0)
@@ -100,9 +105,7 @@ def test_who_has_more_open_than_would_be_worked_on_is_refused_first(tmp_path: Pa
     async def scenario() -> None:
         clock = ManualClock()
         async with busy_world(tmp_path, clock) as w:
-            for user in (ANA, ANA, *CROWD[:4]):
-                await w.ask("x", user)
-            await w.lookout.look()
+            await crowded(w, ANA, ANA, *CROWD[:4])
             clock.advance(0.5 * RULES.wait_seconds_max)
             await refused(w, ANA)
             await w.ask("x", BOB)
@@ -152,9 +155,7 @@ def test_what_many_work_on_at_once_is_no_queue(tmp_path: Path) -> None:
     async def scenario() -> None:
         clock = ManualClock()
         async with busy_world(tmp_path, clock) as w:
-            for user in CROWD[:4]:
-                await w.ask("x", user)
-            await w.lookout.look()
+            await crowded(w, *CROWD[:4])
             clock.advance(RULES.wait_seconds_max + 5.0)
             await refused(w, BOB)
             w.intake._room = lambda: 4

@@ -13,11 +13,13 @@ from tidings.app.pieces import Abilities, Chronicle
 from tidings.app.tiers import Tiers
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.errors import Conflict, Unusable
+from tidings.domain.tiers import TierHealth
 from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness
 from tidings.health.roster import Roster
+from tidings.health.tiers import look_at
 from tidings.history.service import History
 from tidings.identity.agreement import SigningKey
 from tidings.identity.passwords import Passwords
@@ -161,6 +163,11 @@ class App:
     async def confinement(self) -> dict[str, bool]:
         """Return which measures confine hostile SQL and files on this machine."""
         return await self._kept.able.sandbox.capabilities()
+
+    async def tiers(self) -> tuple[TierHealth, ...]:
+        """Look at the tiers that a server can do without for a while, and at who brings runs."""
+        kept = self._kept
+        return await look_at((kept.tiers.hot.tier, kept.past.exporter, *kept.tiers.scheduler.tiers))
 
     async def close(self) -> None:
         """Let go of processes, threads and files."""

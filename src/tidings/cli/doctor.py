@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tidings.app import App
+from tidings.domain.tiers import TierState
 from tidings.settings import PREFIX, SECRETS, Settings, unknown
 
 LIBRARIES = ("duckdb", "uvicorn", "fastapi", "websockets", "pydantic-ai-slim", "genai-prices")
@@ -33,6 +34,12 @@ async def examine(app: App, settings: Settings, console: Console) -> bool:
     for finding in await app.readiness.findings():
         healthy = healthy and finding.ok
         table.add_row("[green]✔" if finding.ok else "[red]✘", finding.name, finding.detail)
+    for tier in await app.tiers():
+        answers = tier.latency_seconds is not None
+        # What is behind, or hears nothing, is a matter for servers: none works in this process.
+        well = tier.detail if tier.state is TierState.OK else "answers"
+        mark = "[green]✔" if answers else "[yellow]▲"
+        table.add_row(mark, tier.name, well if answers else tier.detail)
     for sentence in unknown():
         table.add_row("[yellow]▲", "settings", sentence)
     for measure, in_force in sorted((await app.confinement()).items()):

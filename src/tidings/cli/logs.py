@@ -16,6 +16,11 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    hush()
+
+
+def hush() -> None:
+    """Let libraries say no more than is fit for a log, and for who types a command."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in COMPLAINING:

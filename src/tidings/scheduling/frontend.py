@@ -1,5 +1,6 @@
 """Where Temporal is, and what it asks of those who come: nothing, an API key, or a certificate."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from temporalio.service import TLSConfig
 from tidings.domain.errors import InvalidInput
 
 ENCRYPTED = "tls://"
+_ADDRESS = re.compile(r"[^\s/]+:\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Frontend:
         encrypted = self.address.startswith(ENCRYPTED)
         if not encrypted and (self.api_key or self.ca_file or self.cert_file):
             raise _unfit("a key or a certificate of Temporal needs an address that says tls://")
+        if not _ADDRESS.fullmatch(self.target):
+            raise _unfit("TIDINGS_TEMPORAL_ADDRESS must be host:port or tls://host:port")
         tls = TLSConfig(
             server_root_ca_cert=_read(self.ca_file),
             client_cert=_read(self.cert_file),

@@ -1,7 +1,8 @@
 // The inbox: what ended while no device of the user's was there to see it.
 
 import { request } from "./api.js";
-import { node } from "./nodes.js";
+import { Drawer } from "./drawer.js";
+import { entry } from "./nodes.js";
 
 const SHOWN = 20;
 const ENDS = {
@@ -16,19 +17,11 @@ export class Inbox {
   #open;
   #isLoading = false;
   #isStale = false;
+  #drawer = new Drawer(byId("bell"), byId("inbox"));
 
   // `open` shows a conversation.
   constructor(open) {
     this.#open = open;
-    byId("bell").onclick = () => this.#turn(byId("inbox").hidden);
-    byId("inbox").onkeydown = ({ key }) => {
-      if (key !== "Escape") return;
-      this.#turn(false);
-      byId("bell").focus();
-    };
-    document.addEventListener("click", ({ target }) => {
-      if (!target.closest("#inbox, #bell")) this.#turn(false);
-    });
   }
 
   // Show what the server has now; asked again meanwhile, it is asked for once more.
@@ -50,12 +43,7 @@ export class Inbox {
   // Forget what was shown: somebody else may sign in.
   clear() {
     this.#show({ items: [], unread: 0 });
-    this.#turn(false);
-  }
-
-  #turn(isOpen) {
-    byId("inbox").hidden = !isOpen;
-    byId("bell").ariaExpanded = String(isOpen);
+    this.#drawer.turn(false);
   }
 
   #show({ items, unread }) {
@@ -67,18 +55,13 @@ export class Inbox {
   }
 
   #entry(item) {
-    const choice = node("button", "", item.read ? "read" : "");
-    choice.type = "button";
     const when = new Date(item.created_at).toLocaleString();
-    choice.append(node("span", item.title), node("small", `${ENDS[item.status] ?? item.status} · ${when}`));
-    choice.onclick = () => this.#choose(item);
-    const entry = node("li");
-    entry.append(choice);
-    return entry;
+    const more = `${ENDS[item.status] ?? item.status} · ${when}`;
+    return entry(item.title, more, () => this.#choose(item), item.read ? "read" : "");
   }
 
   async #choose({ item_id, thread_id }) {
-    this.#turn(false);
+    this.#drawer.turn(false);
     this.#open(thread_id);
     await request("POST", `/api/inbox/${encodeURIComponent(item_id)}/read`).catch(() => {});
     await this.load();

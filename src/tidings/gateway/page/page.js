@@ -6,6 +6,7 @@ import * as api from "./api.js";
 import { newId } from "./client/index.js";
 import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
+import { Earlier } from "./earlier.js";
 import { Inbox } from "./inbox.js";
 import { node } from "./nodes.js";
 import * as outbox from "./outbox.js";
@@ -41,6 +42,7 @@ let following = true;
 let seen = 0;
 const doubted = new Set();
 const inbox = new Inbox(turnTo);
+const earlier = new Earlier(turnTo);
 const condition = new Condition();
 const fetched = (path) => api.request("GET", path);
 
@@ -250,6 +252,7 @@ byId("leave").onclick = async () => {
   listFiles();
   clear();
   inbox.clear();
+  earlier.clear();
   show();
 };
 

@@ -1,0 +1,26 @@
+// A list that a button in the head opens and closes; Escape and a click elsewhere close it.
+
+export class Drawer {
+  #button;
+  #panel;
+
+  constructor(button, panel) {
+    this.#button = button;
+    this.#panel = panel;
+    button.onclick = () => this.turn(panel.hidden);
+    panel.onkeydown = ({ key }) => {
+      if (key !== "Escape") return;
+      this.turn(false);
+      button.focus();
+    };
+    document.addEventListener("click", ({ target }) => {
+      if (!panel.contains(target) && !button.contains(target)) this.turn(false);
+    });
+  }
+
+  turn(isOpen) {
+    this.#panel.hidden = !isOpen;
+    this.#button.ariaExpanded = String(isOpen);
+    if (isOpen) this.opened?.();
+  }
+}
