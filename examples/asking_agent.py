@@ -15,7 +15,9 @@ async def shopper(ctx: RunContext) -> Outcome:
     await ctx.plan("Order a server", ["Ask which", "Order it"])
     size = await ctx.ask("Which size?", SIZES)
     done = await ctx.tool("order", {"size": size}, purpose="You asked for it")
-    return Outcome(done.result.summary if done.result else f"Not ordered: {done.error}")
+    if done.result is None:
+        return Outcome(f"Not ordered. {done.error.message if done.error else ''}")
+    return Outcome(done.result.summary)
 
 
 def register(app: App) -> None:

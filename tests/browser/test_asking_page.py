@@ -81,3 +81,20 @@ def test_calls_that_ask_together_are_all_there_and_decided_in_any_order(
             await expect(page.locator(".answer")).to_contain_text("no | A large server is ordered")
 
     asyncio.run(scenario())
+
+
+def test_an_answer_of_several_parts_is_asked_for_by_its_shape(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await asked(page, "Please book.")
+            answer = page.locator(".asks input")
+            await expect(answer).to_have_attribute("placeholder", '{"city":"…","nights":1}')
+            await answer.fill("Berlin")
+            await page.click(".asks button")
+            await expect(page.locator("#trouble")).not_to_be_empty()
+            await answer.fill('{"city": "Berlin", "nights": 2}')
+            await page.click(".asks button")
+            await expect(page.locator(".answer")).to_have_text("Booked: 2 nights in Berlin.")
+            await expect(page.locator("#trouble")).to_be_empty()
+
+    asyncio.run(scenario())

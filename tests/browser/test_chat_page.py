@@ -14,6 +14,7 @@ from tests.harness.programs.hostile import HOSTILE
 from tests.harness.programs.hostile import NAME as HOSTILE_NAME
 from tests.harness.server import ROOT, ServerProcess, add_users, serving
 from tidings.analysis.workload import generate, write_csv
+from tidings.domain.commands import TEXT_CHARACTERS_MAX
 
 NAME, PASSWORD = "ana", "the password of ana"
 QUESTION = "Where does our money go, and how do we cut it?"
@@ -216,6 +217,23 @@ def test_a_name_of_a_file_keeps_to_its_place_and_a_trouble_passes(
                 assert name["width"] < 400
                 assert name["height"] < 30
                 await expect(entry.locator("bdi")).to_have_attribute("title", path.name)
+
+    asyncio.run(scenario())
+
+
+def test_a_question_that_is_too_long_is_kept_whole_and_not_sent(server: ServerProcess) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            await sign_in(page)
+            text = "é" * (TEXT_CHARACTERS_MAX + 1)
+            await ask(page, text)
+            said = "This has 20,001 characters; 20,000 is the most. Long data go into a file."
+            await expect(page.locator("#trouble")).to_have_text(said)
+            await expect(page.locator("#question")).to_have_value(text)
+            await ask(page, text[1:])
+            await done(page)
+            await expect(page.locator("#trouble")).to_be_empty()
+            await expect(page.locator(".said")).to_have_text([text[1:]])
 
     asyncio.run(scenario())
 

@@ -60,6 +60,13 @@ def test_a_data_directory_that_cannot_be_one_is_named(tmp_path: Path) -> None:
         assert ran == Ran(1, "", f"tidings: {file}: File exists (os_error)\n")
 
 
+def test_a_store_that_cannot_be_opened_says_what_to_look_at(tmp_path: Path) -> None:
+    (tmp_path / "tidings.db").mkdir()
+    ran = tidings("user", "list", "--data-dir", tmp_path)
+    refused(ran, "storage_unavailable")
+    assert "Its folder may not be written, or its disk is full." in ran.err
+
+
 def test_users_are_added_listed_and_shut_out(tmp_path: Path) -> None:
     assert add(tmp_path, "ana") == Ran(0, "added ana\n", "")
     assert add(tmp_path, "bob").status == 0

@@ -10,14 +10,14 @@ from random import Random
 import pytest
 
 from tests.faults.served import ShiftedClock, tell
-from tests.harness.postgres import postgres
+from tests.harness.postgres import PostgresServer, postgres
 from tests.stores import rows_of
 from tests.world import ANA, World
 from tidings.app import App, build
 from tidings.app.system import Around
 from tidings.domain.commands import Chat, ChatPayload, StartAgent, StartPayload
 from tidings.domain.context import SERVER
-from tidings.domain.runs import Outcome
+from tidings.domain.runs import Outcome, Run
 from tidings.events.shared_lineage import SharedLineage
 from tidings.health.nodes import Node, NodeReport
 from tidings.health.overview import ServerHealth
@@ -35,7 +35,7 @@ from tidings.system import UlidSource, process_name
 
 HOUR = 3600.0
 PATIENCE_SECONDS = 60.0
-PATIENT = Limits(lease_seconds=60.0, run_seconds=300.0)
+PATIENT = Limits(lease_seconds=120.0, run_seconds=300.0)
 KEY = b"k" * 32
 APART = [5.0, -60.0, HOUR, -HOUR]
 
@@ -172,6 +172,32 @@ def test_a_fleet_works_as_one_and_says_whose_clock_is_wrong(tmp_path: Path, url:
             assert states == [("running",), *[("queued",)] * 4]
 
     asyncio.run(scenario())
+
+
+def test_who_begins_while_the_store_is_away_does_nothing_by_its_own_time(tmp_path: Path) -> None:
+    server = PostgresServer()
+    url = server.database()
+
+    async def held() -> Run:
+        async with node(url, 0.0) as right:
+            await right.begin()
+            await right.ask("tell 1 0")
+            (run,) = await right.worker._claim()
+            return run
+
+    async def scenario() -> None:
+        run = await held()
+        await asyncio.to_thread(server.kill)
+        async with app_of(tmp_path, url, "worker", wrong_by(HOUR)) as late:
+            await asyncio.to_thread(server.start)
+            await until(late, lambda health: bool(health.sections.nodes))
+            async with node(url, 0.0) as right:
+                await right.database.write(SERVER, lambda tx: queue.held(tx, run))
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.close()
 
 
 async def until_told(app: App, words: str) -> None:

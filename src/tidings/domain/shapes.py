@@ -22,7 +22,8 @@ def check_schema(schema: dict[str, Any]) -> None:
         ValueError: it does, or names a type that is none.
     """
     if unknown := set(schema) - WORDS:
-        raise ValueError(f"not supported in the schema of an answer: {', '.join(sorted(unknown))}")
+        words = f"{', '.join(sorted(unknown))}; known are {', '.join(sorted(WORDS))}"
+        raise ValueError(f"not supported in the schema of an answer: {words}")
     if schema.get("type", "string") not in KINDS:
         raise ValueError(f"not a type: {schema['type']}")
     for inner in schema.get("properties", {}).values():

@@ -12,6 +12,11 @@ from tidings.runs.rulings import ToolRequest
 from tidings.tools.port import ToolContext, tool
 
 SERVERS = 500
+BOOKING = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "nights": {"type": "integer"}},
+    "required": ["city", "nights"],
+}
 COLUMNS = (Column("name", Unit.NAME, "Server"), Column("rack", Unit.NAME, "Rack"))
 
 
@@ -23,10 +28,13 @@ async def stock(ctx: ToolContext) -> ToolResult:
 
 
 async def clerk(ctx: RunContext) -> Outcome:
-    """Orders both sizes at once for "both", lists what there is for "stock", else asks."""
+    """Orders both sizes for "both", lists what there is for "stock", asks a form for "book"."""
     if "stock" in ctx.request.text:
         done = await ctx.tool("stock", {}, purpose="You want to know")
         return Outcome(done.result.summary if done.result else "There is no list.")
+    if "book" in ctx.request.text:
+        booked = await ctx.ask("What shall I book?", BOOKING)
+        return Outcome(f"Booked: {booked['nights']} nights in {booked['city']}.")
     if "both" in ctx.request.text:
         orders = [
             ToolRequest("order", {"size": size}, "You asked for both")

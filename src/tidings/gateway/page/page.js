@@ -16,6 +16,7 @@ import { RunView } from "./runs.js";
 
 const THREAD = "tidings.thread";
 const RETRY_MS = 2_000;
+const TEXT_CHARACTERS_MAX = 20_000;
 const STATES = {
   connecting: "connecting",
   live: "live",
@@ -271,7 +272,12 @@ byId("composer").onsubmit = (submitted) => {
   submitted.preventDefault();
   const text = byId("question").value.trim();
   if (!text || pending) return;
-  byId("trouble").textContent = "";
+  const long = [...text].length;
+  if (long > TEXT_CHARACTERS_MAX) {
+    const most = TEXT_CHARACTERS_MAX.toLocaleString("en");
+    trouble({ message: `This has ${long.toLocaleString("en")} characters; ${most} is the most. Long data go into a file.` });
+    return;
+  }
   const ready = files.filter((file) => file.id && file.chosen).map((file) => file.id);
   const payload = { user_request: text, files: ready };
   if (thread) payload.thread_id = thread;
@@ -334,6 +340,7 @@ function listFiles() {
 // Send a command and return its id; `answered` hears what became of it.
 function command(type, payload) {
   const id = newId();
+  byId("trouble").textContent = "";
   outbox.keep({ id, type, payload });
   session.send(type, payload, id).catch(() => {});
   return id;

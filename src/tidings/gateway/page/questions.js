@@ -52,6 +52,7 @@ function field(schema, answer) {
   const line = node("div", "", "line");
   const input = node("input");
   input.ariaLabel = "Your answer";
+  if (schema?.type !== "string" && schema?.type) input.placeholder = JSON.stringify(sample(schema));
   const submit = () => answer(read(schema, input.value));
   input.onkeydown = (key) => {
     if (key.key !== "Enter" || key.isComposing) return;
@@ -65,6 +66,14 @@ function field(schema, answer) {
 function choicesOf(schema) {
   if (Array.isArray(schema?.enum)) return schema.enum;
   return schema?.type === "boolean" ? [true, false] : null;
+}
+
+// What an answer of this shape looks like.
+function sample(schema) {
+  if (schema.enum) return schema.enum[0];
+  const made = { integer: 1, number: 1.5, boolean: true, array: [], object: {} }[schema.type] ?? "…";
+  for (const [name, inner] of Object.entries(schema.properties ?? {})) made[name] = sample(inner);
+  return made;
 }
 
 // Text is text; of any other shape the server says whether it fits.

@@ -271,7 +271,15 @@ def _fault(code: int) -> Unavailable:
         return Unavailable("storage_full", "The server's disk is full.", status=507)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("storage_busy", "The store is busy; try again.")
-    return Unavailable("storage_unavailable", "The store cannot be used now.")
+    why = _WHY.get(code, "")
+    return Unavailable("storage_unavailable", f"The store cannot be used now.{why}")
+
+
+_WHY = {
+    sqlite3.SQLITE_CANTOPEN: " Its folder may not be written, or its disk is full.",
+    sqlite3.SQLITE_IOERR: " Its disk fails, or is full.",
+    sqlite3.SQLITE_READONLY: " It may not be written.",
+}
 
 
 def damaged(finding: str) -> Unusable:
