@@ -78,13 +78,13 @@ class Shop:
                 self.accepted.append((client, receipt))
                 return receipt
 
-    async def get(self, path: str) -> int:
-        """Return the status of an answer, which must come in time."""
+    async def get(self, path: str, units: int = 1) -> int:
+        """Return the status of an answer, which must come in the time of so many units."""
         headers = {"authorization": f"Bearer {self.token}"}
         async with httpx2.AsyncClient(
             base_url=self.server.url, trust_env=False, verify=False
         ) as http:
-            answer = await http.get(path, headers=headers, timeout=UNIT_SECONDS + 1)
+            answer = await http.get(path, headers=headers, timeout=units * UNIT_SECONDS + 1)
             return answer.status_code
 
     async def is_ready(self, *, ready: bool) -> None:
@@ -194,7 +194,8 @@ def test_f17_a_slow_store_is_borne_and_one_that_crawls_is_told_and_taken_back(
                 await asyncio.gather(*(shop.pay(client) for client in shop.clients))
             shop.proxy.up.latency = 5.0
             await shop.is_ready(ready=False)
-            assert await shop.get("/api/threads") == 503
+            units = 2  # one message, to look who asks, may yet be answered
+            assert await shop.get("/api/threads", units) == 503
             shop.proxy.calm()
             await shop.recovers()
 

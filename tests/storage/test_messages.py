@@ -29,6 +29,8 @@ from tidings.storage.warm.port import Transaction
 from tidings.tools.port import ToolContext, tool
 
 RUNS_COUNTED = 5
+MESSAGES_A_THREAD = 8
+"""With the command that begins it; a question in one that is there takes two less."""
 MESSAGES_A_RUN_MAX = 31
 """With its command and its claim. A server looks at the session, and twice for something to do."""
 
@@ -69,6 +71,25 @@ def test_a_run_with_one_tool_takes_few_messages(tmp_path: Path) -> None:
 
     taken = asyncio.run(scenario())
     assert min(taken) <= MESSAGES_A_RUN_MAX, taken
+
+
+def test_a_command_takes_few_messages(tmp_path: Path) -> None:
+    async def scenario() -> list[int]:
+        taken = []
+        async with proxying(postgres().port) as proxy:
+            proxy.up = counting = Counting()
+            async with opened(through(database_of(tmp_path), proxy)) as database:
+                w = World(database, LocalHints(), {"one_tool": one_tool})
+                await w.begin()
+                for thread in (None, (await w.ask("?")).thread_id):
+                    for _ in range(2):
+                        before = counting.messages
+                        await w.ask("?", thread=thread)
+                        taken.append(counting.messages - before)
+        return taken
+
+    taken = asyncio.run(scenario())
+    assert [taken[1], taken[3]] == [MESSAGES_A_THREAD, MESSAGES_A_THREAD - 2]
 
 
 async def carry_out(w: World) -> None:

@@ -1,5 +1,6 @@
 """What moves in a user's threads, told on the user's own stream: only where to look."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -27,13 +28,15 @@ async def append(
     return rooms.thread.head
 
 
-async def make_room(tx: Transaction, run: Run, drafts: list[Draft], moved_id: str) -> Rooms:
-    """Take the next offsets of both streams."""
+async def make_room(
+    tx: Transaction, run: Run, drafts: list[Draft], moved_id: str, before: Sequence[Draft] = ()
+) -> Rooms:
+    """Take the next offsets of both streams; `before` goes first on the user's own."""
     context = run.context
     moved = Draft(moved_id, EventType.THREAD_ACTIVITY, {}, thread_id=run.thread_id)
     thread, own = await tx.together(
         log.make_room(tx, context, thread_stream(run.thread_id), drafts),
-        log.make_room(tx, context, user_stream(context.user_id), [moved]),
+        log.make_room(tx, context, user_stream(context.user_id), [*before, moved]),
     )
     return Rooms(thread, own)
 
@@ -41,8 +44,13 @@ async def make_room(tx: Transaction, run: Run, drafts: list[Draft], moved_id: st
 async def fill(tx: Transaction, run: Run, rooms: Rooms, state: RunState, *, now: float) -> None:
     """Append that a run is in another state, and how far its thread reaches."""
     payload = {"run_id": run.run_id, "state": state, "head": rooms.thread.head}
-    moved = [msgspec.structs.replace(draft, payload=payload) for draft in rooms.own.drafts]
+    own = [
+        msgspec.structs.replace(draft, payload=payload)
+        if draft.type is EventType.THREAD_ACTIVITY
+        else draft
+        for draft in rooms.own.drafts
+    ]
     await tx.together(
         log.fill(tx, run.context, rooms.thread, now),
-        log.fill(tx, run.context, rooms.own._replace(drafts=moved), now),
+        log.fill(tx, run.context, rooms.own._replace(drafts=own), now),
     )

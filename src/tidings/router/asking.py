@@ -56,13 +56,13 @@ class Asking:
     async def act(self, tx: Transaction, seen: tuple[ThreadSeen | None, queue.Ahead]) -> Done:
         """Begin or find the thread, make room in it, and queue the run with its first events."""
         (thread, ahead), (created_id, moved_id, *event_ids) = seen, self.event_ids
-        run = await _placed(tx, self.run, self.ask, thread, created_id)
+        run, before = await _placed(tx, self.run, self.ask, thread, created_id)
         if thread is not None and await _make_room(tx, run, self.ask.if_busy or thread.if_busy):
             ahead = await queue.ahead(tx, run.context, run.thread_id)
         wait = _wait(ahead.place(self.limits, self.over_all), self.limits.runs)
         drafts = _first_events(run, event_ids, [*wait, *self.notices])
         _, rooms = await tx.together(
-            queue.add(tx, run), activity.make_room(tx, run, drafts, moved_id)
+            queue.add(tx, run), activity.make_room(tx, run, drafts, moved_id, before)
         )
         told = activity.fill(tx, run, rooms, RunState.QUEUED, now=run.created_at)
         return Done(run.run_id, run.thread_id, rooms.thread.head - len(drafts) + 1, (told,))
@@ -97,17 +97,20 @@ async def _thread(
 
 async def _placed(
     tx: Transaction, run: Run, ask: Ask, thread: ThreadSeen | None, event_id: str
-) -> Run:
-    """Begin the thread if it is new; a question without files is about those asked of before."""
+) -> tuple[Run, list[Draft]]:
+    """Add the thread if it is new, which is to be told before the run is.
+
+    A question without files is about those asked of before.
+    """
     await tx.together(*(fetch_owned(tx, run.context, Kind.FILE, id_, "1") for id_ in ask.files))
     if ask.thread_id is None:
         title = threads.title_of(ask.text)
-        await threads.begin(tx, run.context, run.thread_id, title, event_id, now=run.created_at)
-        return run
+        await threads.add(tx, run.context, run.thread_id, title, now=run.created_at)
+        return run, [threads.created(run.thread_id, title, event_id)]
     if thread is None:
         raise NotFound
     request = msgspec.structs.replace(run.request, files=ask.files or thread.files)
-    return msgspec.structs.replace(run, request=request)
+    return msgspec.structs.replace(run, request=request), []
 
 
 async def _make_room(tx: Transaction, run: Run, if_busy: IfBusy) -> bool:

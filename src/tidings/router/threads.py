@@ -27,6 +27,15 @@ async def begin(
     tx: Transaction, context: UserContext, thread_id: str, title: str, event_id: str, *, now: float
 ) -> None:
     """Create a thread with its stream, and say so on the user's stream."""
+    await add(tx, context, thread_id, title, now=now)
+    told = [created(thread_id, title, event_id)]
+    await log.append(tx, context, user_stream(context.user_id), told, now)
+
+
+async def add(
+    tx: Transaction, context: UserContext, thread_id: str, title: str, *, now: float
+) -> None:
+    """Create a thread with its stream; that it is `created` is yet to be said on the user's."""
     added = tx.execute(
         "insert into threads (thread_id, user_id, title, created_at) values (?, ?, ?, ?)",
         thread_id,
@@ -39,13 +48,11 @@ async def begin(
         log.open_stream(tx, context, thread_stream(thread_id)),
         log.open_stream(tx, context, user_stream(context.user_id)),
     )
-    created = Draft(
-        event_id=event_id,
-        type=EventType.THREAD_CREATED,
-        payload={"title": title},
-        thread_id=thread_id,
-    )
-    await log.append(tx, context, user_stream(context.user_id), [created], now)
+
+
+def created(thread_id: str, title: str, event_id: str) -> Draft:
+    """Return what the user's stream is told of a new thread."""
+    return Draft(event_id, EventType.THREAD_CREATED, {"title": title}, thread_id=thread_id)
 
 
 async def newest(
