@@ -54,6 +54,17 @@ def test_people_see_the_run_and_its_answer(ana: User) -> None:
     assert "You said: grüß dich ✓" in ran.out
 
 
+def test_whom_one_can_ask_is_listed_with_what_each_does(ana: User) -> None:
+    folder = ("--data-dir", ana.server.data_dir)
+    ran = tidings("agents", *folder, TIDINGS_TOKEN=ana.token)
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+    assert "asked where none is named" in lines[0]
+    assert any(line.split() == ["waits", "A", "test's."] for line in lines)
+    refused(tidings("agents", *folder, TIDINGS_TOKEN="none"), "token_invalid")
+
+
 def test_people_are_told_that_a_text_was_cut_off_and_see_the_answer(ana: User) -> None:
     ran = ask(ana, "cuts")
     assert "The answer beg" in ran.out

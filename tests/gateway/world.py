@@ -39,6 +39,7 @@ from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
 from tidings.notifications.service import Notifications
 from tidings.router.accept import Router
+from tidings.router.choices import Choices
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
@@ -149,11 +150,13 @@ def running(
     readiness = Readiness((database_probe(database),), clock)
     files, reports = MemoryFiles(), MemoryReports()
     positions = Positions(database, clock)
-    intake, _ = intake_of(database, clock, named_agents("analysis"))
+    agents = named_agents("analysis", "clerk")
+    intake, lookout = intake_of(database, clock, agents)
     services = Services(
         identity=identity,
         router=Router(database, clock, ids, intake, "analysis", Limits()),
         reads=Reads(database, clock, ids),
+        choices=Choices(agents, lookout, "analysis"),
         permissions=Permissions(database, Catalogue(())),
         spending=Spending(database, clock, Plans()),
         history=History(database, ParquetHistory(folder / "cold"), clock),

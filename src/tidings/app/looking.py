@@ -24,7 +24,7 @@ from tidings.health.probes import Readiness
 from tidings.health.tiers import look_at
 from tidings.models.chain import Chain
 from tidings.resilience.breaker import BreakerState
-from tidings.resilience.wellness import Record, is_well
+from tidings.resilience.wellness import Record
 from tidings.runs import spending
 from tidings.runs.context import Engine
 from tidings.runs.worker import Worker
@@ -91,12 +91,12 @@ class Looking:
         return tuple(found)
 
     def _agents(self) -> tuple[AgentHealth, ...]:
-        now, records = self.ground.clock.now(), self.watching.lookout.agents
+        lookout = self.watching.lookout
         found = []
         for entry in self.able.agents.entries():
-            record = records.get(entry.name, Record())
+            record = lookout.agents.get(entry.name, Record())
             figures = (record.ended, record.failed, record.users)
-            well = is_well(record, now)
+            well = lookout.is_well(entry.name)
             found.append(AgentHealth(entry.name, well, *figures, entry.stands_in_for))
         return tuple(found)
 

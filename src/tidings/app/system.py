@@ -44,6 +44,7 @@ from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
 from tidings.protocol.connection import PACE
 from tidings.router.accept import Router
+from tidings.router.choices import Choices
 from tidings.router.departures import Departures
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
@@ -113,6 +114,7 @@ def build(settings: Settings, model: Model | None = None, around: Around = AROUN
         identity=identity,
         router=router,
         reads=Reads(database, clock, ids),
+        choices=Choices(able.agents, watched.lookout, ANALYSIS),
         permissions=Permissions(database, able.catalogue),
         spending=Spending(database, clock, plans),
         notifications=notifications,

@@ -15,6 +15,7 @@ from rich.console import Console
 from tidings.app import App, migrate, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
+from tidings.cli.agents import show_agents
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.backups import backed_up, restored
 from tidings.cli.health import show_health
@@ -109,7 +110,7 @@ def ask_(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     file: Annotated[list[Path] | None, typer.Option(help="A usage log; may be repeated.")] = None,
     thread: Annotated[str | None, typer.Option(help="Go on in this conversation.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Ask this agent, by name.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Ask this one of `tidings agents`.")] = None,
     server: At = None,
     user: Annotated[str | None, typer.Option(help="Ask as this user of the data dir.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as JSON lines.")] = False,
@@ -122,14 +123,25 @@ def ask_(
     for path in file or ():
         if not path.is_file():
             raise InvalidInput("no_such_file", f"There is no file {path}.")
-    settings = settings_of(data_dir)
-    access = settings.token or with_app(settings, lambda app: _token_of(app, settings, user))
-    target = Server(server or read_address(settings.data_dir), access)
+    target = _as_user(server, user, data_dir)
     asked = Inquiry(question, tuple(file or ()), thread_id=thread, agent=agent)
     show = _as_json if as_json else _as_text()
     read = input if sys.stdin.isatty() and not as_json else None
     terminal = asyncio.run(ask(target, asked, new_ids(), show, read))
     raise SystemExit(exit_code(terminal))
+
+
+@cli.command()
+def agents(
+    server: At = None,
+    user: Annotated[str | None, typer.Option(help="Look as this user of the data dir.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the agents of the running server, to name to `ask --agent`.
+
+    Signs in by TIDINGS_TOKEN, or as the user of the data directory.
+    """
+    asyncio.run(show_agents(_as_user(server, user, data_dir), Console()))
 
 
 @cli.command()
@@ -255,6 +267,12 @@ def demo(
     if file is not None and not file.is_file():
         raise InvalidInput("no_such_file", f"There is no file {file}.")
     raise SystemExit(demonstration.run(data_dir, file, ask, once=once))
+
+
+def _as_user(server: str | None, user: str | None, data_dir: Path | None) -> Server:
+    settings = settings_of(data_dir)
+    access = settings.token or with_app(settings, lambda app: _token_of(app, settings, user))
+    return Server(server or read_address(settings.data_dir), access)
 
 
 async def _token_of(app: App, settings: Settings, name: str | None) -> str:

@@ -37,6 +37,11 @@ class Api:
         answer = await self._call("GET", f"/api/reports/{report_id}", params={"format": format_})
         return answer.content
 
+    async def agents(self) -> list[dict[str, Any]]:
+        """Return the agents that can be asked."""
+        found: list[dict[str, Any]] = (await self._call("GET", "/api/agents")).json()["agents"]
+        return found
+
     async def health(self) -> dict[str, Any]:
         """Return how the server is, as it tells administrators."""
         found: dict[str, Any] = (await self._call("GET", "/api/health")).json()

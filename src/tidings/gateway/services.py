@@ -20,6 +20,7 @@ from tidings.identity.service import Identity
 from tidings.notifications.service import Notifications
 from tidings.reports.service import Document, Format
 from tidings.router.accept import Router
+from tidings.router.choices import Choices
 from tidings.router.permissions import Permissions
 from tidings.router.reads import Reads
 from tidings.router.spending import Spending
@@ -69,6 +70,7 @@ class Services:
     identity: Identity
     router: Router
     reads: Reads
+    choices: Choices
     permissions: Permissions
     spending: Spending
     notifications: Notifications

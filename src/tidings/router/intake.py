@@ -10,7 +10,6 @@ from tidings.domain.ports import Clock
 from tidings.health.metrics import Metrics
 from tidings.resilience.priority import Priority
 from tidings.resilience.shedding import Bound, Load, SheddingRules, exceeded, retry_seconds
-from tidings.resilience.wellness import Record, is_well
 from tidings.router.lookout import Lookout
 
 
@@ -112,9 +111,8 @@ class Intake:
         Raises:
             InvalidInput: `unknown_agent`.
         """
-        now = self._clock.now()
         for agent in self._agents.alternatives(name):
-            if is_well(self._lookout.agents.get(agent, Record()), now):
+            if self._lookout.is_well(agent):
                 return ChosenAgent(agent, "" if agent == name else "agent_stands_in")
         return ChosenAgent(name, "agent_unwell")
 

@@ -7,7 +7,7 @@ from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.health.metrics import Metrics
 from tidings.resilience.shedding import expected_wait
-from tidings.resilience.wellness import WELLNESS_WINDOW_SECONDS, Record
+from tidings.resilience.wellness import WELLNESS_WINDOW_SECONDS, Record, is_well
 from tidings.runs.backlog import Backlog, backlog, records
 from tidings.storage.warm.port import Database, Transaction
 
@@ -43,6 +43,10 @@ class Lookout:
         since = self.backlog.since
         oldest = 0.0 if since is None else max(0.0, self._clock.now() - since)
         return expected_wait(self.ready, oldest, self.backlog.ended, self._measured_seconds)
+
+    def is_well(self, agent: str) -> bool:
+        """Return whether an agent does well, by what became of its runs."""
+        return is_well(self.agents.get(agent, Record()), self._clock.now())
 
     def taken(self) -> None:
         """Count a run that was taken on."""

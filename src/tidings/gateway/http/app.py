@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from tidings.gateway.http import (
     routes_admin,
+    routes_agents,
     routes_files,
     routes_health,
     routes_history,
@@ -28,6 +29,7 @@ from tidings.gateway.services import Services
 ROUTERS = (
     routes_session.router,
     routes_files.router,
+    routes_agents.router,
     routes_threads.router,
     routes_runs.router,
     routes_history.router,

@@ -2,11 +2,13 @@
 // log: after a reload from the start, after a break from the cursor. Where the log cannot go on it
 // is made from a snapshot.
 
+import { Agents } from "./agents.js";
 import * as api from "./api.js";
 import { newId } from "./client/index.js";
 import { Condition } from "./condition.js";
 import { connect } from "./connection.js";
 import { Earlier } from "./earlier.js";
+import { Files } from "./files.js";
 import { Inbox } from "./inbox.js";
 import { node } from "./nodes.js";
 import * as outbox from "./outbox.js";
@@ -34,7 +36,6 @@ const byId = (id) => document.getElementById(id);
 let session = null;
 let thread = sessionStorage.getItem(THREAD);
 let runs = new Map();
-let files = [];
 let pending = null;
 let stopping = null;
 let restoring = 0;
@@ -42,6 +43,8 @@ let renewed = false;
 let following = true;
 let seen = 0;
 const doubted = new Set();
+const agents = new Agents();
+const files = new Files(trouble);
 const inbox = new Inbox(turnTo);
 const earlier = new Earlier(turnTo);
 const condition = new Condition();
@@ -57,6 +60,7 @@ function show() {
 
 function leave() {
   condition.end();
+  agents.clear();
   outbox.forget();
   byId("login").elements.username.focus();
 }
@@ -95,6 +99,7 @@ function event(said) {
     return;
   }
   if (said.thread_id !== thread) return;
+  agents.heard(said);
   if (said.type === "message_received") following = true;
   if (said.type === "message_received") heard(said);
   else runOf(said.run_id)?.take(said);
@@ -150,6 +155,7 @@ function greeted({ user_id, streams }) {
   const own = `user:${user_id}`;
   if (!streams.some(({ stream }) => stream === own)) session.follow(own, "live");
   inbox.load();
+  agents.load();
   const ours = streams.find(({ stream }) => stream === `thread:${thread}`);
   if (!ours?.ok || ours.from === 1 || byId("log").children.length) return;
   session.leave(ours.stream);
@@ -249,8 +255,7 @@ byId("leave").onclick = async () => {
   session.close();
   await api.signOut();
   remember(null);
-  files = [];
-  listFiles();
+  files.clear();
   clear();
   inbox.clear();
   earlier.clear();
@@ -263,6 +268,7 @@ byId("fresh").onclick = () => turnTo(null);
 function turnTo(id) {
   if (thread) session.leave(`thread:${thread}`);
   remember(id);
+  agents.turn(id === null);
   clear();
   if (id) session.follow(`thread:${id}`);
   byId("question").focus();
@@ -278,9 +284,9 @@ byId("composer").onsubmit = (submitted) => {
     trouble({ message: `This has ${long.toLocaleString("en")} characters; ${most} is the most. Long data go into a file.` });
     return;
   }
-  const ready = files.filter((file) => file.id && file.chosen).map((file) => file.id);
-  const payload = { user_request: text, files: ready };
+  const payload = { user_request: text, files: files.ready };
   if (thread) payload.thread_id = thread;
+  if (agents.asked) payload.agent = agents.asked;
   pending = command("start_agent", payload);
   controls();
 };
@@ -297,45 +303,6 @@ byId("stop").onclick = () => {
   if (working) stopping = command("stop_agent", { run_id: working.runId });
   controls();
 };
-
-byId("upload").onchange = async ({ target }) => {
-  byId("trouble").textContent = "";
-  for (const file of [...target.files]) await upload(file);
-  target.value = "";
-};
-
-async function upload(file) {
-  const entry = { name: file.name, id: null, chosen: true };
-  files.push(entry);
-  listFiles();
-  const form = new FormData();
-  form.append("file", file, file.name);
-  try {
-    const stored = await api.request("POST", "/api/files", form);
-    entry.id = stored.file_id;
-  } catch (problem) {
-    files = files.filter((other) => other !== entry);
-    byId("trouble").textContent = `${file.name}: ${problem.message}`;
-  }
-  listFiles();
-}
-
-function listFiles() {
-  byId("files").replaceChildren(...files.map((file) => {
-    const item = node("li");
-    const name = node("bdi", file.name);
-    name.title = file.name;
-    const drop = node("button", "×");
-    drop.type = "button";
-    drop.ariaLabel = `Leave out ${file.name}`;
-    drop.onclick = () => {
-      files = files.filter((other) => other !== file);
-      listFiles();
-    };
-    item.append(name, file.id ? "" : " …", drop);
-    return item;
-  }));
-}
 
 // Send a command and return its id; `answered` hears what became of it.
 function command(type, payload) {
