@@ -83,6 +83,33 @@ def test_calls_that_ask_together_are_all_there_and_decided_in_any_order(
     asyncio.run(scenario())
 
 
+def test_stop_stops_the_run_that_works_and_one_behind_it_can_be_taken_back(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with opened(server) as page:
+            states = page.locator(".run > .head strong")
+            await asked(page)
+            for question in ("I want both.", "Please book."):
+                await page.fill("#question", question)
+                await page.click("#ask")
+                await expect(page.locator("#question")).to_have_value("")
+            await expect(states).to_have_text(["Waiting for you", "Waiting", "Waiting"])
+            await page.reload()
+            await expect(page.locator(".unask:visible")).to_have_count(2)
+            await page.screenshot(path=tmp_path / "queued.png")
+            await page.locator(".unask:visible").first.click()
+            await expect(states).to_have_text(["Waiting for you", "Stopped", "Waiting"])
+            await page.click("#stop")
+            await expect(states).to_have_text(["Stopped", "Stopped", "Waiting for you"])
+            await expect(page.locator(".unask:visible")).to_have_count(0)
+            await page.click("#stop")
+            await expect(states).to_have_text(["Stopped"] * 3)
+            await expect(page.locator("#stop")).to_be_hidden()
+
+    asyncio.run(scenario())
+
+
 def test_an_answer_of_several_parts_is_asked_for_by_its_shape(server: ServerProcess) -> None:
     async def scenario() -> None:
         async with opened(server) as page:

@@ -138,6 +138,12 @@ def test_no_pod_has_a_right_that_it_does_not_need() -> None:
             assert {"requests", "limits"} <= set(container["resources"])
 
 
+def test_no_service_of_the_cluster_becomes_a_setting() -> None:
+    """Of a Service `tidings` Kubernetes tells pods TIDINGS_PORT=tcp://..., which is no port."""
+    pods = [pod_of(workload) for workload in objects("Deployment", "Job")]
+    assert [pod["enableServiceLinks"] for pod in pods] == [False] * 4
+
+
 def test_secrets_are_files_and_the_key_is_one_that_a_node_takes() -> None:
     for _, pod in nodes():
         (secrets,) = (volume for volume in pod["volumes"] if volume["name"] == "secrets")

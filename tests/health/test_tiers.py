@@ -16,7 +16,7 @@ class SteadyTier:
     name: str
 
     async def health(self) -> TierHealth:
-        return TierHealth(self.name, TierState.OK, "a fake", 0.001, "")
+        return TierHealth(self.name, TierState.OK, "a fake, whose detail is a sentence.", 0.001, "")
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,5 @@ def test_a_tier_that_hangs_is_down_and_the_others_are_told(monkeypatch: pytest.M
         ("warm", TierState.OK),
         ("hot", TierState.DOWN),
     ]
+    assert found[0].detail == "a fake, whose detail is a sentence"  # more is said behind it
     assert found[1].detail == "no answer in 0.01 s"

@@ -7,7 +7,7 @@ import msgspec
 TALKATIVE = ("anthropic", "google_genai", "httpcore2", "httpx2", "mistralai", "openai")
 """Libraries that log requests with their headers and prompts below `warning`."""
 
-COMPLAINING = ("clickhouse_connect", "mcp")
+COMPLAINING = ("clickhouse_connect", "mcp", "temporalio.activity")
 """Libraries that log what others do wrong, at length or in their words; what comes of it we say."""
 
 

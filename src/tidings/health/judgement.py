@@ -93,7 +93,7 @@ def _of_tier(tier: TierHealth) -> Concern:
     """A tier that holds hints or history is no reason to take no work."""
     if tier.name == "warm":
         return Concern("tier_warm", tier.state, tier.detail, tier.meaning)
-    detail = f"{tier.state}: {tier.detail.rstrip('.')}. {tier.meaning}"
+    detail = f"{tier.state}: {tier.detail}. {tier.meaning}"
     return _degraded(f"tier_{tier.name}", detail, USERS_OF_TIERS.get(tier.name, ""))
 
 

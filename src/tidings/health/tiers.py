@@ -1,6 +1,7 @@
 """The tiers, looked at together: one that does not answer is down, and holds nobody up."""
 
 import asyncio
+from dataclasses import replace
 
 from tidings.domain.tiers import Tier, TierHealth, TierState
 
@@ -17,7 +18,9 @@ async def look_at(tiers: tuple[Tier, ...]) -> tuple[TierHealth, ...]:
 async def _look(tier: Tier) -> TierHealth:
     try:
         async with asyncio.timeout(TIER_SECONDS):
-            return await tier.health()
+            health = await tier.health()
     except TimeoutError:
         detail = f"no answer in {TIER_SECONDS} s"
         return TierHealth(tier.name, TierState.DOWN, detail, None, "Nothing is known of this tier.")
+    # Faults are sentences; what is shown goes on behind them.
+    return replace(health, detail=health.detail.removesuffix("."))

@@ -293,8 +293,8 @@ byId("question").onkeydown = (key) => {
 byId("question").oninput = grow;
 
 byId("stop").onclick = () => {
-  const open = [...runs.values()].findLast((view) => !view.over);
-  if (open) stopping = command("stop_agent", { run_id: open.runId });
+  const [working] = openRuns();
+  if (working) stopping = command("stop_agent", { run_id: working.runId });
   controls();
 };
 
@@ -367,10 +367,16 @@ function trouble(problem) {
 }
 
 function controls() {
-  const open = [...runs.values()].some((view) => !view.over);
-  byId("stop").hidden = !open;
+  const open = openRuns();
+  open.forEach((view, place) => view.behind(place));
+  byId("stop").hidden = !open.length;
   byId("stop").disabled = stopping !== null;
   byId("ask").disabled = pending !== null;
+}
+
+// A conversation has one run at a time, in the order of its messages: the first works, others wait.
+function openRuns() {
+  return [...runs.values()].filter((view) => !view.over);
 }
 
 function grow() {

@@ -35,7 +35,11 @@ export class RunView {
     this.end = node("div", "", "end");
     this.root = node("article", "", "run");
     const head = node("div", "", "head");
-    head.append(this.status, this.thought);
+    this.unask = node("button", "Take back", "unask");
+    this.unask.type = "button";
+    this.unask.hidden = true;
+    this.unask.onclick = () => this.send("stop_agent", { run_id: this.runId });
+    head.append(this.status, this.thought, this.unask);
     this.questions = node("div", "", "questions");
     this.questions.ariaLive = "polite";
     this.root.append(head, this.end, this.bar, this.steps, this.questions, this.answer);
@@ -43,6 +47,11 @@ export class RunView {
 
   take({ type, agent, payload, timestamp }) {
     this[type]?.(payload, agent, timestamp);
+  }
+
+  // So many runs of the conversation come before it: it can be taken back, and they go on.
+  behind(place) {
+    this.unask.hidden = place === 0;
   }
 
   agent_started(payload, agent) {
@@ -191,7 +200,7 @@ export class RunView {
     this.over = true;
     this.status.textContent = word;
     this.thought.textContent = "";
-    this.bar.hidden = true;
+    this.bar.hidden = this.unask.hidden = true;
     this.steps.open = false;
     for (const { box } of this.tools.values()) box.classList.remove("busy");
     for (const box of this.asked.values()) settle(box, "no longer asked");
