@@ -1,8 +1,12 @@
 """`tidings` as people run it: a process with arguments, an exit status and two streams."""
 
+import os
+import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -31,15 +35,17 @@ class Ran:
         return [msgspec.json.decode(line) for line in self.out.split("\n") if line]
 
 
-def tidings(*arguments: str | Path, stdin: str = "", **environment: str) -> Ran:
-    """Run a command to its end; whatever happens, people see no traceback."""
-    with TemporaryFile("w+") as asked, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        asked.write(stdin)
-        asked.seek(0)
+def tidings(*arguments: str | Path, stdin: str = "", typed: str = "", **environment: str) -> Ran:
+    """Run a command to its end; whatever happens, people see no traceback.
+
+    It reads what is in `stdin`; or it is at a terminal, where this was `typed`.
+    """
+    read = _terminal(typed) if typed else _file(stdin)
+    with read as asked, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         done = ForkedProcess(
             ["-m", "tidings", *map(str, arguments)],
             ENVIRONMENT | _tiers(arguments) | environment,
-            (asked.fileno(), out.fileno(), err.fileno()),
+            (asked, out.fileno(), err.fileno()),
         )
         status = done.wait(COMMAND_SECONDS)
         out.seek(0)
@@ -65,6 +71,25 @@ def refused(ran: Ran, code: str) -> None:
     """Check that a command said no in one line."""
     assert (ran.status, ran.out) == (1, "")
     assert re.fullmatch(rf"tidings: [^\n]+[.?] \({code}\)\n", ran.err), ran.err
+
+
+@contextmanager
+def _file(text: str) -> Iterator[int]:
+    with TemporaryFile("w+") as file:
+        file.write(text)
+        file.seek(0)
+        yield file.fileno()
+
+
+@contextmanager
+def _terminal(typed: str) -> Iterator[int]:
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, typed.encode())
+    try:
+        yield terminal
+    finally:
+        os.close(terminal)
+        os.close(keyboard)
 
 
 def _tiers(arguments: tuple[str | Path, ...]) -> dict[str, str]:

@@ -79,7 +79,8 @@ def test_who_is_deleted_is_out_at_once_and_nothing_of_them_is_left(
 def test_nobody_is_deleted_without_a_word(server: ServerProcess) -> None:
     asyncio.run(add_users(server, "ana"))
     told = ("user", "delete", "ana", "--data-dir", server.data_dir)
-    assert tidings(*told, stdin="n\n").status != 0
+    refused(tidings(*told, stdin="y\n"), "no_terminal")
+    assert tidings(*told, typed="n\n").status != 0
     assert tidings("user", "list", "--data-dir", server.data_dir).out == "ana\n"
-    assert tidings(*told, stdin="y\n").status == 0
+    assert tidings(*told, typed="y\n").status == 0
     assert tidings("user", "list", "--data-dir", server.data_dir).out == ""
