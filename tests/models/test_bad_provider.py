@@ -292,6 +292,8 @@ def test_no_log_repeats_a_key_or_a_prompt(
     assert "the end" in said
     assert SECRET not in said
     assert "hello" not in said
+    assert said.count('"level":"warning"') == 1
+    assert "did not accept the key; check it. (model_auth_failed)" in said
 
 
 def test_a_fault_that_is_logged_repeats_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tidings.domain.events import Event
 from tidings.domain.runs import Outcome
 from tidings.models import faults
 from tidings.models.chain import Chain, ChainRules
+from tidings.models.complaints import COMPLAINT_SECONDS_MIN
 from tidings.models.faults import Blame, ModelFault
 from tidings.models.patience import TimeLimits
 from tidings.models.planner import PLANNER, Planner
@@ -144,6 +145,33 @@ def test_what_keeps_failing_is_left_alone_and_then_tried_once() -> None:
     assert [link.state for link in chain.health()] == ["half_open", "closed"]
     assert respond(chain).model == "a:m"
     assert chain.health()[0] == ("a:m", "closed", 0, "")
+
+
+def test_a_model_that_comes_to_fail_is_complained_of_once_until_it_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, rules = ManualClock(), ChainRules(retry=RetryPolicy(retries_max=0))
+    rejects = faults.auth_failed("a:m")
+    does: list[Does] = [*[down()] * 5, "Back", rejects, rejects, "Back", rejects]
+    chain = Chain(
+        (Doing("a:m", *does), Doing("b:m", "Here")), clock, lambda: 0.0, RememberingWatch(), rules
+    )
+
+    def complaints(asked: int) -> list[str]:
+        caplog.clear()
+        for _ in range(asked):
+            respond(chain)
+        return [record.getMessage() for record in caplog.records]
+
+    assert complaints(4) == []
+    rests = "a:m fails most of the time (model_unavailable); it is left alone for now"
+    assert complaints(4) == [rests]
+    clock.advance(COMPLAINT_SECONDS_MIN)
+    key = "a:m did not accept the key; check it. (model_auth_failed)"
+    assert complaints(3) == [key]
+    assert complaints(3) == []
+    clock.advance(COMPLAINT_SECONDS_MIN)
+    assert complaints(1) == [key]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tidings.domain.errors import Failure
 from tidings.domain.ports import Clock
 from tidings.models import faults
 from tidings.models.bulkhead import ModelBulkhead
+from tidings.models.complaints import Complaints
 from tidings.models.faults import Blame, ModelFault
 from tidings.models.forms import mending
 from tidings.models.patience import TIME_LIMITS, TimeLimits, beat, patience
@@ -93,6 +94,7 @@ class Link:
         self.breaker = Breaker(rules.breaker)
         self.bulkhead = ModelBulkhead(model.name, rules.bulkhead)
         self.budget = RetryBudget()
+        self.complaints = Complaints(model.name)
         self.fault = ""
 
 
@@ -271,6 +273,7 @@ class Chain:
     def _answered(self, link: Link, passage: Passage) -> None:
         link.breaker.succeeded(self._clock.monotonic(), passage)
         link.fault = ""
+        link.complaints.answered()
 
     def _failed(self, link: Link, passage: Passage, failure: Failure) -> None:
         """Learn from a failure; one that is the request's own shows that the model is there."""
@@ -283,3 +286,4 @@ class Chain:
             link.breaker.succeeded(now, passage)
         else:
             link.breaker.abandoned(now, passage)
+        link.complaints.failed(failure, link.breaker.state(now), now)

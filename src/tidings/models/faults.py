@@ -45,6 +45,10 @@ class ModelFault(Failure):
 UNFIT_CHARACTERS_MAX = 4_000
 """So much of a reply that does not fit is shown to the model that is to mend it."""
 REJECTED = "model_rejected"
+AUTH_FAILED = "model_auth_failed"
+QUOTA_EXHAUSTED = "model_quota_exhausted"
+FOR_THE_OPERATOR = frozenset({AUTH_FAILED, QUOTA_EXHAUSTED, REJECTED})
+"""Codes of what does not pass by itself: their messages say what to look at, and nothing else."""
 
 
 class TimeLimit(StrEnum):
@@ -76,7 +80,7 @@ def rate_limited(model: str, retry_after_seconds: float | None) -> ModelFault:
 
 def quota_exhausted(model: str) -> ModelFault:
     """Return the fault of an account that may spend no more: waiting does not help."""
-    return ModelFault("model_quota_exhausted", f"The quota or credit for {model} is used up.")
+    return ModelFault(QUOTA_EXHAUSTED, f"The quota or credit for {model} is used up.")
 
 
 def overloaded(model: str, retry_after_seconds: float | None) -> ModelFault:
@@ -169,7 +173,7 @@ def context_too_long(model: str) -> ModelFault:
 
 def auth_failed(model: str) -> ModelFault:
     """Return the fault of a key that the provider does not take."""
-    return ModelFault("model_auth_failed", f"{model} did not accept the key; check it.")
+    return ModelFault(AUTH_FAILED, f"{model} did not accept the key; check it.")
 
 
 def resting(model: str, seconds: float) -> ModelFault:
