@@ -7,6 +7,7 @@ import { node } from "./nodes.js";
 const byId = (id) => document.getElementById(id);
 
 export class Agents {
+  #welcome = byId("welcome").textContent;
   #known = [];
   #chosen = null;
   #last = null;
@@ -71,7 +72,8 @@ export class Agents {
   }
 
   #show() {
-    const { name = "", description = "" } = this.#current() ?? {};
+    const { name = "", description = "", default: isDefault = true } = this.#current() ?? {};
+    byId("welcome").textContent = isDefault ? this.#welcome : description;
     byId("agent").value = name;
     byId("agent-does").textContent = description;
     byId("whom").hidden = this.#known.length < 2;
