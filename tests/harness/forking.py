@@ -1,6 +1,7 @@
 """Processes of tests, forked from one that has everything imported: most of a start is that.
 
-`python -m tests.harness.forking` is the one. It ends with the session that has started it.
+`python -m tests.harness.forking` is the one. It ends with the session that has started it, and
+takes with it whatever was not stopped.
 """
 
 import atexit
@@ -19,6 +20,8 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+
+from tidings.analysis.sandbox.confine import die_with_parent
 
 MODULES = (
     "anyio._backends._asyncio",  # which others import when they are first used, as the next
@@ -159,6 +162,7 @@ def _born() -> Program:
             telling, *standard = files
             pid = os.fork()
             if pid == 0:
+                die_with_parent()
                 events.close()
                 asked.detach()
                 for number, file in enumerate(standard):

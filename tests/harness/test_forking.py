@@ -1,8 +1,12 @@
 """A forked process is like one that was started: its words, environment, files, signals and end."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 from tempfile import TemporaryFile
 
 import pytest
@@ -20,6 +24,13 @@ WAITS = """
 import time
 print("waiting", flush=True)
 time.sleep(600)
+"""
+LEAVES = """
+import os, sys
+from tests.harness.forking import ForkedProcess
+from tests.harness.server import ENVIRONMENT
+print(ForkedProcess(sys.argv[1:], ENVIRONMENT, (0, 1, 2)).pid, flush=True)
+sys.stdin.read()
 """
 
 
@@ -69,3 +80,17 @@ def test_several_are_there_at_once_and_none_holds_the_files_of_another(tmp_path:
             process.send_signal(signal.SIGKILL)
             assert process.wait(20) == -signal.SIGKILL
             assert out.read() in {"", "waiting\n"}  # to the end: nobody else could still write
+
+
+def test_it_ends_when_the_tests_that_started_it_are_killed(tmp_path: Path) -> None:
+    program = tmp_path / "waits.py"
+    program.write_text(WAITS)
+    command = [sys.executable, "-c", LEAVES, str(program)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, env=ENVIRONMENT) as session:
+        assert session.stdout is not None
+        told = sorted(session.stdout.readline() for _ in range(2))
+        assert told[1] == "waiting\n"
+        process = os.pidfd_open(int(told[0]))
+        session.kill()
+    assert select.select([process], [], [], 20) == ([process], [], [])
+    os.close(process)
