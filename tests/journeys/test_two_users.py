@@ -302,6 +302,7 @@ ABOUT_ONESELF = {
     ("get", "/api/permissions"): "tools",
     ("get", "/api/usage"): "spent",
     ("get", "/api/status"): None,
+    ("get", "/api/agents"): "agents",
     ("put", "/api/permissions"): None,
     ("put", "/api/positions"): None,
     ("get", "/api/inbox"): "items",
