@@ -148,11 +148,7 @@ def _process(sections: dict[str, Any]) -> Iterator[Line]:
     yield "", "stood still", _joined(f"{loop['blocks']} times", loop["last_block"])
     yield "", "connections", str(sections["connections"])
     yield "", "outbox", f"late by {sections['outbox_lag_seconds']:.1f} s"
-    yield (
-        "",
-        "clock",
-        f"ahead of the store's by {round(sections['clock_ahead_seconds'], 1) + 0.0} s",
-    )
+    yield "", "clock", f"ahead of the store's by {sections['clock_ahead_seconds']:z.1f} s"
 
 
 def _joined(*facts: str) -> str:

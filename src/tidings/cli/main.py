@@ -15,6 +15,7 @@ from rich.console import Console
 from tidings.app import App, migrate, new_ids
 from tidings.cli import demo as demonstration
 from tidings.cli import doctor as examination
+from tidings.cli import logs
 from tidings.cli.agents import show_agents
 from tidings.cli.ask import EXIT_CANCELLED, Inquiry, Server, ask, exit_code
 from tidings.cli.backups import backed_up, restored
@@ -57,6 +58,7 @@ def of_all(
 
 def main() -> None:
     """Run the command line; a refusal is one line and exit status 1."""
+    logs.hush()
     with refusals_in_a_line():
         try:
             cli()

@@ -8,7 +8,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from tidings.app import App, build
-from tidings.cli import logs
 from tidings.settings import Settings, load
 
 T = TypeVar("T")
@@ -37,5 +36,4 @@ def with_app(settings: Settings, use: Callable[[App], Awaitable[T]]) -> T:
         finally:
             await app.close()
 
-    logs.hush()
     return asyncio.run(whole())
