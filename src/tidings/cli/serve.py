@@ -81,7 +81,7 @@ async def _serve(
     settings: Settings, listening: socket.socket, prepare: Callable[[App], None]
 ) -> None:
     app = build(settings)
-    for register in (*plugins(settings.plugins), prepare):
+    for register in (*plugins(settings.plugin_list), prepare):
         register(app)
     try:
         await app.begin()
