@@ -4,6 +4,7 @@ import { markdown } from "./markdown.js";
 import { node } from "./nodes.js";
 import { approval, question, settle } from "./questions.js";
 import { whole } from "./results.js";
+import { values } from "./values.js";
 
 export class RunView {
   // `openReport(id)` shows a report; `send(type, payload)` carries a command; `fetched(path)` brings
@@ -20,6 +21,7 @@ export class RunView {
     this.message = null;
     this.earlier = new Map();
     this.text = "";
+    this.isTyped = false;
     this.painting = 0;
     this.status = node("strong", "Waiting");
     this.status.role = "status";
@@ -153,6 +155,7 @@ export class RunView {
     this.finish(payload.status === "degraded" ? "Done, with limits" : "Done");
     const shown = this.text;
     this.text = payload.answer ?? this.text;
+    this.isTyped = payload.output !== undefined;
     if (payload.incomplete?.includes(this.message)) this.earlier.set(this.message, shown);
     this.cutOff(payload.incomplete);
     this.paint();
@@ -210,7 +213,7 @@ export class RunView {
   paint() {
     cancelAnimationFrame(this.painting);
     this.painting = 0;
-    this.answer.replaceChildren(markdown(this.text));
+    this.answer.replaceChildren((this.isTyped && values(this.text)) || markdown(this.text));
   }
 
   group(agent, parent, task) {
