@@ -116,7 +116,8 @@ export class RunView {
   request_settled(payload) {
     const box = this.asked.get(payload.request_id);
     const { outcome, value } = payload;
-    if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
+    if (box && outcome === "answered" && typeof value === "object") settle(box, "answered", value);
+    else if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
     this.asked.delete(payload.request_id);
     this.waiting();
   }

@@ -14,8 +14,15 @@ export function values(answer) {
   const json = FENCED.exec(answer)?.[1];
   const value = json === undefined ? undefined : parsed(json);
   if (value === undefined) return null;
+  const box = valueOf(value);
+  box.append(original(json));
+  return box;
+}
+
+// Return a value as people read it.
+export function valueOf(value) {
   const box = node("div", "", "values");
-  box.append(shown(value, 0), original(json));
+  box.append(shown(value, 0));
   return box;
 }
 
