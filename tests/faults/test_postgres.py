@@ -25,7 +25,7 @@ from tidings.domain.commands import Receipt, StartAgent, StartPayload
 from tidings.domain.errors import TidingsError
 from tidings.storage.warm.postgres.database import UNIT_SECONDS
 
-RECOVERY_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
 AGAIN_SECONDS = 0.2
 LATECOMERS = """
 create sequence changes;
