@@ -341,14 +341,7 @@ class RunContext:
         self._work.dirty.set()
 
     def _draft(self, event: EventType, payload: dict[str, Any]) -> Draft:
-        return Draft(
-            event_id=self._journal.new_event_id(),
-            type=event,
-            payload=payload,
-            agent=self.agent,
-            run_id=self.run.run_id,
-            thread_id=self.run.thread_id,
-        )
+        return self._journal.draft(event, payload, self.agent)
 
     async def _tell_fallbacks(self, reply: ModelReply) -> None:
         """Tell, once for each pair, that a model answered in another one's place."""

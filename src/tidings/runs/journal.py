@@ -182,9 +182,10 @@ class Journal:
         only_pieces = all(p.draft.type is EventType.ANSWER_DELTA for p in self._pending)
         return DELTA_PAUSE_SECONDS if only_pieces else 0.0
 
-    def new_event_id(self) -> str:
-        """Return an id for an event."""
-        return self._ids.new("e")
+    def draft(self, type_: EventType, payload: dict[str, Any], agent: str) -> Draft:
+        """Return a new event of this run, told by an agent."""
+        run = self.run
+        return Draft(self._ids.new("e"), type_, payload, agent, run.run_id, run.thread_id)
 
     async def begin(self, key: str, budget: Budget) -> None:
         """Record that a call is under way, with the events that say so, and count it.
@@ -233,7 +234,7 @@ class Journal:
         """
         if all(self.is_done(question.pause.step) for question in questions):
             return [self.recorded(question.pause.step, Settled) for question in questions]
-        now, moved_id = self._clock.now(), self.new_event_id()
+        now, moved_id = self._clock.now(), self._ids.new("e")
         for question in questions:
             asking = _asking(question, self.run, len(questions), now)
             self.tell(f"{question.pause.step}.asked", asking)
@@ -262,7 +263,7 @@ class Journal:
             Interrupted: it was not recorded, here and now.
         """
         carried = self._take()
-        now, moved_id = self._clock.now(), self.new_event_id()
+        now, moved_id = self._clock.now(), self._ids.new("e")
         answered = terminal.type is EventType.AGENT_COMPLETED
 
         async def work(tx: Transaction) -> None:
