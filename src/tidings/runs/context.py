@@ -114,6 +114,11 @@ class RunContext:
         """Why the run is degraded, each reason once, REASONS_MAX at most; none: it is not."""
         return tuple(self._work.reasons)
 
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """The steps on record that this attempt has not come to: in the end there must be none."""
+        return self._journal.ahead
+
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
         return self.run.remaining_seconds(self._engine.clock.now())
@@ -249,10 +254,8 @@ class RunContext:
         self._enter("ask")
         self.ensure_started()
         request_id = f"q{self._work.questions}"
-        asked: dict[str, Any] = {
-            "request_id": request_id,
-            "question": question[:THOUGHT_CHARACTERS_MAX],
-        }
+        shown = question[:THOUGHT_CHARACTERS_MAX]
+        asked: dict[str, Any] = {"request_id": request_id, "question": shown}
         if schema is not None:
             asked["schema"] = schema
         pause = Pause(PauseKind.INPUT, request_id, request_id, asked, wait_seconds)
@@ -333,11 +336,8 @@ class RunContext:
     def _tell(self, event: EventType, **payload: Any) -> None:
         """Tell something by its turn: an agent that runs again tells the same in the same order."""
         self._told += 1
-        self._tell_as(f"{self._scope}e{self._told}", event, payload)
-
-    def _tell_as(self, key: str, event: EventType, payload: dict[str, Any]) -> None:
         self.ensure_started()
-        self._journal.tell(key, self._draft(event, payload))
+        self._journal.tell(f"{self._scope}e{self._told}", self._draft(event, payload))
         self._work.dirty.set()
 
     def _draft(self, event: EventType, payload: dict[str, Any]) -> Draft:

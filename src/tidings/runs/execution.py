@@ -1,6 +1,7 @@
 """One attempt at one run: its agent, its clock, and its end."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ UNWIND_SECONDS = 0.5
 START_PAUSE_SECONDS = 0.1
 PROGRESS_SECONDS = 3.0
 """After so long without a word the worker says that the agent is still at it."""
+
+STEPS_SHOWN_MAX = 8
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,11 @@ class Execution:
             ending = failed(error.code, error.message, retryable=error.retryable)
         except BudgetSpent as error:
             return self._over(error)
-        return ending if self._work.over is None else self._over(self._work.over)
+        if self._work.over is not None:
+            return self._over(self._work.over)
+        if ahead := self._context.ahead:
+            _log.warning("run %s, agent %s: %s", self.run.run_id, self.run.agent, astray(ahead))
+        return ending
 
     def _ending(self, working: asyncio.Task[Ending]) -> Ending:
         """Say how it ended: the agent's own end counts if it came to one."""
@@ -230,6 +239,20 @@ def failed(code: str, message: str, *, retryable: bool = False) -> Ending:
     """Return the end of a run that failed."""
     payload = {"code": code, "message": message, "retryable": retryable}
     return Ending(EventType.AGENT_FAILED, "failed", payload)
+
+
+def astray(steps: Sequence[str]) -> str:
+    """Say to an author that an agent which ran again did not come to these steps, and what to do.
+
+    It shows STEPS_SHOWN_MAX of them.
+    """
+    more = ", ..." if len(steps) > STEPS_SHOWN_MAX else ""
+    return (
+        "the agent ran again and did not come to steps that it had done: "
+        f"{', '.join(steps[:STEPS_SHOWN_MAX])}{more}; it may have done them twice, under other"
+        " names. Names and order of steps must be the same each time: get what is random or of a"
+        " clock by a ctx.step, whose own name is fixed."
+    )
 
 
 def _out_of_time() -> Ending:

@@ -99,6 +99,7 @@ class Journal:
         self._clock = clock
         self._ids = ids
         self._results: dict[str, bytes | None] = {}
+        self._ahead: dict[str, None] = {}
         self._told: set[str] = set()
         self._pending: list[Pending] = []
         self._answered: list[StepRecord] = []
@@ -118,6 +119,7 @@ class Journal:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
                 self._results[key] = result
+                self._ahead[key] = None
                 self.steps_done += result is not None
 
     async def earlier(self) -> tuple[Turn, ...]:
@@ -131,8 +133,14 @@ class Journal:
             self._answered.append(self._done(HISTORY_STEP, "history", turns))
         return turns
 
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """The steps of earlier attempts that this one has not come to."""
+        return tuple(key for key in self._ahead if not (key[0] == "c" and ".leave." in key))
+
     def is_done(self, key: str) -> bool:
-        """Return whether a step has its result recorded."""
+        """Return whether a step, which the agent has come to, has its result recorded."""
+        self._ahead.pop(key, None)
         return self._results.get(key) is not None
 
     def is_begun(self, key: str) -> bool:
