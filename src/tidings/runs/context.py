@@ -135,11 +135,8 @@ class RunContext:
     async def think(self, reasoning: str, progress: float) -> None:
         """Say what the agent considers; `progress` is the share of the run's work, 0..1."""
         self._work.progress = progress = round(min(1.0, max(0.0, progress)), 3)
-        self._tell(
-            EventType.AGENT_THINKING,
-            reasoning=reasoning[:THOUGHT_CHARACTERS_MAX],
-            progress=progress,
-        )
+        shown = reasoning[:THOUGHT_CHARACTERS_MAX]
+        self._tell(EventType.AGENT_THINKING, reasoning=shown, progress=progress)
 
     async def notice(self, code: str, message: str, **details: Any) -> None:
         """Tell the user of something that is not as it should be, by code and sentence."""
@@ -273,12 +270,14 @@ class RunContext:
 
         Raises:
             TypeError: the result is of another type, or of one that JSON does not know.
+            ValueError: there was a step of this name.
         """
         check_not_in_a_call()
         key = f"{self._scope}step.{name}"
-        if not self._journal.is_done(key):
-            await self._journal.finish(key, "step", await work())
-        return self._journal.recorded(key, type_)
+        with self._work.named_once(key):
+            if not self._journal.is_done(key):
+                await self._journal.finish(key, "step", await work())
+            return self._journal.recorded(key, type_)
 
     @asynccontextmanager
     async def sub(
@@ -297,8 +296,8 @@ class RunContext:
                 "agents_too_deep",
                 f"Agents may let others work {AGENTS_DEEP_MAX} deep; do this without another.",
             )
-        key = self._next_step(agent)
-        sub = SubContext(self._engine, self._journal, self._work, agent, f"{key}/")
+        scope = f"{self._next_step(agent)}/"
+        sub = SubContext(self._engine, self._journal, self._work, agent, scope)
         sub.start(task, parent=self.agent)
         try:
             async with _in_time(seconds):

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any
 
+import msgspec
+
 from tidings.domain.budgets import BudgetSpent
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import Draft, EventType
 from tidings.domain.payloads import Notice
 from tidings.domain.runs import CancelReason, Outcome, Run
@@ -24,6 +27,8 @@ PROGRESS_SECONDS = 3.0
 """After so long without a word the worker says that the agent is still at it."""
 
 STEPS_SHOWN_MAX = 8
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""As JSON, with the output: clients take messages of twice as much."""
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +141,7 @@ class Execution:
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            ending = _completed(await agent(self._context), self._context.reasons)
+            ending = _completed(await _begun(agent, self._context), self._context.reasons)
         except TidingsError as error:
             ending = failed(error.code, error.message, retryable=error.retryable)
         except BudgetSpent as error:
@@ -217,10 +222,34 @@ class Execution:
         }
 
 
-def _completed(outcome: Outcome, reasons: Sequence[Notice]) -> Ending:
-    """Return a run's good end; with a reason for it, it is degraded at best."""
-    if not isinstance(outcome, Outcome):  # whoever wrote the agent may check no types
-        raise TypeError(f"an agent returns an Outcome, not a {type(outcome).__name__}")
+def _begun(agent: Agent, ctx: RunContext) -> Awaitable[Outcome]:
+    """Begin an agent; whoever wrote it may check no types."""
+    begun: Any = agent(ctx)
+    if not isawaitable(begun):
+        raise TypeError("an agent is an `async def agent(ctx)`, and this one is a plain function")
+    return begun
+
+
+def _completed(outcome: Any, reasons: Sequence[Notice]) -> Ending:
+    """Return a run's good end; with a reason for it, it is degraded at best.
+
+    Raises:
+        Failure: `answer_too_large`.
+        TypeError: that is no end of a run.
+    """
+    if not isinstance(outcome, Outcome):
+        hint = "; an await is missing" if isawaitable(outcome) else ""
+        raise TypeError(f"an agent returns an Outcome, not a {type(outcome).__name__}{hint}")
+    answer: Any = outcome.answer
+    if not isinstance(answer, str):
+        told = type(answer).__name__
+        raise TypeError(f"an Outcome's answer is text, not a {told}; a value is its output")
+    if len(msgspec.json.encode((outcome.answer, outcome.output))) > ANSWER_BYTES_MAX:
+        raise Failure(
+            "answer_too_large",
+            f"The answer is longer than the {ANSWER_BYTES_MAX >> 20} MiB that can be shown; ask"
+            " for less.",
+        )
     status = "degraded" if reasons and outcome.status == "completed" else outcome.status
     payload: dict[str, Any] = {
         "status": status,
