@@ -1,5 +1,6 @@
 """What every test leaves as it was."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests.harness.clickhouse import ClickHouseDouble
 from tests.harness.running import running
 from tests.harness.temporal import TemporalAddress
 from tests.harness.valkey import ValkeyServer
+
+# A shell starts what is in its background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

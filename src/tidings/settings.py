@@ -202,7 +202,7 @@ class Settings:
     @property
     def origin_list(self) -> frozenset[str]:
         """The allowed origins, one by one."""
-        return frozenset(o.strip() for o in self.origins.split(",") if o.strip())
+        return frozenset(_listed(self.origins))
 
     @property
     def proxies(self) -> TrustedProxies:
@@ -210,14 +210,19 @@ class Settings:
         return proxies_of(self.trusted_proxies)
 
     @property
+    def plugin_list(self) -> tuple[str, ...]:
+        """The agents and tools to add, one by one."""
+        return _listed(self.plugins)
+
+    @property
     def webhook_host_list(self) -> tuple[str, ...]:
         """The private hosts that webhooks may call, one by one."""
-        return tuple(h.strip() for h in self.webhook_hosts.split(",") if h.strip())
+        return _listed(self.webhook_hosts)
 
     @property
     def mcp_host_list(self) -> tuple[str, ...]:
         """The private hosts of tool servers, one by one."""
-        return tuple(h.strip() for h in self.mcp_hosts.split(",") if h.strip())
+        return _listed(self.mcp_hosts)
 
 
 def variables(
@@ -260,6 +265,10 @@ def unknown(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
         f"{PREFIX}{name} is no setting and has no effect.{_nearest(name, names)}"
         for name in sorted(given - names)
     )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _is_ours(variable: str) -> bool:

@@ -17,7 +17,6 @@ from tests.fakes.toolbox import tools as usage_tools_of
 from tests.world import ANA, BOB, World, payloads, types, world
 from tidings.agents.loop import specs
 from tidings.agents.pydantic_agents import pydantic_agent
-from tidings.agents.registry import Agent
 from tidings.agents.workflow import analysis_workflow
 from tidings.domain.commands import Approve, ApprovePayload, Receipt
 from tidings.domain.context import UserContext
@@ -31,6 +30,7 @@ from tidings.egress.http import Egress
 from tidings.models.port import Message, ModelReply, ModelRequest, OnText, ToolCall, Usage
 from tidings.reports.report import Report
 from tidings.runs.context import RunContext
+from tidings.runs.port import Agent
 from tidings.runs.rulings import ToolRequest
 from tidings.tools.port import Tool, ToolContext, tool
 

@@ -13,7 +13,7 @@ from tests.cli.conftest import ENDINGS
 from tests.harness.cli import Ran, refused, start, tidings
 from tests.harness.server import User, add_users, serving
 
-END_SECONDS = 20
+END_SECONDS = 60
 
 
 def ask(user: User, agent: str, *more: str | Path, text: str = "hello") -> Ran:

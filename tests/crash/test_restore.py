@@ -71,7 +71,7 @@ async def resumed(user: User, stream: str, cursor: str) -> tuple[dict[str, Any],
         [status] = json.loads(message)["streams"]
         events: list[Event] = []
         while status["ok"]:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 frames = json.loads(await socket.recv())
             frames = frames if isinstance(frames, list) else [frames]
             events += [frame for frame in frames if "event_id" in frame]

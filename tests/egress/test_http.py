@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from tests.fakes.receiver import GOOD, HUGE, NOT_HTTP, SILENT, receiving, redirect
 from tidings.domain.errors import Failure, TidingsError
 from tidings.egress import http
-from tidings.egress.addresses import AllowedHosts
+from tidings.egress.addresses import Address, AllowedHosts
 from tidings.egress.http import Egress, Resolve
 
 
@@ -192,9 +192,12 @@ def certificate(folder: Path, name: str) -> ssl.SSLContext:
 
 
 def test_an_address_given_as_such_is_not_looked_up() -> None:
+    async def called(address: Address) -> Address:
+        return address
+
     async def scenario() -> None:
         egress = Egress(AllowedHosts(), answers())
         to = egress.check("https://8.8.8.8/")
-        assert await egress.addresses(to) == [ipaddress.ip_address("8.8.8.8")]
+        assert await egress.call(to, called) == ipaddress.ip_address("8.8.8.8")
 
     asyncio.run(scenario())

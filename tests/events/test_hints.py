@@ -71,7 +71,7 @@ def test_what_was_missed_is_looked_for_at_once(
         assert not woken.is_set()
         async with w.working():
             hints.publish(HintsMissed())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await woken.wait()
         assert await follower.read()
         follower.close()

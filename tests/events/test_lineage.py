@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.ports import ManualClock
 from tidings.domain.context import SERVER, UserContext
-from tidings.domain.cursors import parse_cursor
+from tidings.domain.cursors import FROM_HEAD, parse_cursor
 from tidings.domain.errors import Conflict
 from tidings.domain.events import Draft, EventType
 from tidings.events import log
@@ -72,7 +72,7 @@ class Started:
 
     async def _append(self, tx: Transaction, drafts: list[Draft]) -> str:
         head = await log.append(tx, ANA, STREAM, drafts, self.clock.now())
-        place = await log.locate(tx, ANA, STREAM, log.FROM_HEAD)
+        place = await log.locate(tx, ANA, STREAM, FROM_HEAD)
         return await log.cursor_at(tx, STREAM, place.epoch, head)
 
     async def locate(self, cursor: str) -> log.Place:

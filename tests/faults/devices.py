@@ -14,7 +14,7 @@ from tests.invariants import History
 from tidings.client.session import Session, TokenSource, always
 from tidings.domain.commands import Chat, ChatPayload, Receipt
 from tidings.domain.events import TERMINAL, Event
-from tidings.protocol.client import Apply, ClientCore, Happening
+from tidings.protocol.client import Apply, ClientCore, Greeted, Happening, Reply
 from tidings.protocol.frames import Hello, Window
 
 WAIT_SECONDS = 60.0
@@ -146,6 +146,14 @@ class Puppet:
                 self.history.applied(event.stream, happening.raw, cursor if single else None)
         self.heard += happened
         return happened
+
+    async def greeted(self) -> Greeted:
+        """Take the greeting; a server that is slow to find out who this is may ping before it."""
+        while True:
+            for happening in await self.take():
+                if not isinstance(happening, Reply):
+                    assert isinstance(happening, Greeted)
+                    return happening
 
     async def acknowledge(self) -> None:
         if message := self.core.acknowledgement():

@@ -25,7 +25,7 @@ from tidings.domain.commands import Receipt, StartAgent, StartPayload
 from tidings.domain.errors import TidingsError
 from tidings.storage.warm.postgres.database import UNIT_SECONDS
 
-RECOVERY_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
 AGAIN_SECONDS = 0.2
 LATECOMERS = """
 create sequence changes;
@@ -175,7 +175,9 @@ def test_f16_commits_whose_answers_are_lost_are_found_done_or_done_once(
                 for _ in range(3):
                     tasks.create_task(pay_often(shop, COMMANDS // 12))
             cutting.random = None
-            assert cutting.cuts > COMMANDS / 12
+            assert (
+                cutting.cuts > COMMANDS / 24
+            )  # how many commits there are depends on what goes together
             await shop.recovers()
 
     asyncio.run(scenario())

@@ -19,7 +19,7 @@ from tidings.domain.errors import Forbidden
 from tidings.domain.events import thread_stream
 from tidings.identity.tokens import ACCESS_TTL_SECONDS
 from tidings.protocol import frames
-from tidings.protocol.client import Anew, Apply, Draining, Greeted, Told
+from tidings.protocol.client import Anew, Apply, Draining, Told
 from tidings.protocol.connection import EXPIRY_GRACE_SECONDS, EXPIRY_WARNING_SECONDS, Pace
 
 HOUR = 3600.0
@@ -164,9 +164,7 @@ def test_f36_access_that_ends_ends_the_stream_or_the_socket_and_every_resume(
                 assert isinstance(reset, Anew)
                 assert (reset.why, reset.snapshot) == ("deleted", None)
                 async with away.connected():
-                    (greeted,) = await away.take()
-                    assert isinstance(greeted, Greeted)
-                    assert [s["code"] for s in greeted.refused] == ["not_found"]
+                    assert [s["code"] for s in (await away.greeted()).refused] == ["not_found"]
                 await at.server.identity.disable_user("ana")
                 assert await puppet.closed() == 4401
             async with puppet.connected():

@@ -116,14 +116,14 @@ def test_f29_while_the_disk_is_slow_order_and_heartbeats_stay(tmp_path: Path) ->
             disks.append(SlowDatabase(inner))  # type: ignore[arg-type]
             return disks[0]
 
-        async with served(tmp_path, wrap=slow, pace=Pace(ping=0.2, pong=0.4)) as server:
+        async with served(tmp_path, wrap=slow, pace=Pace(ping=0.3, pong=1.7)) as server:
             ana, token = await server.user("ana")
             async with device(server.url, ana, token, "d1") as client:
                 receipt = await client.ask("tell 40 0.02", "m1")
                 await client.more()
-                disks[0].seconds = 0.7
+                disks[0].seconds = 3.0
                 socket = client.session._socket
-                await asyncio.sleep(1.5)
+                await asyncio.sleep(4.0)  # longer than either side bears silence
                 assert client.session._socket is socket  # it was pinged all the time
                 disks[0].seconds = 0.0
                 await client.until_end(receipt)

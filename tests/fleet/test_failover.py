@@ -22,7 +22,7 @@ from tidings.domain.events import thread_stream
 from tidings.protocol.client import Anew
 from tidings.storage.warm.port import Row
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tidings.settings import load
 from tidings.storage.warm.port import Transaction
 from tidings.storage.warm.postgres.database import PostgresDatabase
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.3
 OF_FLEET = ("no_worker", "nodes_gone", "nodes_differ")
 BOTH = [("gateway", "up"), ("worker", "up")]

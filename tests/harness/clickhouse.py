@@ -10,7 +10,7 @@ from tests.harness.server import ENVIRONMENT, ROOT
 
 PASSWORD = "p/w:d"
 FRONT = ROOT / "tests" / "harness" / "programs" / "clickhouse_front.py"
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 class ClickHouseDouble:

@@ -30,8 +30,8 @@ from tidings.storage.warm.postgres.verification import GRANT_OPTIONS_VERSION
 
 OWNER = "tidings"
 """The login that the product gets: it owns its databases, and is no superuser."""
-READY_SECONDS = 20.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
 NOBODY = 65534
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",

@@ -24,7 +24,7 @@ from tidings.domain.events import TERMINAL
 from tidings.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 20
+READY_SECONDS = 60
 PLACES = {"TIDINGS_DATABASE_URL", "TIDINGS_HOT_URL", "TIDINGS_COLD_URL"}
 """What says where a server keeps its data."""
 ENVIRONMENT = {
@@ -220,7 +220,7 @@ class Client:
         await self.socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             text = await self.socket.recv()
         assert isinstance(text, str)
         self.at.append(time.time())

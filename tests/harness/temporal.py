@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.harness.ports import free_port
 from tests.harness.running import running
 
-READY_SECONDS = 20
+READY_SECONDS = 60
 _RUNNING = "TIDINGS_TEST_TEMPORAL_AT"
 """Where the processes of the session, and the programs that they start, find it."""
 SETTINGS = {

@@ -62,7 +62,7 @@ async def is_silent(reader: asyncio.StreamReader) -> bool:
 
 def shown(scenario: Callable[[], Awaitable[None]]) -> None:
     async def within() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await scenario()
 
     asyncio.run(within())

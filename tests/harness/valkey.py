@@ -22,7 +22,7 @@ from tests.harness.ports import free_port
 from tests.harness.running import running
 
 PROGRAM = os.environ.get("TIDINGS_TEST_REDIS") or str(get_binary_path())
-READY_SECONDS = 10
+READY_SECONDS = 60
 TRY_SECONDS = 0.02
 
 

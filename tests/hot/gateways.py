@@ -91,7 +91,7 @@ async def story(
 
 async def found(states: tuple[TierState, ...], *nodes: GatewayNode) -> None:
     """Wait until the servers find their tiers in these states."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while tuple([await node.state() for node in nodes]) != states:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

@@ -87,7 +87,7 @@ async def reading(user: User, stream: str, cursor: str) -> AsyncIterator[tuple[C
 
 
 async def frames(client: Client) -> list[Event]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         message = json.loads(await client.socket.recv())
     return message if isinstance(message, list) else [message]
 

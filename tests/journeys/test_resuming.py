@@ -156,7 +156,7 @@ async def delivered(client: Client, count: int, stream: str | None = None) -> li
     """Return the next events of a stream, of the first one that speaks if none is named."""
     found: list[Event] = []
     while len(found) < count:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             message = json.loads(await client.socket.recv())
         for frame in message if isinstance(message, list) else [message]:
             client.bytes += json.dumps(frame).encode()

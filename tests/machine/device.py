@@ -11,10 +11,9 @@ from tests.machine.serving import EXPECTED_CLOSES, SteppedLink, SteppedServer, s
 from tests.machine.shelf import Books, SteppedDatabase
 from tidings.domain.commands import Receipt
 from tidings.domain.context import Scope, UserContext
-from tidings.domain.cursors import cursor_of
+from tidings.domain.cursors import FROM_START, cursor_of
 from tidings.domain.events import Event
 from tidings.protocol.client import (
-    FROM_START,
     Anew,
     Answered,
     Apply,

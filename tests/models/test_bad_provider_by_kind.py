@@ -20,7 +20,6 @@ from tests.fakes.watch import hasty_chain, hasty_chains
 from tests.models.test_bad_provider import CASES, HASTY, PATIENT, SECRET, Case
 from tests.world import ANA, BOB, World, types, world
 from tidings.agents.pydantic_agents import pydantic_agent
-from tidings.agents.registry import Agent
 from tidings.domain.events import Event
 from tidings.domain.runs import Outcome
 from tidings.models.connect import connect
@@ -29,6 +28,7 @@ from tidings.models.port import Model, ModelReply, ModelRequest, OnText
 from tidings.models.wire import client
 from tidings.resilience.retry import RetryPolicy
 from tidings.runs.context import RunContext
+from tidings.runs.port import Agent
 from tidings.runs.queue import Limits
 
 RETRY = RetryPolicy(retries_max=1, base_seconds=0.02)

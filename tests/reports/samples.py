@@ -1,7 +1,7 @@
 """A small finished run: what its tools found, and a draft about it."""
 
 from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit, Value, all_facts
-from tidings.reports import Brief
+from tidings.reports.report import Brief
 
 QUESTION = "Cut my cost by 20 %, keep quality; chat tolerates 500 ms more."
 SQL = "select feature, sum(cost_usd) from usage group by feature order by 2 desc"

@@ -5,7 +5,7 @@ import pytest
 
 from tests.reports.samples import BRIEF, DRAFT, FACTS, QUESTION, RESULTS, fact
 from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit, all_facts
-from tidings.reports import Quality, judge
+from tidings.reports.gate import Quality, judge
 
 GUIDANCE = """## What is missing
 

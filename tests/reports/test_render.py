@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from tests.reports.samples import DRAFT, FACTS, QUESTION, RESULTS, fact
 from tidings.domain.facts import Unit, Value
-from tidings.reports import DraftStream, render
+from tidings.reports.render import DraftStream, render
 from tidings.reports.values import MAX_NAME_CHARS, write
 
 

@@ -17,8 +17,11 @@ from tests.stores import store_in
 from tidings.domain.context import UserContext
 from tidings.domain.errors import NotFound
 from tidings.domain.facts import Fact, Unit
-from tidings.reports import Report, Reports, compose, to_html, to_json, to_markdown
 from tidings.reports.charts import clean_svg, draw, harmless
+from tidings.reports.html import to_html
+from tidings.reports.markdown import to_markdown
+from tidings.reports.report import Report, compose, to_json
+from tidings.reports.service import Reports
 from tidings.storage.warm.port import Store
 
 T = TypeVar("T")

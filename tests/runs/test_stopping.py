@@ -1,12 +1,12 @@
 """Stopping and double texting: at once, from anywhere, with what there is of an answer."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.models import ScriptedModel
+from tests.harness.stopwatch import stopwatch
 from tests.world import ANA, World, payloads, types, world
 from tidings.domain.commands import (
     Chat,
@@ -68,10 +68,10 @@ def test_a_stop_takes_effect_at_once_and_keeps_what_there_is(tmp_path: Path) -> 
             await w.begin()
             async with w.working():
                 receipt = await begun(w)
-                asked_at = time.monotonic()
-                await w.router.accept(ANA, stop(receipt))
-                events = await w.events_until_end(receipt)
-                assert time.monotonic() - asked_at < STOP_SECONDS_MAX
+                async with stopwatch(tmp_path) as watch:
+                    await w.router.accept(ANA, stop(receipt))
+                    events = await w.events_until_end(receipt)
+                assert watch.seconds < STOP_SECONDS_MAX
         end = events[-1]
         assert end.type == "agent_cancelled"
         assert end.payload["reason"] == "user"

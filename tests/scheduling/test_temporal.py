@@ -6,6 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
 from tests.harness.running import running
 from tests.harness.temporal import TemporalAddress, TemporalServer
@@ -54,6 +57,21 @@ class Taker:
         await asyncio.sleep(self._seconds)
         if len(self.taken) == self._enough:
             self.done.set()
+
+
+async def waiting(scheduler: TemporalScheduler, count: int) -> None:
+    """Return when about so many are in the queue: what is sent goes there in its own time."""
+    queue = DescribeTaskQueueRequest(
+        namespace="default",
+        task_queue=TaskQueue(name=scheduler._queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        report_stats=True,
+    )
+    service = (await scheduler._connected()).workflow_service
+    while True:
+        if (await service.describe_task_queue(queue)).stats.approximate_backlog_count >= count:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def brought(
@@ -116,6 +134,7 @@ def test_users_take_turns_what_was_begun_goes_first_and_the_background_last(
                 for number in range(runs):
                     tasks.create_task(scheduler.send(errand(f"{user}{number}", user)))
         await scheduler.send(errand("begun", "cleo", Urgency.BEGUN))
+        await waiting(scheduler, 14)  # its count is approximate
         await brought(scheduler, taker.take, taker.done.wait)
         return taker.taken
 

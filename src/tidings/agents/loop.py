@@ -11,13 +11,12 @@ from tidings.agents.voice import Voice
 from tidings.models.port import Message, ModelRequest, ToolCall, ToolSpec
 from tidings.models.tasks import Called
 from tidings.runs.context import RunContext
-from tidings.runs.rulings import ToolRequest
+from tidings.runs.rulings import PURPOSE_CHARACTERS_MAX, ToolRequest
 from tidings.tools.port import Tool
 
 MODEL_REQUESTS_MAX = 16
 TOOL_CALLS_MAX = 60
 SERVER_SEPARATOR = "__"
-PURPOSE_CHARACTERS_MAX = 200
 LOOP_PROGRESS = (0.2, 0.7)
 
 _PURPOSE = {"type": "string", "description": "What this call is for, in a few words for the user."}

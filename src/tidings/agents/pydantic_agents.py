@@ -16,7 +16,6 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json, to_jsonable_python
 
 from tidings.agents.pydantic_models import RecordedModel, RunReplies, ServersModel
-from tidings.agents.registry import Agent
 from tidings.domain.errors import Failure, InvalidInput
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
@@ -24,6 +23,7 @@ from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
 from tidings.runs.conversation import Turn
 from tidings.runs.outcomes import Fault
+from tidings.runs.port import Agent
 from tidings.tools.port import DEFAULT_DEADLINE_SECONDS, Tool, ToolContext
 
 D = TypeVar("D")

@@ -5,11 +5,17 @@ from enum import StrEnum
 
 import msgspec
 
-from tidings.models.tasks import Constraints, Decision, Family, Guidance, Missing
+from tidings.models.tasks import (
+    FILLED_SHARE,
+    Constraints,
+    Decision,
+    Family,
+    Guidance,
+    Missing,
+)
 
 SUFFICIENT_COVERAGE = 0.8
 PARTIAL_COVERAGE = 0.4
-FILLED_SHARE = 0.05  # a field filled less than this counts as missing
 
 
 class Sufficiency(StrEnum):

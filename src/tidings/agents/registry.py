@@ -1,15 +1,11 @@
 """Agents by name: whoever is registered here can be asked for."""
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tidings.domain.errors import InvalidInput
-from tidings.domain.runs import Outcome
-from tidings.runs.context import RunContext
-
-Agent = Callable[[RunContext], Awaitable[Outcome]]
-"""`async def agent(ctx)`: works by the context's recorded steps, deterministic between them."""
+from tidings.runs.port import Agent
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from tidings.agents.loop import specs
-from tidings.agents.registry import Agent
 from tidings.agents.reporter import Save
 from tidings.agents.supervisor import Supervisor
 from tidings.domain.runs import Outcome
 from tidings.runs.context import RunContext
+from tidings.runs.port import Agent
 from tidings.tools.port import Tool
 
 ANALYSIS = "analysis"

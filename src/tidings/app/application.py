@@ -58,12 +58,20 @@ class App:
 
     agents: AgentRegistry
     tools: Catalogue
-    identity: Identity
-    presence: Presence
     services: Services
     http: ASGIApp
     _parts: Parts
     _kept: Kept
+
+    @property
+    def identity(self) -> Identity:
+        """Who may sign in."""
+        return self.services.identity
+
+    @property
+    def presence(self) -> Presence:
+        """Who is connected."""
+        return self.services.presence
 
     @property
     def readiness(self) -> Readiness:
@@ -123,12 +131,12 @@ class App:
 
     async def stored_events(self, object_id: str) -> list[bytes]:
         """Return the frames of a run or a thread, oldest first; for the operator."""
-        return await self._kept.past.history.story(object_id)
+        return await self.history.story(object_id)
 
     @property
     def history(self) -> History:
         """What is asked of the cold tier."""
-        return self._kept.past.history
+        return self.services.history
 
     @property
     def tool_servers(self) -> "tuple[ToolServers, ...]":

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from starlette.types import ASGIApp
-
 from tidings.agents.workflow import ANALYSIS
 from tidings.app.application import App, Kept
 from tidings.app.looking import Looking
@@ -21,28 +19,22 @@ from tidings.app.pieces import (
     notifying,
     upkeep_of,
 )
+from tidings.app.reception import reception_of
 from tidings.app.tiers import open_tiers
 from tidings.app.watching import watching
 from tidings.domain.ports import Clock, IdSource
-from tidings.events.feed import Feed
-from tidings.events.positions import Positions
 from tidings.gateway.http.app import HEALTH_ROUTERS, ROUTERS, create_app
-from tidings.gateway.presence import Presence
 from tidings.gateway.services import Services
-from tidings.gateway.socket import Backend
-from tidings.gateway.sockets import Sockets, no_sockets
 from tidings.health.metrics import Metrics
 from tidings.health.parts import Parts
 from tidings.health.probes import Readiness, database_probe, disk_probe
 from tidings.health.service import Health
 from tidings.identity.agreement import SigningKey
-from tidings.identity.elsewhere import Elsewhere
 from tidings.identity.keys import load_or_create_key
 from tidings.identity.passwords import Passwords
 from tidings.identity.service import Identity
 from tidings.identity.tokens import Tokens
 from tidings.models.port import Model
-from tidings.protocol.connection import PACE
 from tidings.router.accept import Router
 from tidings.router.choices import Choices
 from tidings.router.departures import Departures
@@ -96,17 +88,15 @@ def build(settings: Settings, model: Model | None = None, around: Around = AROUN
     upkeep = upkeep_of(ground, tiers.lineage, able.library)
     notifications, telling = notifying(ground)
     past = chronicle_of(ground, tiers.cold)
+    reception = reception_of(ground, hot, identity, router, past.levels)
 
-    feed, positions = Feed(database, hot.hints), Positions(database, clock)
-    presence = Presence(identity, positions, Elsewhere(hot.hints, hot.precedence, hot.rates))
-    edge = {"feed": feed.run, "presence": presence.run} if settings.serves_clients else {}
     behind = {"worker": worker.run, "upkeep": upkeep.run} | telling if settings.works else {}
     always = hot.parts | watched.parts | able.parts(works=settings.works) | past.parts(settings)
     always |= tiers.parts | dispatching(ground, tiers.scheduler, limits)
-    parts = Parts(edge | behind | always, clock, ground.metrics)
-    backend = Backend(identity, router, feed, positions, ground.metrics, clock, PACE, past.levels)
+    parts = Parts(reception.parts(settings) | behind | always, clock, metrics)
     readiness = Readiness((database_probe(database), disk_probe(settings.data_dir)), clock)
     known = (database, hot.tier, past.exporter, *tiers.scheduler.tiers)
+    presence = reception.presence
     look = Looking(ground, known, readiness, parts, watched, able, engine, presence, worker)
     if not settings.alone:
         parts.add("roster", partial(watched.roster.run, look.report))
@@ -123,11 +113,11 @@ def build(settings: Settings, model: Model | None = None, around: Around = AROUN
         reports=able.reports,
         readiness=readiness,
         health=Health(look, metrics, clock),
-        sockets=_sockets_of(ground, backend, presence),
+        sockets=reception.sockets,
         presence=presence,
-        feed=feed,
-        positions=positions,
-        metrics=ground.metrics,
+        feed=reception.feed,
+        positions=reception.positions,
+        metrics=metrics,
         clock=clock,
         ids=ids,
         upload_bytes_max=settings.upload_bytes,
@@ -137,13 +127,7 @@ def build(settings: Settings, model: Model | None = None, around: Around = AROUN
     agreed, leaving = SigningKey(database, key, clock), Departures(database, able.library, clock)
     kept = Kept(tiers, past, passwords, able, clock, engine.model, watched.roster, agreed, leaving)
     http = create_app(services, ROUTERS if settings.serves_clients else HEALTH_ROUTERS)
-    return App(able.agents, able.catalogue, identity, presence, services, http, parts, kept)
-
-
-def _sockets_of(ground: Ground, backend: Backend, presence: Presence) -> ASGIApp:
-    if not ground.settings.serves_clients:
-        return no_sockets
-    return Sockets(backend, presence, ground.ids, origins=ground.settings.origin_list)
+    return App(able.agents, able.catalogue, services, http, parts, kept)
 
 
 def new_ids() -> IdSource:

@@ -1,6 +1,6 @@
 """What others bring: agents and tools of installed packages, named by the operator one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -13,15 +13,15 @@ Register = Callable[[App], None]
 """`def register(app)`: adds agents and tools before the server begins."""
 
 
-def plugins(named: str) -> list[Register]:
-    """Return what these names, separated by commas, stand for; nothing is loaded unnamed.
+def plugins(names: Sequence[str]) -> list[Register]:
+    """Return what these names stand for; nothing is loaded unnamed.
 
     A name is an entry point of the group `tidings` of an installed package, or `module:function`.
 
     Raises:
         InvalidInput: `unknown_plugin`: it is not there, or cannot be imported.
     """
-    return [_found(name.strip()) for name in named.split(",") if name.strip()]
+    return [_found(name) for name in names]
 
 
 def _found(name: str) -> Register:

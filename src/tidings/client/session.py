@@ -14,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from tidings.domain.commands import Command, Receipt
+from tidings.domain.cursors import FROM_START
 from tidings.domain.errors import Conflict, Forbidden, TidingsError, Unauthenticated, Unavailable
 from tidings.protocol.client import (
-    FROM_START,
     Anew,
     Answered,
     Apply,

@@ -7,6 +7,9 @@ import msgspec
 from tidings.domain.errors import InvalidInput
 
 TAIL_LENGTH = 8
+FROM_START = "0"
+FROM_HEAD = "live"
+"""Where a client may begin that has no cursor."""
 _CURSOR = re.compile(r"([0-9a-z]{1,16})\.(0|[1-9][0-9]{0,17})\.([0-9A-Za-z_]{8})", re.ASCII)
 
 

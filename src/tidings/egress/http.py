@@ -8,7 +8,9 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TypeVar
 
 import httpx2
 
@@ -18,6 +20,8 @@ from tidings.egress.addresses import Address, AllowedHosts, Destination, destina
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
 ADDRESSES_TRIED_MAX = 4
+
+R = TypeVar("R")
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Look a host and port up; OSError when there is none of that name."""
@@ -62,13 +66,21 @@ class Egress:
         ) as client:
             yield Outbound(self, client)
 
-    async def addresses(self, to: Destination) -> list[Address]:
-        """Look a destination up; every address it has must be allowed.
+    async def call(self, to: Destination, send: Callable[[Address], Awaitable[R]]) -> R:
+        """Look a destination up, and try its addresses until one takes the connection.
 
         Raises:
             Failure: `url_unreachable`: there is no such host.
             Failure: `url_blocked`: it has an address that is not public.
         """
+        *others, last = await self._addresses(to)
+        for address in others:
+            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                return await send(address)
+        return await send(last)
+
+    async def _addresses(self, to: Destination) -> list[Address]:
+        """Look a destination up; every address it has must be allowed."""
         try:
             found = [str(to.literal)] if to.literal else await self._resolve(to.host, to.port)
             addresses = [ipaddress.ip_address(one) for one in dict.fromkeys(found)]
@@ -99,24 +111,15 @@ class Outbound:
         """
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await self._post(self._egress.check(url), headers, body)
+                to = self._egress.check(url)
+                return await self._egress.call(to, partial(self._send, to, headers, body))
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise DeadlineExceeded("url_timeout", "There was no answer in time.") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             raise _unreachable("There was no answer in HTTP.") from error
 
-    async def _post(self, to: Destination, headers: Mapping[str, str], body: bytes) -> int:
-        """Try the addresses in their order until one takes the connection."""
-        *others, last = await self._egress.addresses(to)
-        for address in others:
-            try:
-                return await self._send(to, address, headers, body)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                continue
-        return await self._send(to, last, headers, body)
-
     async def _send(
-        self, to: Destination, address: Address, headers: Mapping[str, str], body: bytes
+        self, to: Destination, headers: Mapping[str, str], body: bytes, address: Address
     ) -> int:
         """Call one address in the name of its host; the answer's body stays unread."""
         host = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004

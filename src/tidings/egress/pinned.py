@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx2
 
@@ -38,7 +39,7 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         to = self._egress.check(str(request.url))
-        answer = await self._sent(request, to)
+        answer = await self._egress.call(to, partial(self._sent, request, to))
         if answer.has_redirect_location:
             await answer.aclose()
             raise Failure("url_blocked", "The server does not follow redirects.")
@@ -56,15 +57,10 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    async def _sent(self, request: httpx2.Request, to: Destination) -> httpx2.Response:
-        """Try the addresses in their order until one takes the connection."""
-        *others, last = await self._egress.addresses(to)
-        for address in others:
-            try:
-                return await self._inner.handle_async_request(_to(request, to, address))
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                continue
-        return await self._inner.handle_async_request(_to(request, to, last))
+    async def _sent(
+        self, request: httpx2.Request, to: Destination, address: Address
+    ) -> httpx2.Response:
+        return await self._inner.handle_async_request(_to(request, to, address))
 
 
 @asynccontextmanager

@@ -5,7 +5,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidings.domain.context import UserContext
-from tidings.domain.cursors import TAIL_LENGTH, Cursor, cursor_of, parse_cursor
+from tidings.domain.cursors import (
+    FROM_HEAD,
+    FROM_START,
+    TAIL_LENGTH,
+    Cursor,
+    cursor_of,
+    parse_cursor,
+)
 from tidings.domain.errors import Conflict, NotFound
 from tidings.domain.events import Draft, Event, thread_stream, user_stream
 from tidings.domain.proof import Proof
@@ -17,8 +24,6 @@ from tidings.storage.notes import UserNote
 from tidings.storage.warm.objects import Kind, fetch_owned
 from tidings.storage.warm.port import Row, Transaction
 
-FROM_START = "0"
-FROM_HEAD = "live"
 OFFSET_DIGITS_MAX = 18
 EPOCH_CHARACTERS = 6
 _MOVE_HEAD = (

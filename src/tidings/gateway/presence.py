@@ -10,6 +10,7 @@ from typing import Protocol
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unavailable
 from tidings.events.positions import Positions
+from tidings.health.outage import Outage
 from tidings.identity.elsewhere import DeviceArrived, Elsewhere, SessionsEnded
 from tidings.identity.service import Identity
 from tidings.protocol.closing import Close
@@ -68,7 +69,6 @@ class Presence:
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self.draining = False
-        self._is_waiting = False
         self._identity = identity
         self._positions = positions
         self._tick_seconds = tick_seconds
@@ -81,6 +81,7 @@ class Presence:
         self._left = asyncio.Event()
         self._suspects: set[str] = set()
         self._suspected = asyncio.Event()
+        self._outage = Outage(_log, "places of clients are not stored until this is over")
         elsewhere.listen(self._on_arrived, self._on_ended)
 
     def __len__(self) -> int:
@@ -158,13 +159,8 @@ class Presence:
             listener.tick()
 
     async def _store_positions(self) -> None:
-        try:
+        with self._outage:
             await self._positions.store()
-            self._is_waiting = False
-        except Unavailable as error:
-            if not self._is_waiting:
-                _log.warning("places of clients are not stored until this is over: %s", error)
-            self._is_waiting = True
 
     async def drain(self) -> None:
         """Ask every client to leave, spread over a time that a next server can bear; then insist.

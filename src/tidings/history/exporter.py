@@ -17,6 +17,7 @@ from tidings.domain.tiers import TierHealth, TierState
 from tidings.domain.times import rfc3339
 from tidings.events import erasures
 from tidings.health.history_metrics import HistoryMetrics
+from tidings.health.outage import Outage
 from tidings.history import ended, rewound
 from tidings.history.ended import EndedRun, Unexported
 from tidings.history.gathering import gather
@@ -90,7 +91,7 @@ class Exporter:
         self._clock = clock
         self._metrics = metrics
         self._policy = policy
-        self._trouble = ""
+        self._outage = Outage(_log, "history waits in the log", Failure)
         self._failures = 0
         self._refused: dict[str, float] = {}
         self._tidied_at = self._forgot_at = float("-inf")
@@ -107,16 +108,13 @@ class Exporter:
 
     async def turn(self) -> None:
         """Bring what is due; what a store refuses is tried again in a later turn."""
-        try:
+        with self._outage:
             await self._bring_what_is_due()
-        except (Unavailable, Failure) as error:
-            if not self._trouble:
-                _log.warning("history waits in the log: %s", error)
-            self._trouble = error.message
+        if self._outage.reason:
             self._failures += 1
             self._metrics.failures.inc()
         else:
-            self._trouble, self._failures = "", 0
+            self._failures = 0
 
     async def health(self) -> TierHealth:
         """Return how the cold tier is, and how far behind."""
@@ -130,8 +128,8 @@ class Exporter:
             lag = self._lag(await self._database.read(SERVER, ended.backlog))
         except Unavailable:
             lag = None
-        if self._trouble:
-            return TierHealth(self.name, TierState.DEGRADED, self._trouble, latency, _BEHIND, lag)
+        if trouble := self._outage.reason:
+            return TierHealth(self.name, TierState.DEGRADED, trouble, latency, _BEHIND, lag)
         is_behind = lag is not None and lag > LAG_SECONDS_MAX
         state, meaning = (TierState.DEGRADED, _BEHIND) if is_behind else (TierState.OK, "")
         return TierHealth(self.name, state, detail, latency, meaning, lag)

@@ -2,9 +2,7 @@
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from joserfc import jws
@@ -13,6 +11,7 @@ from joserfc.jwk import OctKey
 
 from tidings.domain.context import UserContext
 from tidings.domain.errors import Unauthenticated
+from tidings.domain.strict_json import strict_json
 
 ACCESS_TTL_SECONDS = 15 * 60
 TICKET_TTL_SECONDS = 30
@@ -104,10 +103,10 @@ class Tokens:
         if len(token) > TOKEN_BYTES_MAX:
             raise ValueError("too long")
         header, body, _signature = (_decoded(part) for part in _three(token))
-        if _strict_json(header) != kind.header:
+        if strict_json(header) != kind.header:
             raise ValueError("not our header")
         jws.deserialize_compact(token, self._key, algorithms=[ALGORITHM])
-        claims = msgspec.convert(_strict_json(body), Claims)
+        claims = msgspec.convert(strict_json(body), Claims)
         if claims.iss != ISSUER or claims.aud != kind.audience or not claims.jti:
             raise ValueError("not for us")
         return claims
@@ -134,21 +133,6 @@ def _decoded(part: str) -> bytes:
     if base64.urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
         raise ValueError("not canonical")
     return raw
-
-
-def _strict_json(raw: bytes) -> Any:
-    return json.loads(raw, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _is_timely(claims: Claims, now: float, kind: TokenKind) -> bool:

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tidings.models.faults import busy
-from tidings.resilience.bulkhead import BULKHEAD_RULES, Admission, Bulkhead, BulkheadRules
+from tidings.resilience.bulkhead import Admission, Bulkhead, BulkheadRules
 from tidings.resilience.priority import Priority
 
 
 class ModelBulkhead:
     """Lets tasks in as the bulkhead decides; who waits too long or is ousted is refused."""
 
-    def __init__(self, model: str, rules: BulkheadRules = BULKHEAD_RULES) -> None:
+    def __init__(self, model: str, rules: BulkheadRules) -> None:
         self._model = model
         self._bulkhead = Bulkhead(rules)
 

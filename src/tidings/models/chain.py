@@ -70,9 +70,6 @@ class ChainRules(NamedTuple):
     bulkhead: BulkheadRules = BULKHEAD_RULES
 
 
-CHAIN_RULES = ChainRules()
-
-
 class LinkHealth(NamedTuple):
     """How a model of the chain is: its breaker's state, requests under way, its last fault's code.
 
@@ -144,7 +141,7 @@ class Chain:
         clock: Clock,
         chance: Callable[[], float],
         watch: Watch,
-        rules: ChainRules = CHAIN_RULES,
+        rules: ChainRules,
     ) -> None:
         self._links = tuple(Link(model, rules) for model in models)
         self._clock = clock

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from tidings.domain.ports import Clock
-from tidings.models.chain import CHAIN_RULES, Chain, ChainRules, LinkHealth, Watch
+from tidings.models.chain import Chain, ChainRules, LinkHealth, Watch
 from tidings.models.port import Model
 
 CHAINS_BROUGHT_MAX = 256
@@ -19,7 +19,7 @@ class Chains:
         clock: Clock,
         chance: Callable[[], float],
         watch: Watch,
-        rules: ChainRules = CHAIN_RULES,
+        rules: ChainRules,
     ) -> None:
         self._clock = clock
         self._chance = chance

@@ -99,6 +99,10 @@ DECISION_SCHEMA: dict[str, Any] = {
 """A `Decision`, as models are asked for it."""
 
 
+FILLED_SHARE = 0.05
+"""A field that is filled in less of the data counts as missing."""
+
+
 class Called(msgspec.Struct, frozen=True):
     """A tool call of this run and what came of it: a result, or the message of its error."""
 

@@ -6,9 +6,9 @@ import logging
 import msgspec
 
 from tidings.domain.context import SERVER, UserContext
-from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock, IdSource
 from tidings.health.metrics import Metrics
+from tidings.health.outage import Outage
 from tidings.notifications import inbox, preferences, webhooks
 from tidings.notifications.inbox import Notification
 from tidings.storage.warm.port import Database, Transaction
@@ -41,19 +41,14 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._ids = ids
-        self._is_waiting = False
+        self._outage = Outage(_log, "news of ended runs waits")
 
     async def run(self) -> None:
         """Look, and wait, for ever."""
         while True:
-            try:
+            pause = POLL_SECONDS
+            with self._outage:
                 pause = await self.look()
-                self._is_waiting = False
-            except Unavailable as error:
-                if not self._is_waiting:
-                    _log.warning("news of ended runs waits: %s", error)
-                self._is_waiting = True
-                pause = POLL_SECONDS
             await asyncio.sleep(pause)
 
     async def look(self) -> float:

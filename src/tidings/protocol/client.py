@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tidings.domain.commands import Command, Receipt
-from tidings.domain.cursors import Cursor, cursor_of, parse_cursor
+from tidings.domain.cursors import FROM_HEAD, FROM_START, Cursor, cursor_of, parse_cursor
 from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
 from tidings.domain.proof import Proof
 from tidings.protocol import frames
@@ -18,8 +18,6 @@ from tidings.protocol.closing import Close
 
 ACK_EVENTS = 64
 ACK_BYTES = 32 * 1024
-FROM_START = "0"
-FROM_HEAD = "live"
 
 
 @dataclass(frozen=True, slots=True)

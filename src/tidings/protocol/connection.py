@@ -246,9 +246,7 @@ class Connection:
     def ended(self, stream: str, error: TidingsError) -> list[Effect]:
         """Tell why a stream cannot be gone on with, and where to begin anew."""
         self.flow.forget(stream)
-        why = server_frames.RESETS[error.code]
-        snapshot = None if why == "deleted" else server_frames.snapshot_of(stream)
-        return [_say(server_frames.Reset(stream, why, snapshot))]
+        return [_say(server_frames.reset(stream, error))]
 
     def greeted(self, streams: list[StreamStatus]) -> list[Effect]:
         """Answer hello, with what became of each stream."""

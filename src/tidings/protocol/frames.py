@@ -107,22 +107,8 @@ ClientFrame = (
     | AnswerInput
     | Approve
 )
-TYPES = (
-    "hello",
-    "start_agent",
-    "user_message",
-    "chat",
-    "stop_agent",
-    "answer",
-    "approve",
-    "ack",
-    "subscribe",
-    "unsubscribe",
-    "auth",
-    "pong",
-    "mismatch",
-)
-COMMANDS = ("start_agent", "user_message", "chat", "stop_agent", "answer", "approve")
+TYPES: tuple[str, ...] = tuple(frame.__struct_config__.tag for frame in ClientFrame.__args__)
+COMMANDS: tuple[str, ...] = tuple(command.__struct_config__.tag for command in Command.__args__)
 SYNONYMS = {
     "agent_execute": "start_agent",
     "execute_agent": "start_agent",

@@ -135,13 +135,6 @@ ServerFrame = (
     | Drain
 )
 
-RESETS: dict[str, Literal["retention", "diverged", "deleted"]] = {
-    "cursor_trimmed": "retention",
-    "cursor_diverged": "diverged",
-    "not_found": "deleted",
-}
-"""Why a followed stream ends, by the code of the error that ends it."""
-
 
 def encode(frame: ServerFrame) -> bytes:
     """Write a frame."""
@@ -167,11 +160,25 @@ def refusal(error: TidingsError, ref: str | None = None) -> ErrorFrame:
 
 def not_followed(stream: str, error: TidingsError) -> StreamStatus:
     """Return why a subscription of a hello cannot be followed."""
-    snapshot = snapshot_of(stream) if error.code in {"cursor_diverged", "cursor_trimmed"} else None
+    snapshot = _snapshot_of(stream) if error.code in {"cursor_diverged", "cursor_trimmed"} else None
     return StreamStatus(stream, ok=False, code=error.code, message=error.message, snapshot=snapshot)
 
 
-def snapshot_of(stream: str) -> str | None:
+_RESETS: dict[str, Literal["retention", "diverged", "deleted"]] = {
+    "cursor_trimmed": "retention",
+    "cursor_diverged": "diverged",
+    "not_found": "deleted",
+}
+"""Why a followed stream ends, by the code of the error that ends it."""
+
+
+def reset(stream: str, error: TidingsError) -> Reset:
+    """Return why a stream cannot be gone on with, and where to begin anew."""
+    why = _RESETS[error.code]
+    return Reset(stream, why, None if why == "deleted" else _snapshot_of(stream))
+
+
+def _snapshot_of(stream: str) -> str | None:
     """Return where a stream's state can be read with a cursor to go on from."""
     kind, _, name = stream.partition(":")
     return f"/api/threads/{name}/snapshot" if kind == "thread" else None

@@ -53,7 +53,7 @@ class Breaker:
     the breaker is open only its probe counts: what began before says nothing of now.
     """
 
-    def __init__(self, rules: BreakerRules = BREAKER_RULES) -> None:
+    def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=rules.calls_max)
         self._failures = 0

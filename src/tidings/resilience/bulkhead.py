@@ -33,7 +33,7 @@ class Bulkhead:
     came last; that one has to go.
     """
 
-    def __init__(self, rules: BulkheadRules = BULKHEAD_RULES) -> None:
+    def __init__(self, rules: BulkheadRules) -> None:
         self._rules = rules
         self._inside: set[Hashable] = set()
         self._waiting: dict[Hashable, Priority] = {}

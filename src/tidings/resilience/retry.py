@@ -67,17 +67,16 @@ class RetryBudget:
 
 
 class RetryBudgets:
-    """Budgets by key; those unused for longest are forgotten beyond `keys_max`."""
+    """Budgets by key; those unused for longest are forgotten beyond BUDGETS_MAX."""
 
-    def __init__(self, keys_max: int = BUDGETS_MAX) -> None:
-        self._keys_max = keys_max
+    def __init__(self) -> None:
         self._budgets: OrderedDict[Hashable, RetryBudget] = OrderedDict()
 
     def of(self, key: Hashable) -> RetryBudget:
         """Return the budget of a key."""
         budget = self._budgets.setdefault(key, RetryBudget())
         self._budgets.move_to_end(key)
-        if len(self._budgets) > self._keys_max:
+        if len(self._budgets) > BUDGETS_MAX:
             self._budgets.popitem(last=False)
         return budget
 

@@ -6,6 +6,7 @@ import msgspec
 
 from tidings.domain.commands import IfBusy, check_text
 from tidings.domain.context import UserContext
+from tidings.domain.cursors import FROM_HEAD
 from tidings.domain.errors import NotFound
 from tidings.domain.events import Event, thread_stream
 from tidings.domain.ports import Clock, IdSource
@@ -135,7 +136,7 @@ class Reads:
 
         async def work(tx: Transaction) -> dict[str, Any]:
             thread = await threads.one(tx, context, thread_id)
-            place = await log.locate(tx, context, stream, log.FROM_HEAD)
+            place = await log.locate(tx, context, stream, FROM_HEAD)
             return {
                 "thread": thread,
                 "runs": await _runs(tx, thread_id),

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Protocol
 
 from tidings.domain.context import SERVER
-from tidings.domain.errors import Unavailable
 from tidings.domain.ports import Clock
 from tidings.events.compaction import RUNS_PER_PASS_MAX, compact
 from tidings.events.lineage import Continuity
 from tidings.events.retention import ENDED_AT, trim
+from tidings.health.outage import Outage
 from tidings.storage.warm.duties import Duty
 from tidings.storage.warm.port import Database, Row, Transaction
 
@@ -112,6 +112,7 @@ class Upkeep:
         self._clock = clock
         self._policy = policy
         self._swept_at = float("-inf")
+        self._outage = Outage(_log, "upkeep waits for its next turn", OSError)
 
     async def run(self) -> None:
         """Take a turn each minute, for ever."""
@@ -121,10 +122,8 @@ class Upkeep:
 
     async def turn(self) -> None:
         """Do what is due now; what the store or the disk refuses is tried again in the next."""
-        try:
+        with self._outage:
             await self._do_what_is_due()
-        except (Unavailable, OSError) as error:
-            _log.warning("upkeep waits for its next turn: %s", error)
 
     async def _do_what_is_due(self) -> None:
         await self._lineage.advance()

@@ -1,6 +1,7 @@
 """What an agent works with: everything it does here is recorded, told and resumable."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -117,7 +118,8 @@ class RunContext:
     @property
     def ahead(self) -> tuple[str, ...]:
         """The steps on record that this attempt has not come to: in the end there must be none."""
-        return self._journal.ahead
+        leave = re.compile(r"c\d+\.leave\.")  # goes with its call
+        return tuple(key for key in self._journal.ahead if not leave.match(key))
 
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
@@ -340,14 +342,7 @@ class RunContext:
         self._work.dirty.set()
 
     def _draft(self, event: EventType, payload: dict[str, Any]) -> Draft:
-        return Draft(
-            event_id=self._journal.new_event_id(),
-            type=event,
-            payload=payload,
-            agent=self.agent,
-            run_id=self.run.run_id,
-            thread_id=self.run.thread_id,
-        )
+        return self._journal.draft(event, payload, self.agent)
 
     async def _tell_fallbacks(self, reply: ModelReply) -> None:
         """Tell, once for each pair, that a model answered in another one's place."""

@@ -13,6 +13,7 @@ from tidings.domain.runs import Run
 from tidings.runs import queue
 from tidings.runs.execution import wait_at_most
 from tidings.runs.queue import Limits, RunEnded, RunQueued
+from tidings.runs.turns import in_turn
 from tidings.scheduling.port import Errand, NotNow, Scheduler, Urgency
 from tidings.storage.hot.port import Hints
 from tidings.storage.warm.port import Database, Transaction
@@ -73,40 +74,24 @@ class Dispatch:
             return  # they find it a little later
 
 
+_UNSENT = "state = 'queued' and (dispatched_fence is null or dispatched_fence < fence)"
+_MARK = in_turn(
+    held="state = 'running' or (state = 'queued' and dispatched_fence = fence)",
+    free=_UNSENT,
+    update=f"update runs set dispatched_fence = fence, dispatched_at = ? where {_UNSENT}",  # noqa: S608
+    returning="run_id, fence, user_id, attempt, background, deadline_at",
+)
+
+
 async def mark(tx: Transaction, now: float, limits: Limits) -> list[Errand]:
     """Mark the runs that may go on as sent, SENT_AT_ONCE_MAX at most.
 
     Oldest first, those in the background last.
     """
-    if not await tx.execute(
-        "select 1 from runs where state = 'queued'"
-        " and (dispatched_fence is null or dispatched_fence < fence) limit 1"
-    ):
+    if not await tx.execute(f"select 1 from runs where {_UNSENT} limit 1"):  # noqa: S608
         return []
     await queue.take_claims(tx)
-    rows = await tx.execute(
-        "with held as (select user_id, thread_id from runs where state = 'running'"
-        "  or (state = 'queued' and dispatched_fence = fence)),"
-        " free as (select run_id, user_id, thread_id, created_at, background,"
-        "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
-        "  from runs where state = 'queued'"
-        "  and (dispatched_fence is null or dispatched_fence < fence)"
-        "  and thread_id not in (select thread_id from held)"
-        "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
-        " ready as (select run_id, created_at, background,"
-        "  row_number() over (partition by user_id order by background, created_at, run_id)"
-        "  + (select count(*) from held where held.user_id = free.user_id) as place"
-        "  from free where turn = 1)"
-        " update runs set dispatched_fence = fence, dispatched_at = ?"
-        " where state = 'queued' and (dispatched_fence is null or dispatched_fence < fence)"
-        "  and run_id in"
-        "  (select run_id from ready where place <= ?"
-        "   order by background, created_at, run_id limit ?)"
-        " returning run_id, fence, user_id, attempt, background, deadline_at",
-        now,
-        limits.runs_per_user,
-        SENT_AT_ONCE_MAX,
-    )
+    rows = await tx.execute(_MARK, now, limits.runs_per_user, SENT_AT_ONCE_MAX)
     return [
         Errand(run_id, fence, user_id, _urgency(attempt, background), _seconds(deadline, now))
         for run_id, fence, user_id, attempt, background, deadline in rows

@@ -11,7 +11,7 @@ import msgspec
 
 from tidings.domain.budgets import BudgetSpent
 from tidings.domain.errors import Failure, TidingsError
-from tidings.domain.events import Draft, EventType
+from tidings.domain.events import EventType
 from tidings.domain.payloads import Notice
 from tidings.domain.runs import CancelReason, Outcome, Run
 from tidings.runs.context import Engine, RunContext
@@ -119,14 +119,8 @@ class Execution:
         if self._journal.interrupted.is_set():
             raise Interrupted
         self._context.ensure_started()
-        terminal = Draft(
-            event_id=self._journal.new_event_id(),
-            type=ending.event,
-            payload=ending.payload | {"usage": self._usage(), "summary": self._summary()},
-            agent=self.run.agent,
-            run_id=self.run.run_id,
-            thread_id=self.run.thread_id,
-        )
+        payload = ending.payload | {"usage": self._usage(), "summary": self._summary()}
+        terminal = self._journal.draft(ending.event, payload, self.run.agent)
         await self._journal.end(terminal, ending.status, ending.report_id, self._work.written)
 
     def _early_ending(self) -> Ending | None:
@@ -195,15 +189,7 @@ class Execution:
         }
         # by the attempt: an agent that runs again numbers what it tells itself as before
         key = f"pulse.{self.run.attempt}.{self._pulses}"
-        draft = Draft(
-            self._journal.new_event_id(),
-            EventType.AGENT_THINKING,
-            payload,
-            at.agent,
-            self.run.run_id,
-            self.run.thread_id,
-        )
-        self._journal.tell(key, draft)
+        self._journal.tell(key, self._journal.draft(EventType.AGENT_THINKING, payload, at.agent))
 
     def _usage(self) -> dict[str, Any]:
         return {

@@ -84,7 +84,7 @@ class Journal:
 
     After a crash the agent runs again from the top: steps that were done are answered from
     here, and what was told is not told again. Once it is `interrupted` nothing can be recorded
-    here any more.
+    here any more. `ahead`: steps of earlier attempts that this one has not come to.
     """
 
     def __init__(self, database: Database, clock: Clock, ids: IdSource, run: Run) -> None:
@@ -99,7 +99,7 @@ class Journal:
         self._clock = clock
         self._ids = ids
         self._results: dict[str, bytes | None] = {}
-        self._ahead: dict[str, None] = {}
+        self.ahead: dict[str, None] = {}
         self._told: set[str] = set()
         self._pending: list[Pending] = []
         self._answered: list[StepRecord] = []
@@ -119,7 +119,7 @@ class Journal:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
                 self._results[key] = result
-                self._ahead[key] = None
+                self.ahead[key] = None
                 self.steps_done += result is not None
 
     async def earlier(self) -> tuple[Turn, ...]:
@@ -133,14 +133,9 @@ class Journal:
             self._answered.append(self._done(HISTORY_STEP, "history", turns))
         return turns
 
-    @property
-    def ahead(self) -> tuple[str, ...]:
-        """The steps of earlier attempts that this one has not come to."""
-        return tuple(key for key in self._ahead if not (key[0] == "c" and ".leave." in key))
-
     def is_done(self, key: str) -> bool:
         """Return whether a step, which the agent has come to, has its result recorded."""
-        self._ahead.pop(key, None)
+        self.ahead.pop(key, None)
         return self._results.get(key) is not None
 
     def is_begun(self, key: str) -> bool:
@@ -190,9 +185,10 @@ class Journal:
         only_pieces = all(p.draft.type is EventType.ANSWER_DELTA for p in self._pending)
         return DELTA_PAUSE_SECONDS if only_pieces else 0.0
 
-    def new_event_id(self) -> str:
-        """Return an id for an event."""
-        return self._ids.new("e")
+    def draft(self, type_: EventType, payload: dict[str, Any], agent: str) -> Draft:
+        """Return a new event of this run, told by an agent."""
+        run = self.run
+        return Draft(self._ids.new("e"), type_, payload, agent, run.run_id, run.thread_id)
 
     async def begin(self, key: str, budget: Budget) -> None:
         """Record that a call is under way, with the events that say so, and count it.
@@ -241,7 +237,7 @@ class Journal:
         """
         if all(self.is_done(question.pause.step) for question in questions):
             return [self.recorded(question.pause.step, Settled) for question in questions]
-        now, moved_id = self._clock.now(), self.new_event_id()
+        now, moved_id = self._clock.now(), self._ids.new("e")
         for question in questions:
             asking = _asking(question, self.run, len(questions), now)
             self.tell(f"{question.pause.step}.asked", asking)
@@ -270,7 +266,7 @@ class Journal:
             Interrupted: it was not recorded, here and now.
         """
         carried = self._take()
-        now, moved_id = self._clock.now(), self.new_event_id()
+        now, moved_id = self._clock.now(), self._ids.new("e")
         answered = terminal.type is EventType.AGENT_COMPLETED
 
         async def work(tx: Transaction) -> None:

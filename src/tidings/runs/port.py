@@ -1,11 +1,11 @@
 """What a run needs from the outside: an agent by name."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from tidings.domain.runs import Outcome
+from tidings.runs.context import RunContext
 
-Agent = Callable[[Any], Awaitable[Outcome]]
-"""`async def agent(ctx: RunContext) -> Outcome`; deterministic between its recorded steps."""
+Agent = Callable[[RunContext], Awaitable[Outcome]]
+"""`async def agent(ctx)`: works by the context's recorded steps, deterministic between them."""
 
 Agents = Mapping[str, Agent]

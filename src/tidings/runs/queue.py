@@ -9,6 +9,7 @@ from tidings.domain.context import UserContext
 from tidings.domain.errors import Conflict, LimitExceeded
 from tidings.domain.runs import CancelReason, Run, RunRequest, RunState
 from tidings.events import outbox
+from tidings.runs.turns import in_turn
 from tidings.storage.notes import FleetNote
 from tidings.storage.warm.objects import Kind, lock_owned
 from tidings.storage.warm.port import Row, Transaction
@@ -194,6 +195,18 @@ async def claim_overdue(tx: Transaction, owner: str, now: float, lease_until: fl
     return [_run(row) for row in rows]
 
 
+_CLAIM = in_turn(
+    held="(state = 'running' and (lease_until >= ? or owner = ?))"
+    "  or (state in ('queued', 'running') and (cancel_requested = 1 or deadline_at <= ?))",
+    free="state in ('queued', 'running')"
+    "  and (state = 'queued' or (lease_until < ? and owner <> ?))",
+    update="update runs set state = 'running', owner = ?, lease_until = ?,"
+    "  fence = fence + 1, attempt = attempt + 1"
+    " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))",
+    returning=_COLUMNS,
+)
+
+
 async def claim(
     tx: Transaction, owner: str, now: float, lease_until: float, *, free: int, limits: Limits
 ) -> list[Run]:
@@ -203,26 +216,7 @@ async def claim(
     `limits.runs_per_user` at once. What `claim_overdue` takes is left to it.
     """
     rows = await tx.execute(
-        "with held as (select user_id, thread_id from runs"  # noqa: S608 - a constant
-        "  where (state = 'running' and (lease_until >= ? or owner = ?))"
-        "  or (state in ('queued', 'running') and (cancel_requested = 1 or deadline_at <= ?))),"
-        " free as (select run_id, user_id, thread_id, created_at, background,"
-        "  row_number() over (partition by thread_id order by created_at, run_id) as turn"
-        "  from runs where state in ('queued', 'running')"
-        "  and (state = 'queued' or (lease_until < ? and owner <> ?))"
-        "  and thread_id not in (select thread_id from held)"
-        "  and thread_id not in (select thread_id from runs where state = 'waiting')),"
-        " ready as (select run_id, created_at, background,"
-        "  row_number() over (partition by user_id order by background, created_at, run_id)"
-        "  + (select count(*) from held where held.user_id = free.user_id) as place"
-        "  from free where turn = 1)"
-        " update runs set state = 'running', owner = ?, lease_until = ?,"
-        "  fence = fence + 1, attempt = attempt + 1"
-        " where (state = 'queued' or (state = 'running' and lease_until < ? and owner <> ?))"
-        "  and run_id in"
-        "  (select run_id from ready where place <= ?"
-        "   order by background, created_at, run_id limit ?)"
-        f" returning {_COLUMNS}",
+        _CLAIM,
         now,
         owner,
         now,

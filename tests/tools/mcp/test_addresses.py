@@ -75,7 +75,7 @@ def test_what_a_hostile_address_does_is_a_typed_outcome_and_the_next_call_works(
 def test_an_address_that_never_answers_is_left_at_the_deadline(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with tool_address() as there:
-            settings = ToolServer(url=there.url, call_seconds=0.3)
+            settings = ToolServer(url=there.url, call_seconds=1.5)
             async with bench(tmp_path, {"there": settings}, allowed=[there.host]) as at_work:
                 await at_work.offers("there.echo")
                 with pytest.raises(TimeoutError):

@@ -129,7 +129,7 @@ def test_a_tool_that_never_answers_is_left_at_its_deadline(tmp_path: Path) -> No
             await at_work.call("test.silent")
         assert (await at_work.call("test.echo", text="next")).content.startswith("next")
 
-    served(tmp_path, scenario, program(call_seconds=0.3))
+    served(tmp_path, scenario, program(call_seconds=1.5))
     assert len(pids(tmp_path)) == 1
 
 

@@ -1,7 +1,6 @@
 """JSON bodies: small, shallow, real text, and complete before a route sees them."""
 
 import asyncio
-import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -9,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.domain.errors import InvalidInput, LimitExceeded, TidingsError
+from tidings.domain.strict_json import strict_json
 from tidings.gateway.http.problems import Problem
 
 BODY_BYTES_MAX = 256 * 1024
@@ -89,7 +89,7 @@ def check_json(body: bytes) -> None:
             `invalid_text` (422): a text in it holds a NUL or half a character.
     """
     try:
-        value = json.loads(body, object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+        value = strict_json(body)
     except (ValueError, RecursionError):
         raise _bad_json("The body is not valid JSON.") from None
     level = [value]
@@ -118,17 +118,6 @@ def check_characters(text: str) -> None:
     """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidInput("invalid_text", "A text holds a NUL or half a character.")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _bad_json(detail: str) -> TidingsError:

@@ -58,7 +58,7 @@ class Edge:
             await self._app(scope, receive, answered)
         except TidingsError as error:
             await self._refuse(error, scope, answered)
-        except Exception:  # noqa: BLE001 - the outer edge: one of the two places that may
+        except Exception:  # noqa: BLE001 - the outer edge
             _log.exception("request %s failed", request_id)
             failure = Failure("internal", "Something went wrong here. Quote the request id.")
             await self._refuse(failure, scope, answered)

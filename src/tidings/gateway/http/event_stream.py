@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from tidings.domain.context import UserContext
 from tidings.domain.cursors import cursor_of
-from tidings.domain.errors import Conflict, LimitExceeded, NotFound, TidingsError, Unavailable
+from tidings.domain.errors import Conflict, LimitExceeded, NotFound, Unavailable
 from tidings.domain.ports import Clock
 from tidings.events.feed import Feed, Follower
 from tidings.events.ranges import Entry
@@ -17,13 +17,11 @@ from tidings.gateway.presence import Presence
 from tidings.gateway.sockets import SOCKETS_MAX
 from tidings.protocol.closing import Close
 from tidings.protocol.server_frames import (
-    RESETS,
     Drain,
     ErrorFrame,
     Live,
-    Reset,
     encode,
-    snapshot_of,
+    reset,
 )
 
 QUIET_TICKS_MAX = 15
@@ -122,7 +120,7 @@ class EventStream:
                 try:
                     entries = await follower.read()
                 except (Conflict, NotFound) as error:
-                    yield _reset(follower.stream, error)
+                    yield _named("reset", encode(reset(follower.stream, error)))
                     return
                 self._quiet_ticks = 0
                 yield b"".join(_event(entry) for entry in entries)
@@ -160,9 +158,3 @@ def _event(entry: Entry) -> bytes:
 
 def _named(name: str, frame: bytes) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), frame)
-
-
-def _reset(stream: str, error: TidingsError) -> bytes:
-    why = RESETS[error.code]
-    snapshot = None if why == "deleted" else snapshot_of(stream)
-    return _named("reset", encode(Reset(stream, why, snapshot)))

@@ -5,9 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from tidings.models.rules.evidence import Evidence, Found, Row
-from tidings.models.tasks import AnalysisTask, Constraints, Family, ReportTask
+from tidings.models.tasks import FILLED_SHARE, AnalysisTask, Constraints, Family, ReportTask
 
-FILLED_SHARE = 0.05
 _GROUPS = ("feature", "tool", "operation", "end_user", "api_key_label", "provider")
 _MINUTES_UP_TO_DAYS = 0.25
 _HOURS_UP_TO_DAYS = 4.0

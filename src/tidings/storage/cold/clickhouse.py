@@ -19,9 +19,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from tidings.domain.context import Scope
-from tidings.domain.errors import Failure, InvalidInput, Unavailable
+from tidings.domain.errors import Failure, InvalidInput
 from tidings.storage.cold.pieces import Piece, pieces
-from tidings.storage.cold.port import Days, Erasure
+from tidings.storage.cold.port import Days, Erasure, unavailable
 from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
 from tidings.storage.cold.records import CONTENT, EVENTS, OF_USERS, TABLES, Batch, ColdTable
 
@@ -129,21 +129,21 @@ class ClickHouseHistory(Questions):
     async def _call(self, call: Callable[[Client], R]) -> R:
         """Have something asked of the server, on a thread; what takes too long is left behind."""
         if self._calls >= CALLS_WAITING_MAX:
-            raise _unavailable("too much is asked of it")
+            raise unavailable("too much is asked of it")
         self._calls += 1
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 client = await self._connected()
                 return await self._on_thread(lambda: call(client))
         except TimeoutError as error:
-            raise _unavailable(f"no answer within {CALL_SECONDS_MAX:g} s") from error
+            raise unavailable(f"no answer within {CALL_SECONDS_MAX:g} s") from error
         except DatabaseError as error:
             if error.code in _REFUSALS:
                 message = f"The history cannot take this: ClickHouse error {error.code}."
                 raise Failure("cold_refused", message) from error
-            raise _unavailable(_fault(error)) from error
+            raise unavailable(_fault(error)) from error
         except ClickHouseError as error:
-            raise _unavailable(_fault(error)) from error
+            raise unavailable(_fault(error)) from error
         finally:
             self._calls -= 1
 
@@ -255,7 +255,3 @@ def _source(table: ColdTable) -> str:
 
 def _parameter(name: str, value: Value) -> str:
     return f"{{{name}:{'Date' if name.endswith('_day') else _KINDS[type(value)]}}}"
-
-
-def _unavailable(why: str) -> Unavailable:
-    return Unavailable("cold_unavailable", f"The history cannot be read now: {why}.")

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from tidings.domain.context import Scope
-from tidings.domain.errors import Failure, Unavailable
+from tidings.domain.errors import Failure
 from tidings.storage.cold.pieces import pieces
 from tidings.storage.cold.pipe import (
     PIPED_BYTES_MAX,
@@ -29,9 +29,10 @@ from tidings.storage.cold.pipe import (
     packed,
     replies,
 )
-from tidings.storage.cold.port import Days, Erasure
+from tidings.storage.cold.port import Days, Erasure, unavailable
 from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
 from tidings.storage.cold.records import TABLES, Batch, ColdTable
+from tidings.storage.marks import make_folder
 
 ANSWER_SECONDS = 10.0
 WORK_SECONDS = 120.0
@@ -93,7 +94,7 @@ class ParquetHistory(Questions):
             async with asyncio.timeout(seconds), self._turn:
                 return await self._in_turn(request)
         except TimeoutError as error:
-            raise _unavailable(f"no answer within {seconds:g} s") from error
+            raise unavailable(f"no answer within {seconds:g} s") from error
 
     async def _in_turn(self, request: Request) -> list[list[object]]:
         if self._reaper is not None:
@@ -104,7 +105,7 @@ class ParquetHistory(Questions):
             reply = await _exchange(self._child, request)
         except OSError as error:
             await self._dismiss()
-            raise _unavailable(error.strerror or "it cannot be started") from error
+            raise unavailable(error.strerror or "it cannot be started") from error
         except BaseException:
             await self._dismiss()
             raise
@@ -114,10 +115,10 @@ class ParquetHistory(Questions):
         if reply.final:
             raise Failure("cold_refused", f"The history cannot take this: {reply.message}")
         _log.warning("the files of the history: %s", reply.message)
-        raise _unavailable("its files cannot be used")
+        raise unavailable("its files cannot be used")
 
     async def _start(self) -> asyncio.subprocess.Process:
-        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folder, self._folder, 0o700)
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", "-m", "tidings.storage.cold.parquet_child"),
             str(self._folder.resolve()),
@@ -157,14 +158,10 @@ async def _exchange(child: asyncio.subprocess.Process, request: Request) -> Repl
         await child.stdin.drain()
         (size,) = PREFIX.unpack(await child.stdout.readexactly(PREFIX.size))
         if size > PIPED_BYTES_MAX:
-            raise _unavailable("its answer is too large")
+            raise unavailable("its answer is too large")
         return replies.decode(await child.stdout.readexactly(size))
     except (OSError, asyncio.IncompleteReadError, msgspec.MsgspecError) as error:
-        raise _unavailable("the child that reads it has died") from error
-
-
-def _unavailable(why: str) -> Unavailable:
-    return Unavailable("cold_unavailable", f"The history cannot be read now: {why}.")
+        raise unavailable("the child that reads it has died") from error
 
 
 def _source(table: ColdTable) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tidings.domain.context import Scope, ServerScope
+from tidings.domain.errors import Unavailable
 from tidings.storage.cold.records import Batch
 
 EVENTS_ASKED_MAX = 1_000
@@ -158,3 +159,8 @@ class ColdStore(Protocol):
     async def close(self) -> None:
         """Let go of processes and connections."""
         ...
+
+
+def unavailable(why: str) -> Unavailable:
+    """Return the answer of a store that is away."""
+    return Unavailable("cold_unavailable", f"The history cannot be read now: {why}.")

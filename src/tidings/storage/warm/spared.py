@@ -41,12 +41,12 @@ class SparedDatabase:
             database behind it raises.
     """
 
-    def __init__(self, inner: Database, clock: Clock, rules: BreakerRules = STORE_RULES) -> None:
+    def __init__(self, inner: Database, clock: Clock) -> None:
         self.name = "warm"
         self._inner = inner
         self._clock = clock
-        self._reading = _Side(Breaker(rules))
-        self._writing = _Side(Breaker(rules))
+        self._reading = _Side(Breaker(STORE_RULES))
+        self._writing = _Side(Breaker(STORE_RULES))
 
     async def write(self, scope: Scope, work: Work[T]) -> T:
         async with _Call(self._writing, scope, self._clock):

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import msgspec
-from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
 
 from tidings.domain.errors import Failure, TidingsError
@@ -25,20 +24,14 @@ REFUSALS = frozenset(
 _log = logging.getLogger(__name__)
 
 
-def address(
+@asynccontextmanager
+async def address(
     url: str, headers: dict[str, str], egress: Egress, seconds: float, ending: ConnectionEnd
-) -> Transport:
+) -> AsyncIterator[tuple[Any, Any]]:
     """Speak with a server at an address within the block.
 
     What the guard refuses is told to the one request that it concerns, as an error in JSON-RPC.
     """
-    return _address(url, headers, egress, seconds, ending)
-
-
-@asynccontextmanager
-async def _address(
-    url: str, headers: dict[str, str], egress: Egress, seconds: float, ending: ConnectionEnd
-) -> AsyncIterator[tuple[Any, Any]]:
     transport = Refusing(PinnedTransport(egress))
     async with (
         pinned_client(transport, headers, seconds) as client,

@@ -156,9 +156,7 @@ class KeptServer:
             except TimeoutError:
                 pass  # the same as one that failed
         if self._connection is None or self._connection.ending.ended:
-            raise Unavailable(
-                "tool_server_down", f"The tool server {self.name} is down; try again later."
-            )
+            raise self._down()
         return self._connection
 
     async def _check(self, link: ToolConnection, tool: str) -> None:
@@ -170,11 +168,14 @@ class KeptServer:
                     await self._refresh(link)
             except FAULTS as error:
                 link.ending.end(Failure("tool_server_lost", reason(error)))
-                raise Unavailable(
-                    "tool_server_down", f"The tool server {self.name} is down; try again later."
-                ) from error
+                raise self._down() from error
         if why := self._changed(tool):
             raise Failure("tool_changed", why)
+
+    def _down(self) -> Unavailable:
+        return Unavailable(
+            "tool_server_down", f"The tool server {self.name} is down; try again later."
+        )
 
     def _changed(self, tool: str) -> str:
         """Return why a tool is not the accepted one any more, or nothing."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.client import Transport
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
@@ -57,12 +56,13 @@ class ConnectionEnd:
         await self._ended.wait()
 
 
-def program(
+@asynccontextmanager
+async def program(
     command: Sequence[str],
     directory: str | None,
     environment: Mapping[str, str],
     ending: ConnectionEnd,
-) -> Transport:
+) -> AsyncIterator[Streams]:
     """Start a program and speak with it within the block; at its end nothing is left of it.
 
     It gets the named environment and nothing else, in a process group of its own, which is killed
@@ -72,16 +72,6 @@ def program(
     Raises:
         OSError: it cannot be started.
     """
-    return _program(command, directory, environment, ending)
-
-
-@asynccontextmanager
-async def _program(
-    command: Sequence[str],
-    directory: str | None,
-    environment: Mapping[str, str],
-    ending: ConnectionEnd,
-) -> AsyncIterator[Streams]:
     if not os.access(command[0], os.X_OK):
         raise FileNotFoundError(f"{command[0]} is no program")
     watched, held = os.pipe()

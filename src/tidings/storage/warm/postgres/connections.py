@@ -178,15 +178,14 @@ class Shares:
     Units of one user often wait for each other's rows; here they wait without a connection.
     """
 
-    def __init__(self, most: int = CONNECTIONS_PER_USER_MAX) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._semaphores: dict[str, asyncio.Semaphore] = {}
         self._interested: Counter[str] = Counter()
 
     @asynccontextmanager
     async def one(self, user_id: str) -> AsyncIterator[None]:
         """Hold one of the user's shares around the block."""
-        free = self._semaphores.setdefault(user_id, asyncio.Semaphore(self._most))
+        free = self._semaphores.setdefault(user_id, asyncio.Semaphore(CONNECTIONS_PER_USER_MAX))
         self._interested[user_id] += 1
         try:
             async with free:

@@ -35,8 +35,7 @@ class Statements:
     it lacks, in one message.
     """
 
-    def __init__(self, most: int = STATEMENTS_MAX) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._learned: defaultdict[str, dict[str, Learned]] = defaultdict(dict)
 
     async def fetch(self, line: PostgresSession, sql: str, values: Sequence[Any]) -> list[Any]:
@@ -72,7 +71,7 @@ class Statements:
     async def _learn(self, line: PostgresSession, sql: str, learned: dict[str, Learned]) -> None:
         statement = await line.connection.prepare(sql, name=_name(sql))
         line.ready[sql] = statement
-        if len(learned) < self._most:
+        if len(learned) < STATEMENTS_MAX:
             state = statement._state  # noqa: SLF001 - the driver keeps it for one connection
             state.attach()  # it stays when the connections that use it are gone
             learned[sql] = state
