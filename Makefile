@@ -5,12 +5,13 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 EVENTS ?= 1000000
 SEED ?= 1
+CUTS ?= 200
 PROCESSES ?= 4
 AT_ONCE := -n $(PROCESSES) --dist loadfile
 SETS ?= postgres postgres+valkey fleet
 SUITES ?= tests/mission_critical tests/crash tests/faults tests/journeys tests/conformance/test_server_vectors.py
 
-.PHONY: demo test test-tiers test-engines check fix serve bench bench-runs bench-delivery bench-tiers soak client storm cancel-storm fuzz clean
+.PHONY: demo test test-tiers test-engines check fix serve bench bench-runs bench-delivery bench-tiers soak power-loss client storm cancel-storm fuzz clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.ready  ## start the server, import a usage log, ask, watch, read the report
@@ -52,6 +53,9 @@ bench-tiers: .venv/.ready  ## one server on each set of tiers, as real servers: 
 
 soak: .venv/.ready  ## a million critical events through cuts, stalls and kills: some 10 minutes
 	@EVENTS=$(EVENTS) SEED=$(SEED) $(BIN)/python -m tests.soak
+
+power-loss: .venv/.ready  ## the power is cut at many moments of a recording of real servers (strace): some 6 minutes
+	@CUTS=$(CUTS) SEED=$(SEED) $(BIN)/python -m tests.power
 
 client:  ## compile web/client and put it where the page has it
 	cd web/client && npm ci --no-audit --no-fund && npm run build

@@ -101,6 +101,7 @@ class Library:
                     expanded_bytes_max=self._limits.expanded_bytes,
                 )
                 _keep_only(folder, _STORED)
+                await asyncio.to_thread(marks.sync_way, self._root.parent, folder / _STORED)
                 await self._record(context, file_id, size, digest, report)
             except BaseException:
                 await asyncio.shield(self._database.write(context, lambda tx: _remove(tx, file_id)))

@@ -5,6 +5,7 @@ from pathlib import Path
 from tidings.app import back_up, restore
 from tidings.cli.serve import only_server
 from tidings.settings import Settings
+from tidings.storage.marks import make_folder
 
 
 def backed_up(settings: Settings, target: Path) -> list[str]:
@@ -23,7 +24,7 @@ def restored(settings: Settings, source: Path) -> list[str]:
     Raises:
         Conflict: `data_dir_in_use`.
     """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(settings.data_dir, 0o700)
     with only_server(settings.data_dir):
         done = restore(settings, source)
     lines = [f"restored {settings.data_dir} from {source}; the next start begins a new epoch"]

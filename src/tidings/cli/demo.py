@@ -23,6 +23,7 @@ from tidings.client.http import Api
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Event
 from tidings.settings import load
+from tidings.storage.marks import make_folder
 
 QUESTION = "Where does our money go, and how do we cut spend and latency without losing quality?"
 SEED = 7
@@ -32,7 +33,7 @@ STOP_SECONDS = 15
 def run(data_dir: Path, file: Path | None, question: str, *, once: bool) -> int:
     """Run the demonstration and return the exit status of its question."""
     console = Console(highlight=False)
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(data_dir, 0o700)
     with _server(data_dir) as url:
         console.print(
             f"[green]✔[/] server    {url}  [dim](everything is kept in {data_dir}/)[/]",

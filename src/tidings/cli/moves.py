@@ -11,6 +11,7 @@ from tidings.cli.serve import only_server
 from tidings.domain.errors import InvalidInput
 from tidings.settings import Settings, load
 from tidings.storage.backups import DATABASE_FILE
+from tidings.storage.marks import make_folder
 from tidings.storage.moving import Told
 
 TOLD_ROWS = 51_200
@@ -32,7 +33,7 @@ def moved(source: str, target: str) -> list[str]:
     with ExitStack() as held:
         for end in (here, there):
             if not end.database_url:
-                end.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(end.data_dir, 0o700)
                 held.enter_context(only_server(end.data_dir))
         done = asyncio.run(move(here, there, _telling()))
     rows = sum(done.rows.values())

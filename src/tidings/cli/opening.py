@@ -9,6 +9,7 @@ import typer
 
 from tidings.app import App, build
 from tidings.settings import Settings, load
+from tidings.storage.marks import make_folder
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ DataDir = Annotated[
 def settings_of(data_dir: Path | None) -> Settings:
     """Return the settings, with the data directory made."""
     settings = load({"data_dir": data_dir})
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(settings.data_dir, 0o700)
     return settings
 
 

@@ -21,6 +21,7 @@ from tidings.domain.errors import Conflict, Unavailable
 from tidings.gateway.wire import BoundedHttp, BoundedWebSocket
 from tidings.protocol.frames import FRAME_BYTES_MAX
 from tidings.settings import ALL, Settings, load, unknown
+from tidings.storage.marks import make_folder
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def serve_until_stopped(
     logs.configure(settings.log_level)
     for sentence in unknown():
         _log.warning(sentence)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(settings.data_dir, 0o700)
     with (
         only_server(settings.data_dir) if settings.alone else nullcontext(),
         _listening(settings) as listening,

@@ -6,6 +6,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from tidings.storage.marks import make_folder, put_first
+
 KEY_BYTES = 32
 SECRET_BYTES = 32
 
@@ -20,8 +22,8 @@ def load_or_create_key(path: Path) -> bytes:
     Raises:
         UnsafeKey: others may read the file, or it holds no whole key.
     """
-    if not path.exists():
-        _create(path)
+    make_folder(path.parent)
+    put_first(path, secrets.token_bytes(KEY_BYTES), mode=0o600)
     found = path.stat()
     if not is_private(stat.S_IMODE(found.st_mode), found.st_uid, os.geteuid()):
         raise UnsafeKey(f"{path} can be read by others. Run: chmod 600 {path}")
@@ -51,20 +53,3 @@ def new_secret() -> str:
 def fingerprint(secret: str) -> str:
     """Return what is stored in place of a secret with 256 random bits."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _create(path: Path) -> None:
-    """Put a whole key in place at once; when two processes race, the first one's stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(descriptor)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

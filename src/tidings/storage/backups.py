@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tidings.domain.errors import Conflict, InvalidInput, Unavailable
 from tidings.storage import marks
-from tidings.storage.marks import Restoration, sync
+from tidings.storage.marks import Restoration, make_folder, sync
 from tidings.storage.warm.port import Loss, StoreFile
 
 DATABASE_FILE = "tidings.db"
@@ -62,7 +62,7 @@ def back_up(data: Path, target: Path, at: At) -> BackedUp:
     shutil.rmtree(draft, ignore_errors=True)
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, draft, ignore_errors=True)
-        draft.mkdir(mode=0o700, parents=True)
+        make_folder(draft, 0o700)
         copied = draft / DATABASE_FILE
         at(data / DATABASE_FILE).copy_to(copied)
         wanted = at(copied).data_sets()
@@ -95,7 +95,7 @@ def restore(source: Path, data: Path, aside: Path, at: At) -> Restored:
     if not (source / DATABASE_FILE).is_file():
         raise InvalidInput("not_a_backup", f"There is no database in {source}.")
     at(source / DATABASE_FILE).check()
-    aside.mkdir(mode=0o700, parents=True)
+    make_folder(aside, 0o700)
     draft = aside / "restored.db"
     try:
         loss = _put_back(source, data, aside, draft, at)
@@ -140,7 +140,7 @@ def _copy_data_set(source: Path, target: Path, name: str) -> bool:
         return True
     draft = there.with_name(f"{there.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    make_folder(draft)
     try:
         for path in (source / DATA_SETS / name).iterdir():
             shutil.copyfile(path, draft / path.name)
@@ -148,6 +148,7 @@ def _copy_data_set(source: Path, target: Path, name: str) -> bool:
     except FileNotFoundError:
         shutil.rmtree(draft)
         return False
+    sync(draft)
     draft.rename(there)
     sync(there.parent)
     return True
@@ -169,7 +170,7 @@ def _copy_part(source: Path, target: Path, part: Path) -> bool:
     if there.exists():
         return True
     draft = there.with_name(f"{there.name}.part")
-    there.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(there.parent, 0o700)
     try:
         shutil.copyfile(source / part, draft)
     except FileNotFoundError:
@@ -194,7 +195,7 @@ def _copy_key(source: Path, target: Path) -> None:
     if not (source / KEY_FILE).exists():
         return
     there = target / KEY_FILE
-    there.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(there.parent, 0o700)
     draft = there.with_name(f"{there.name}.part")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -207,8 +208,9 @@ def _copy_key(source: Path, target: Path) -> None:
 
 def _keep(path: Path, aside: Path) -> None:
     if path.exists():
-        aside.parent.mkdir(mode=0o700, parents=True)
+        make_folder(aside.parent, 0o700)
         os.link(path, aside)
+        sync(aside.parent)
 
 
 def _move_unknown(data: Path, aside: Path, known: set[str]) -> None:
@@ -216,5 +218,5 @@ def _move_unknown(data: Path, aside: Path, known: set[str]) -> None:
     for folder in sorted((data / DATA_SETS).glob("*/*")):
         name = folder.relative_to(data / DATA_SETS).as_posix()
         if name not in known:
-            (aside / DATA_SETS / name).parent.mkdir(parents=True, exist_ok=True)
+            make_folder((aside / DATA_SETS / name).parent)
             folder.rename(aside / DATA_SETS / name)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -74,12 +75,11 @@ def drop_restoration(folder: Path) -> None:
 def name_folder(folder: Path, fresh: str) -> str:
     """Return the name of a folder, by which those who mount it know that it is one and the same.
 
-    The first to ask gives it; empty where it cannot be written or is being written.
+    The first to ask gives it; empty where it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), (folder / NAME_FILE).open("x") as file:
-            file.write(fresh)
+        make_folder(folder)
+        put_first(folder / NAME_FILE, fresh.encode(), mode=0o666)
         return (folder / NAME_FILE).read_text()
     except OSError:
         return ""
@@ -95,6 +95,45 @@ def unfinished() -> Unusable:
     return Unusable(
         "store_unfinished", "`tidings move` to here was cut off; begin it again, and let it end."
     )
+
+
+def put_first(path: Path, content: bytes, mode: int) -> None:
+    """Put a whole file in place, on disk, unless one is there: of those who race, the first stays.
+
+    `mode` is what it may be to others, less the process's mask.
+    """
+    if path.exists():
+        return
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    try:
+        sync(draft)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    sync(path.parent)
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Have a folder and all that had to be made above it on disk before going on.
+
+    A file that is synced is found again only if every folder that leads to it is.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync(made.parent)
+
+
+def sync_way(top: Path, path: Path) -> None:
+    """Have a file on disk, and with it the way that leads to it from a folder above."""
+    for each in (path, *path.parents):
+        sync(each)
+        if each == top:
+            return
 
 
 def sync(path: Path) -> None:

@@ -32,6 +32,7 @@ from tidings.storage.cold.pipe import (
 from tidings.storage.cold.port import Days, Erasure, unavailable
 from tidings.storage.cold.questions import NamedQuery, Questions, Value, asked
 from tidings.storage.cold.records import TABLES, Batch, ColdTable
+from tidings.storage.marks import make_folder
 
 ANSWER_SECONDS = 10.0
 WORK_SECONDS = 120.0
@@ -117,7 +118,7 @@ class ParquetHistory(Questions):
         raise unavailable("its files cannot be used")
 
     async def _start(self) -> asyncio.subprocess.Process:
-        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folder, self._folder, 0o700)
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", "-m", "tidings.storage.cold.parquet_child"),
             str(self._folder.resolve()),

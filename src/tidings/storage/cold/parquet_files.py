@@ -13,7 +13,7 @@ import duckdb
 
 from tidings.storage.cold.pipe import AskFiles, EraseThreads
 from tidings.storage.cold.records import CONTENT, OF_USERS, TABLES, ColdTable
-from tidings.storage.marks import sync
+from tidings.storage.marks import make_folder, sync
 
 PARTS_PER_DAY_MAX = 16
 MEMORY_MIB = 256
@@ -53,7 +53,7 @@ class ParquetFiles:
     def put(self, table: ColdTable, day: str, name: str, rows: bytes) -> None:
         """Write a part, in the place of the one that had its name."""
         folder = self._root / table.name / day
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lines = folder / f"{name}.lines"
         lines.write_bytes(rows)
         columns = ", ".join(f"{_quoted(c)}: {_text(kind)}" for c, kind in _kinds(table).items())

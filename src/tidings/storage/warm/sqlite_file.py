@@ -90,6 +90,8 @@ class SqliteFile:
                 companion = self._path.with_name(self._path.name + suffix)
                 if companion.exists():
                     companion.rename(aside / companion.name)
+            sync(aside)
+            sync(self._path.parent)  # the newer file must never be found beside their log
             if self._path.exists():
                 os.link(self._path, aside / self._path.name)
             newer.replace(self._path)
