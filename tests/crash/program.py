@@ -13,7 +13,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.fakes.models import ScriptedModel, says
 from tests.world import ANA, World, world
 from tidings.domain.commands import AnswerInput, AnswerPayload
 from tidings.domain.context import Scope
+from tidings.domain.errors import Unavailable
 from tidings.domain.events import TERMINAL, thread_stream
 from tidings.domain.facts import ToolResult
 from tidings.domain.permissions import Effect
@@ -141,17 +143,24 @@ async def live(folder: Path, number: int, place: str, seen: Path) -> None:
     ) as w:
         await w.begin()
         async with w.working():
-            receipt = await w.ask("pay, please", id="cmd-1")
+            receipt = await served(lambda: w.ask("pay, please", id="cmd-1"))
             await watch(w, thread_stream(receipt.thread_id), seen)
+
+
+async def served(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer, as clients do: a busy store may refuse."""
+    while True:
+        with suppress(Unavailable):
+            return await ask()
 
 
 async def watch(w: World, stream: str, seen: Path) -> None:
     """Keep every frame as a client hears it, until the terminal one; answer what is asked."""
     woken = asyncio.Event()
-    follower = await w.feed.follow(ANA, stream, "0", woken.set)
+    follower = await served(lambda: w.feed.follow(ANA, stream, "0", woken.set))
     while True:
         while follower.behind:
-            for _, frame, _ in await follower.read():
+            for _, frame, _ in await served(follower.read):
                 append(seen, frame)
                 event = json.loads(frame)
                 if event["type"] == "input_required":

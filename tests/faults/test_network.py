@@ -88,7 +88,7 @@ def test_f02_a_server_that_cannot_be_heard_is_given_up_and_it_gives_up_the_clien
 
 def test_f03_lost_acknowledgements_stop_the_server_at_the_window(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with line(tmp_path, Pace(ack_stall=0.5)) as to:
+        async with line(tmp_path, Pace(ack_stall=1.5)) as to:
             puppet = to.puppet()
             async with puppet.connected():
                 await puppet.take()

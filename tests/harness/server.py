@@ -220,7 +220,7 @@ class Client:
         await self.socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def next(self) -> dict[str, Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             text = await self.socket.recv()
         assert isinstance(text, str)
         self.at.append(time.time())

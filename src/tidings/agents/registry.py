@@ -30,7 +30,17 @@ class AgentRegistry(Mapping[str, Agent]):
         """Make an agent known by a name; a later one of the same name takes its place.
 
         It gets the work of those it stands in for while they fail often, and it does not.
+
+        Raises:
+            TypeError: it is no function.
         """
+        given: object = agent
+        if not callable(given):
+            kind = type(given)
+            raise TypeError(
+                f"{name}: an agent is an `async def agent(ctx)`, not a {kind.__module__}."
+                f"{kind.__qualname__}; one of pydantic-ai is registered as pydantic_agent(agent)"
+            )
         self._entries[name] = Registered(name, description, agent, stands_in_for)
 
     def alternatives(self, name: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.rule import Rule
 
 from tidings.analysis.workload import generate, write_csv
@@ -19,6 +18,7 @@ from tidings.app import build, new_ids
 from tidings.cli.ask import Inquiry, Server, ask, exit_code
 from tidings.cli.serve import read_address
 from tidings.cli.show import Show
+from tidings.cli.tables import ShownDocument
 from tidings.client.http import Api
 from tidings.domain.errors import Unavailable
 from tidings.domain.events import Event
@@ -111,7 +111,7 @@ async def _report(console: Console, api: Api, report_id: str, data_dir: Path) ->
     for form, body in documents.items():
         (folder / f"report.{form}").write_bytes(body)
     console.print(Rule("the report", style="dim"))
-    console.print(Markdown(json.loads(documents["json"])["text"]))
+    console.print(ShownDocument(json.loads(documents["json"])["text"]))
     console.print(Rule(style="dim"))
     console.print(f"  report      {folder}/report.html  [dim](also .md, .json)[/]", soft_wrap=True)
 

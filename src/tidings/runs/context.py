@@ -1,6 +1,7 @@
 """What an agent works with: everything it does here is recorded, told and resumable."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -114,6 +115,12 @@ class RunContext:
         """Why the run is degraded, each reason once, REASONS_MAX at most; none: it is not."""
         return tuple(self._work.reasons)
 
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """The steps on record that this attempt has not come to: in the end there must be none."""
+        leave = re.compile(r"c\d+\.leave\.")  # goes with its call
+        return tuple(key for key in self._journal.ahead if not leave.match(key))
+
     def remaining_seconds(self) -> float:
         """Return the time until the run's deadline, at least 0."""
         return self.run.remaining_seconds(self._engine.clock.now())
@@ -130,11 +137,8 @@ class RunContext:
     async def think(self, reasoning: str, progress: float) -> None:
         """Say what the agent considers; `progress` is the share of the run's work, 0..1."""
         self._work.progress = progress = round(min(1.0, max(0.0, progress)), 3)
-        self._tell(
-            EventType.AGENT_THINKING,
-            reasoning=reasoning[:THOUGHT_CHARACTERS_MAX],
-            progress=progress,
-        )
+        shown = reasoning[:THOUGHT_CHARACTERS_MAX]
+        self._tell(EventType.AGENT_THINKING, reasoning=shown, progress=progress)
 
     async def notice(self, code: str, message: str, **details: Any) -> None:
         """Tell the user of something that is not as it should be, by code and sentence."""
@@ -249,10 +253,8 @@ class RunContext:
         self._enter("ask")
         self.ensure_started()
         request_id = f"q{self._work.questions}"
-        asked: dict[str, Any] = {
-            "request_id": request_id,
-            "question": question[:THOUGHT_CHARACTERS_MAX],
-        }
+        shown = question[:THOUGHT_CHARACTERS_MAX]
+        asked: dict[str, Any] = {"request_id": request_id, "question": shown}
         if schema is not None:
             asked["schema"] = schema
         pause = Pause(PauseKind.INPUT, request_id, request_id, asked, wait_seconds)
@@ -270,12 +272,14 @@ class RunContext:
 
         Raises:
             TypeError: the result is of another type, or of one that JSON does not know.
+            ValueError: there was a step of this name.
         """
         check_not_in_a_call()
         key = f"{self._scope}step.{name}"
-        if not self._journal.is_done(key):
-            await self._journal.finish(key, "step", await work())
-        return self._journal.recorded(key, type_)
+        with self._work.named_once(key):
+            if not self._journal.is_done(key):
+                await self._journal.finish(key, "step", await work())
+            return self._journal.recorded(key, type_)
 
     @asynccontextmanager
     async def sub(
@@ -294,8 +298,8 @@ class RunContext:
                 "agents_too_deep",
                 f"Agents may let others work {AGENTS_DEEP_MAX} deep; do this without another.",
             )
-        key = self._next_step(agent)
-        sub = SubContext(self._engine, self._journal, self._work, agent, f"{key}/")
+        scope = f"{self._next_step(agent)}/"
+        sub = SubContext(self._engine, self._journal, self._work, agent, scope)
         sub.start(task, parent=self.agent)
         try:
             async with _in_time(seconds):
@@ -333,11 +337,8 @@ class RunContext:
     def _tell(self, event: EventType, **payload: Any) -> None:
         """Tell something by its turn: an agent that runs again tells the same in the same order."""
         self._told += 1
-        self._tell_as(f"{self._scope}e{self._told}", event, payload)
-
-    def _tell_as(self, key: str, event: EventType, payload: dict[str, Any]) -> None:
         self.ensure_started()
-        self._journal.tell(key, self._draft(event, payload))
+        self._journal.tell(f"{self._scope}e{self._told}", self._draft(event, payload))
         self._work.dirty.set()
 
     def _draft(self, event: EventType, payload: dict[str, Any]) -> Draft:

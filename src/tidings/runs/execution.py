@@ -1,12 +1,16 @@
 """One attempt at one run: its agent, its clock, and its end."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any
 
+import msgspec
+
 from tidings.domain.budgets import BudgetSpent
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import Failure, TidingsError
 from tidings.domain.events import EventType
 from tidings.domain.payloads import Notice
 from tidings.domain.runs import CancelReason, Outcome, Run
@@ -21,6 +25,12 @@ UNWIND_SECONDS = 0.5
 START_PAUSE_SECONDS = 0.1
 PROGRESS_SECONDS = 3.0
 """After so long without a word the worker says that the agent is still at it."""
+
+STEPS_SHOWN_MAX = 8
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""As JSON, with the output: clients take messages of twice as much."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +135,16 @@ class Execution:
 
     async def _outcome(self, agent: Agent) -> Ending:
         try:
-            ending = _completed(await agent(self._context), self._context.reasons)
+            ending = _completed(await _begun(agent, self._context), self._context.reasons)
         except TidingsError as error:
             ending = failed(error.code, error.message, retryable=error.retryable)
         except BudgetSpent as error:
             return self._over(error)
-        return ending if self._work.over is None else self._over(self._work.over)
+        if self._work.over is not None:
+            return self._over(self._work.over)
+        if ahead := self._context.ahead:
+            _log.warning("run %s, agent %s: %s", self.run.run_id, self.run.agent, astray(ahead))
+        return ending
 
     def _ending(self, working: asyncio.Task[Ending]) -> Ending:
         """Say how it ended: the agent's own end counts if it came to one."""
@@ -194,10 +208,34 @@ class Execution:
         }
 
 
-def _completed(outcome: Outcome, reasons: Sequence[Notice]) -> Ending:
-    """Return a run's good end; with a reason for it, it is degraded at best."""
-    if not isinstance(outcome, Outcome):  # whoever wrote the agent may check no types
-        raise TypeError(f"an agent returns an Outcome, not a {type(outcome).__name__}")
+def _begun(agent: Agent, ctx: RunContext) -> Awaitable[Outcome]:
+    """Begin an agent; whoever wrote it may check no types."""
+    begun: Any = agent(ctx)
+    if not isawaitable(begun):
+        raise TypeError("an agent is an `async def agent(ctx)`, and this one is a plain function")
+    return begun
+
+
+def _completed(outcome: Any, reasons: Sequence[Notice]) -> Ending:
+    """Return a run's good end; with a reason for it, it is degraded at best.
+
+    Raises:
+        Failure: `answer_too_large`.
+        TypeError: that is no end of a run.
+    """
+    if not isinstance(outcome, Outcome):
+        hint = "; an await is missing" if isawaitable(outcome) else ""
+        raise TypeError(f"an agent returns an Outcome, not a {type(outcome).__name__}{hint}")
+    answer: Any = outcome.answer
+    if not isinstance(answer, str):
+        told = type(answer).__name__
+        raise TypeError(f"an Outcome's answer is text, not a {told}; a value is its output")
+    if len(msgspec.json.encode((outcome.answer, outcome.output))) > ANSWER_BYTES_MAX:
+        raise Failure(
+            "answer_too_large",
+            f"The answer is longer than the {ANSWER_BYTES_MAX >> 20} MiB that can be shown; ask"
+            " for less.",
+        )
     status = "degraded" if reasons and outcome.status == "completed" else outcome.status
     payload: dict[str, Any] = {
         "status": status,
@@ -216,6 +254,20 @@ def failed(code: str, message: str, *, retryable: bool = False) -> Ending:
     """Return the end of a run that failed."""
     payload = {"code": code, "message": message, "retryable": retryable}
     return Ending(EventType.AGENT_FAILED, "failed", payload)
+
+
+def astray(steps: Sequence[str]) -> str:
+    """Say to an author that an agent which ran again did not come to these steps, and what to do.
+
+    It shows STEPS_SHOWN_MAX of them.
+    """
+    more = ", ..." if len(steps) > STEPS_SHOWN_MAX else ""
+    return (
+        "the agent ran again and did not come to steps that it had done: "
+        f"{', '.join(steps[:STEPS_SHOWN_MAX])}{more}; it may have done them twice, under other"
+        " names. Names and order of steps must be the same each time: get what is random or of a"
+        " clock by a ctx.step, whose own name is fixed."
+    )
 
 
 def _out_of_time() -> Ending:

@@ -84,7 +84,7 @@ class Journal:
 
     After a crash the agent runs again from the top: steps that were done are answered from
     here, and what was told is not told again. Once it is `interrupted` nothing can be recorded
-    here any more.
+    here any more. `ahead`: steps of earlier attempts that this one has not come to.
     """
 
     def __init__(self, database: Database, clock: Clock, ids: IdSource, run: Run) -> None:
@@ -99,6 +99,7 @@ class Journal:
         self._clock = clock
         self._ids = ids
         self._results: dict[str, bytes | None] = {}
+        self.ahead: dict[str, None] = {}
         self._told: set[str] = set()
         self._pending: list[Pending] = []
         self._answered: list[StepRecord] = []
@@ -118,6 +119,7 @@ class Journal:
             self._told.update(msgspec.json.decode(emitted))
             if not key.startswith("~"):
                 self._results[key] = result
+                self.ahead[key] = None
                 self.steps_done += result is not None
 
     async def earlier(self) -> tuple[Turn, ...]:
@@ -132,7 +134,8 @@ class Journal:
         return turns
 
     def is_done(self, key: str) -> bool:
-        """Return whether a step has its result recorded."""
+        """Return whether a step, which the agent has come to, has its result recorded."""
+        self.ahead.pop(key, None)
         return self._results.get(key) is not None
 
     def is_begun(self, key: str) -> bool:

@@ -56,8 +56,10 @@ def kept(result: ToolResult) -> ToolResult:
 
     Raises:
         LimitExceeded: `tool_result_too_large`.
-        TypeError: there is something in it that cannot be kept.
+        TypeError: it is none, or there is something in it that cannot be kept.
     """
+    if not isinstance(result, ToolResult):  # whoever wrote the tool may check no types
+        raise TypeError(f"a tool returns a ToolResult, not a {type(result).__name__}")
     body = msgspec.json.encode(result)
     if len(body) > RESULT_BYTES_MAX:
         raise LimitExceeded(

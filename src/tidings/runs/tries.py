@@ -1,6 +1,7 @@
 """One tool call, tried: within its time, again where that is harmless, not while the tool rests."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -31,6 +32,12 @@ TOOL_FAULTS = (
     ValueError,
 )
 """What a tool's own code may raise; the call has failed, the run goes on."""
+
+_UNHEARD_OF = (
+    "A tool raised this, which ends the run. Catch it in the tool, and raise a Failure(code,"
+    " message) of tidings.authoring instead: the agent is told it, and goes on."
+)
+_log = logging.getLogger(__name__)
 
 _CALLING: ContextVar[bool] = ContextVar("_CALLING", default=False)
 """Whether a tool is at work in this task."""
@@ -117,7 +124,11 @@ class Tries:
         except TimeoutError:
             return _Ended(error=_LATE)
         except TOOL_FAULTS as error:
+            _log.warning("run %s: the tool %s failed", self._run.run_id, call.tool, exc_info=True)
             return _Ended(error=Fault("tool_failed", f"The tool failed ({type(error).__name__})."))
+        except Exception as error:
+            error.add_note(_UNHEARD_OF)
+            raise
         finally:
             _CALLING.reset(at_work)
 

@@ -36,7 +36,7 @@ class Work(msgspec.Struct):
     begun last. `over`: a budget had no room for a step, so the run must end. `fallbacks`: models
     that failed, and who answered in their place. `reasons`: why the run is degraded. `calls_open`:
     the calls under way; none is when it is `quiet`, and there is `room` for some at once.
-    `written`: the text that was shown.
+    `written`: the text that was shown. `named`: the steps that this attempt has come to by name.
     """
 
     calls: int = 0
@@ -57,6 +57,7 @@ class Work(msgspec.Struct):
     results: dict[str, ToolResult] = msgspec.field(default_factory=dict)
     dirty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     written: Written = msgspec.field(default_factory=Written)
+    named: set[str] = msgspec.field(default_factory=set)
     calls_open: dict[str, At] = msgspec.field(default_factory=dict)
     quiet: asyncio.Event = msgspec.field(default_factory=_set)
     room: asyncio.Semaphore = msgspec.field(
@@ -87,6 +88,22 @@ class Work(msgspec.Struct):
     def enter(self, agent: str, step: str, now: float) -> None:
         """Take note that a step begins."""
         self.last = At(agent, step, now)
+
+    @contextmanager
+    def named_once(self, key: str) -> Iterator[None]:
+        """Do a step by its name around the block; one that fails may be tried again.
+
+        Raises:
+            ValueError: there was one of this name: what it gave would be taken for this one's.
+        """
+        if key in self.named:
+            raise ValueError(f"there are two steps {key}; put what tells them apart into the name")
+        self.named.add(key)
+        try:
+            yield
+        except BaseException:
+            self.named.discard(key)
+            raise
 
     @contextmanager
     def during(self, call_id: str, at: At) -> Iterator[None]:

@@ -170,13 +170,14 @@ class Worker:
                 _log.warning("run %s is interrupted in attempt %d", run.run_id, run.attempt)
                 await asyncio.sleep(RETRY_SECONDS)
                 await self._give_back(run)
-        except* Exception:  # noqa: BLE001 - the worker's outer loop
-            _log.exception("run %s failed by a defect of its agent", run.run_id)
+        except* Exception as defects:  # noqa: BLE001 - the worker's outer loop
+            told = "run %s failed by a defect of its agent %s"
+            _log.exception(told, run.run_id, run.agent, exc_info=_single(defects))
             await self._end_failed(execution)
 
     async def _end_failed(self, execution: Execution) -> None:
         try:
-            await execution.end(failed("internal", "The agent failed by a defect of its own."))
+            await execution.end(failed("internal", _DEFECT))
         except Interrupted:
             await self._give_back(execution.run)
 
@@ -240,3 +241,13 @@ class Worker:
             )
         except Unavailable:
             return []  # a lease outlives several failures
+
+
+_DEFECT = "The agent failed by a defect of its own; the server's log says which."
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return the one error of a group, however deep, or the group of several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error

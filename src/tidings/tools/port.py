@@ -67,10 +67,14 @@ def tool(
 
     The docstring is the description; the annotated parameters after the first are the arguments,
     validated strictly: unknown ones are refused.
+
+    Raises:
+        TypeError: the function is not of this form.
     """
 
     def make(function: Callable[..., Awaitable[ToolResult]]) -> Tool:
         parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        _check(function, parameters)
         fields: dict[str, Any] = {
             p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
         }
@@ -92,3 +96,12 @@ def tool(
         )
 
     return make
+
+
+def _check(function: Callable[..., Any], arguments: list[inspect.Parameter]) -> None:
+    name = function.__name__
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"the tool {name} is a plain function; write `async def {name}(ctx, ...)`")
+    bare = [argument.name for argument in arguments if argument.annotation is argument.empty]
+    if bare:
+        raise TypeError(f"the tool {name} does not say the types of: {', '.join(bare)}")

@@ -1,4 +1,4 @@
-"""What authors test their agents with: a rehearsal in this process, and a crash at every write.
+"""A rehearsal of an agent in this process, and a crash of it at every write.
 
 Everything is as on a server of one's own, on its embedded defaults in an empty folder; the model
 says what is written for it, the clock stands still, and nothing outlives the call.
@@ -16,17 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from tidings.app import Around, build
-from tidings.authoring import (
-    App,
-    Effect,
-    Failure,
-    ModelFault,
-    ModelReply,
-    ModelRequest,
-    ToolCall,
-    ToolContext,
-    ToolResult,
-)
+from tidings.authoring import App, Effect, Outcome, RunContext, ToolContext, ToolResult
 from tidings.domain.commands import (
     AnswerInput,
     AnswerPayload,
@@ -36,94 +26,21 @@ from tidings.domain.commands import (
     StartAgent,
     StartPayload,
 )
-from tidings.domain.context import Scope, UserContext
+from tidings.domain.context import UserContext
 from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
-from tidings.models.port import OnText
+from tidings.runs.execution import astray
 from tidings.runs.port import Agent
 from tidings.settings import Settings
-from tidings.storage.warm.port import Database, T, Work
+from tidings.testing.mortal import FixedClock, MortalStore
+from tidings.testing.script import Script
 from tidings.tools.port import Tool
 
 AUTHOR = UserContext("default", "author", "rehearsal")
 AGENT = "rehearsed"
 REHEARSAL_SECONDS = 60.0
 """How long a run may take, and how long it is waited for."""
-
-
-class FixedClock:
-    """Stands where it was set; it may be moved."""
-
-    def __init__(self, time: float = 1_700_000_000.0) -> None:
-        self.time = time
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-
-class Script:
-    """A model that gives the n-th request the n-th reply; `requests` are what it was asked.
-
-    After a crash it goes on where the run does: what is on record is not asked for again.
-    """
-
-    def __init__(self, *replies: ModelReply | ModelFault) -> None:
-        self.requests: list[ModelRequest] = []
-        self._replies = replies
-        self._next = 0
-
-    @property
-    def name(self) -> str:
-        return "script"
-
-    def go_on_at(self, number: int) -> None:
-        """Give the reply of this number next; 0 is the first."""
-        self._next = number
-
-    async def respond(self, request: ModelRequest, on_text: OnText) -> ModelReply:
-        """Return the next reply.
-
-        Raises:
-            ModelFault: it was written so.
-            Failure: `script_ended`: no reply is left.
-        """
-        number, self._next = self._next, self._next + 1
-        self.requests.append(request)
-        if number >= len(self._replies):
-            raise Failure("script_ended", f"The script has no reply for request {number + 1}.")
-        reply = self._replies[number]
-        if isinstance(reply, ModelFault):
-            raise reply
-        if request.schema is None and reply.text:
-            await on_text(reply.text)
-        calls = [
-            msgspec.structs.replace(call, id=f"call_{number}_{place}")
-            for place, call in enumerate(reply.calls)
-        ]
-        return msgspec.structs.replace(reply, calls=tuple(calls))
-
-
-def says(text: str) -> ModelReply:
-    """Return the reply that is this text."""
-    return ModelReply("script", text)
-
-
-def gives(value: Any) -> ModelReply:
-    """Return the reply that is this value, for a request with a schema."""
-    return ModelReply("script", value=value)
-
-
-def call(tool: str, **arguments: Any) -> ToolCall:
-    """Return a call of a tool, for `wants`."""
-    return ToolCall("", tool, arguments)
-
-
-def wants(*calls: ToolCall) -> ModelReply:
-    """Return the reply that makes these calls."""
-    return ModelReply("script", calls=calls)
-
+END_SECONDS = 5.0
+"""How long the end of a run is waited for when its time is up."""
 
 Person = Callable[[Event], Any]
 """Answers what a run asks: `input_required` by a value, `approval_required` by True or False."""
@@ -152,10 +69,14 @@ class Rehearsal:
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """What a run has told, to its end, and its report as JSON, if it has one."""
+    """What a run has told, to its end, and its report as JSON, if it has one.
+
+    `ahead`: steps on record that its agent did not come to when it ran again.
+    """
 
     events: tuple[Event, ...]
     report: bytes | None = None
+    ahead: tuple[str, ...] = ()
 
     @property
     def end(self) -> Event:
@@ -191,11 +112,28 @@ class Crash:
     story: Story
 
 
+class Astray(AssertionError):
+    """An agent that ran again, after a crash or a wait, took another way than before.
+
+    `steps` are those on record that it did not come to.
+    """
+
+    def __init__(self, steps: Sequence[str], what: str) -> None:
+        super().__init__(f"{what}: {astray(steps)}")
+        self.steps = tuple(steps)
+
+
 def rehearse(rehearsal: Rehearsal) -> Story:
-    """Return what the run tells, from its beginning to its end."""
+    """Return what the run tells, from its beginning to its end.
+
+    Raises:
+        Astray: it waited for a person, and the agent took another way afterwards.
+    """
     with TemporaryDirectory(prefix="tidings-") as folder:
         story, _ = asyncio.run(_lived(Path(folder), rehearsal, MortalStore()))
     assert story is not None  # noqa: S101 - nothing ends it before
+    if story.ahead:
+        raise Astray(story.ahead, "waited for a person")
     return story
 
 
@@ -206,6 +144,7 @@ def crash_everywhere(make: Callable[[], Rehearsal]) -> list[Crash]:
     to, for what only the author can know.
 
     Raises:
+        Astray: after a crash the agent took another way, and so may have done things twice.
         AssertionError: a run did not end once, or a tool that writes was called twice for one call.
     """
     crashes: list[Crash] = []
@@ -216,47 +155,6 @@ def crash_everywhere(make: Callable[[], Rehearsal]) -> list[Crash]:
                 return crashes
             crashes.append(crash)
     raise AssertionError("a run has an end")
-
-
-class MortalStore:
-    """A database that dies with its process at one of the user's writes; the dead do no more."""
-
-    def __init__(self, at: int = 0, *, after: bool = False) -> None:
-        self.died = asyncio.Event()
-        self.counting = False
-        self._at = at
-        self._after = after
-        self._writes = 0
-        self._inner: Database | None = None
-
-    def around(self, inner: Database) -> Database:
-        """Stand before a database."""
-        self._inner = inner
-        return self
-
-    async def write(self, scope: Scope, work: Work[T]) -> T:
-        self._check()
-        if self.counting and isinstance(scope, UserContext):
-            self._writes += 1
-            if self._writes == self._at:
-                if self._after:
-                    await self._there.write(scope, work)
-                self.died.set()
-                self._check()
-        return await self._there.write(scope, work)
-
-    async def read(self, scope: Scope, work: Work[T]) -> T:
-        self._check()
-        return await self._there.read(scope, work)
-
-    def _check(self) -> None:
-        if self.died.is_set():
-            raise asyncio.CancelledError
-
-    @property
-    def _there(self) -> Database:
-        assert self._inner is not None  # noqa: S101 - `around` comes first
-        return self._inner
 
 
 def _crashed(rehearsal: Rehearsal, at: int, *, after: bool) -> Crash | None:
@@ -273,6 +171,8 @@ def _crashed(rehearsal: Rehearsal, at: int, *, after: bool) -> Crash | None:
         rehearsal.model.go_on_at(recorded)
         story, _ = asyncio.run(_lived(Path(folder), counted, MortalStore()))
     assert story is not None  # noqa: S101 - nothing ends it before
+    if story.ahead:
+        raise Astray(story.ahead, f"died {where}")
     ends = [event.type for event in story.events if event.type in TERMINAL]
     if len(ends) != 1 or story.end.payload.get("code") == "internal":
         raise AssertionError(f"died {where}, the run ended as {ends}: {story.end.payload}")
@@ -294,6 +194,18 @@ def _counted(tool: Tool, made: Counter[str]) -> Tool:
     return dataclasses.replace(tool, call=counting)
 
 
+def _watched(agent: Agent, ahead: list[str]) -> Agent:
+    """Return an agent that leaves, where its last attempt ends, what it did not come to."""
+
+    async def watched(ctx: RunContext) -> Outcome:
+        try:
+            return await agent(ctx)
+        finally:
+            ahead[:] = ctx.ahead
+
+    return watched
+
+
 async def _lived(
     folder: Path, rehearsal: Rehearsal, store: MortalStore
 ) -> tuple[Story | None, int]:
@@ -301,12 +213,13 @@ async def _lived(
     around = Around(rehearsal.clock, store.around)
     settings = Settings(data_dir=folder, run_seconds=REHEARSAL_SECONDS)
     app = build(settings, model=rehearsal.model, around=around)
-    app.agents.register(AGENT, "The agent that is rehearsed.", rehearsal.agent)
+    ahead: list[str] = []
+    app.agents.register(AGENT, "The agent that is rehearsed.", _watched(rehearsal.agent, ahead))
     for tool in rehearsal.tools:
         app.tools.add(tool)
     try:
         await app.begin()
-        async with app.running(), asyncio.timeout(REHEARSAL_SECONDS), asyncio.TaskGroup() as tasks:
+        async with app.running(), asyncio.TaskGroup() as tasks:
             telling = tasks.create_task(_told(app, rehearsal, store))
             dying = tasks.create_task(store.died.wait())
             await asyncio.wait({telling, dying}, return_when=asyncio.FIRST_COMPLETED)
@@ -315,7 +228,7 @@ async def _lived(
                 telling.cancel()
         if store.died.is_set():
             return None, await app.replies_recorded(AUTHOR)
-        return telling.result(), 0
+        return dataclasses.replace(telling.result(), ahead=tuple(ahead)), 0
     finally:
         await app.close()
 
@@ -329,15 +242,19 @@ async def _told(app: App, rehearsal: Rehearsal, store: MortalStore) -> Story:
     stream = thread_stream(receipt.thread_id)
     follower = await services.feed.follow(AUTHOR, stream, "0", woken.set)
     try:
-        while not events or events[-1].type not in TERMINAL:
-            while follower.behind:
-                read = await follower.read()
-                events += [msgspec.json.decode(frame, type=Event) for _, frame, _ in read]
-            for reply in _unanswered(events, receipt, rehearsal.person):
-                await services.router.accept(AUTHOR, reply)
-            if not events or events[-1].type not in TERMINAL:
-                await woken.wait()
-                woken.clear()
+        async with asyncio.timeout(REHEARSAL_SECONDS + END_SECONDS):
+            while not events or events[-1].type not in TERMINAL:
+                while follower.behind:
+                    read = await follower.read()
+                    events += [msgspec.json.decode(frame, type=Event) for _, frame, _ in read]
+                for reply in _unanswered(events, receipt, rehearsal.person):
+                    await services.router.accept(AUTHOR, reply)
+                if not events or events[-1].type not in TERMINAL:
+                    await woken.wait()
+                    woken.clear()
+    except TimeoutError as error:
+        last = f"{events[-1].type} {events[-1].payload}" if events else "nothing"
+        raise AssertionError(f"the run has no end; the last that it told is {last}") from error
     finally:
         follower.close()
     report_id = events[-1].payload.get("report_id")
