@@ -232,7 +232,10 @@ def test_a_source_that_is_no_store_of_this_version_is_left_as_it_is(
     here.mkdir()
     asyncio.run(begun(here))
     BAD[code](here)
+    database = here / DATABASE_FILE
+    before = database.read_bytes() if database.exists() else None
     refused(tidings("move", "--from", f"sqlite:{here}", "--to", url), code)
+    assert (database.read_bytes() if database.exists() else None) == before
 
 
 def test_ends_that_cannot_be_are_refused(tmp_path: Path, url: str) -> None:

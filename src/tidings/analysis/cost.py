@@ -10,8 +10,7 @@ from typing import Any
 
 from tidings.analysis.prices import DAY_ENDS, PriceList, Rate
 from tidings.analysis.record import RECORD
-
-NONE = "(none)"
+from tidings.domain.facts import NO_VALUE
 
 _BATCH_WORDS = "('true', 't', '1', 'yes', 'batch')"
 _MIDNIGHT = "24:00:00"
@@ -42,7 +41,7 @@ def requests_sql(places: Places, where: Sequence[tuple[str, str]], assume_model:
     """
     model = "model" if assume_model is None else f"coalesce(model, {places.put(assume_model)})"
     conditions = [
-        f"coalesce({name if name != 'model' else model}, '{NONE}') = {places.put(value)}"
+        f"coalesce({name if name != 'model' else model}, '{NO_VALUE}') = {places.put(value)}"
         for name, value in where
     ]
     narrowed = f" where {' and '.join(conditions)}" if conditions else ""
@@ -79,7 +78,7 @@ class Pricing:
     def table(self, places: Places) -> str:
         """Return the rates as a table to join: one row holds for each request."""
         rows = [
-            f"({places.put(provider or NONE)}, {places.put(model)}, {batch}, {_row(rate)})"
+            f"({places.put(provider or NO_VALUE)}, {places.put(model)}, {batch}, {_row(rate)})"
             for (provider, model, batch), rates in self._rates.items()
             for rate in rates
         ]
@@ -97,7 +96,7 @@ class Pricing:
         if on_model:
             conditions += [
                 f"{r}.model = {p}.model",
-                f"coalesce({r}.provider, '{NONE}') = {p}.provider",
+                f"coalesce({r}.provider, '{NO_VALUE}') = {p}.provider",
             ]
         if self._with_batch:
             is_batch = f"coalesce(lower({r}.batch) in {_BATCH_WORDS}, false)"

@@ -12,6 +12,9 @@ import msgspec
 
 Value = int | float | str | bool | None
 
+NO_VALUE = "(none)"
+"""Stands in a column of names for those that have none."""
+
 
 class Unit(StrEnum):
     """What a value counts; decides how it is written."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tidings.analysis.cost import NONE, Places, Pricing, costed_sql, requests_sql
+from tidings.analysis.cost import Places, Pricing, costed_sql, requests_sql
 from tidings.analysis.dataset import Dataset
 from tidings.analysis.library import Library
 from tidings.analysis.prices import PriceList
@@ -15,7 +15,7 @@ from tidings.analysis.sandbox.frames import Rows
 from tidings.analysis.sandbox.pool import Sandbox
 from tidings.analysis.sql import Statement
 from tidings.domain.errors import InvalidInput
-from tidings.domain.facts import Column, Fact, Table, ToolResult, Unit, Value
+from tidings.domain.facts import NO_VALUE, Column, Fact, Table, ToolResult, Unit, Value
 from tidings.tools.port import ToolContext
 
 VALUE_CHARS_MAX = 256
@@ -131,7 +131,7 @@ def costed(selection: Selection, pricing: Pricing, sql: str) -> Statement:
 
 def grouped(dimension: Dimension) -> str:
     """Return the SQL of the dimension's value, by which to group."""
-    return f"coalesce({dimension}, '{NONE}') as {dimension}"
+    return f"coalesce({dimension}, '{NO_VALUE}') as {dimension}"
 
 
 def heading(dimension: Dimension) -> Column:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
-from tidings.analysis.cost import NONE, Places, Pricing, costed_sql, list_price, requests_sql
+from tidings.analysis.cost import Places, Pricing, costed_sql, list_price, requests_sql
 from tidings.analysis.record import Dimension
 from tidings.analysis.sql import Statement
 from tidings.domain.errors import InvalidInput
-from tidings.domain.facts import Column, Table, ToolResult, Unit, Value
+from tidings.domain.facts import NO_VALUE, Column, Table, ToolResult, Unit, Value
 from tidings.tools.data import Computed, ModelName, Selection, UsageData, Where, first_row
 from tidings.tools.port import ToolContext
 
@@ -109,7 +109,7 @@ def _statement(
     places = Places()
     requests = requests_sql(places, selection.filters, selection.assume_model)
     to = places.put(to_model)
-    named = f"coalesce(model, '{NONE}')"
+    named = f"coalesce(model, '{NO_VALUE}')"
     scope = (
         f"{named} in ({', '.join(places.put(m) for m in models)})" if models else f"{named} <> {to}"
     )

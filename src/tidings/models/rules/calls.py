@@ -123,7 +123,7 @@ def _moves(case: Case) -> Iterator[Wish]:
         return
     made = 0
     for row in case.spending_rows():
-        if row.amount("cost_usd") < SHARE_WORTH_REPRICING * _total(case):
+        if row.amount("cost_usd") < SHARE_WORTH_REPRICING * case.spent_usd:
             continue
         for model in _cheaper(case, row):
             if made == REPRICINGS_MAX:
@@ -168,10 +168,6 @@ def _cost_per_token(case: Case) -> dict[str, float]:
             size = row.amount("input_tokens") + row.amount("output_tokens")
             tokens[model] = tokens.get(model, 0) + size
     return {model: cost[model] / tokens[model] for model in cost if tokens[model] > 0}
-
-
-def _total(case: Case) -> float:
-    return case.spend.amount("total_usd") if case.spend else 0.0
 
 
 def _compared(case: Case) -> Iterator[Wish]:

@@ -71,9 +71,14 @@ class Case:
         return self.evidence.one("spend_by", dimensions=self.dimensions)
 
     @property
+    def spent_usd(self) -> float:
+        """Return the total cost, 0 when it is unknown."""
+        return self.spend.amount("total_usd") if self.spend else 0.0
+
+    @property
     def priced(self) -> bool:
         """Return whether spend was found to have an amount of money."""
-        return self.spend is not None and self.spend.amount("total_usd") > 0
+        return self.spent_usd > 0
 
     @property
     def rhythm(self) -> Found | None:

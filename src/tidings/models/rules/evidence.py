@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tidings.domain.facts import Value, cell_id
+from tidings.domain.facts import NO_VALUE, Value, cell_id
 from tidings.models.tasks import Called
-
-NONE = "(none)"
-"""How tools name the absence of a value in a column of names."""
 
 _FACT = re.compile(r"\{\{fact:([^}]+)\}\}")
 
@@ -32,7 +29,7 @@ class Row:
 
     def named(self, column: str) -> bool:
         """Return whether the cell holds a name."""
-        return self.cells.get(column) not in {None, "", NONE}
+        return self.cells.get(column) not in {None, "", NO_VALUE}
 
     def amount(self, column: str) -> float:
         """Return the cell as a number, 0 when it has none."""

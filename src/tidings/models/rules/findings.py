@@ -132,7 +132,7 @@ def _duplicates(case: Case) -> Iterator[Finding]:
     if found is None or not found.amount("duplicates"):
         return
     cost = found.amount("duplicate_cost_usd")
-    if case.priced and cost < WASTE_SHARE_MIN * _spent(case):
+    if case.priced and cost < WASTE_SHARE_MIN * case.spent_usd:
         return
     text = (
         f"**{found.ref('duplicates')} requests ({found.ref('duplicate_share')}) repeat a prompt "
@@ -160,7 +160,7 @@ def _failures(case: Case) -> Iterator[Finding]:
     cost = found.amount("failed_cost_usd") + found.amount("retry_cost_usd")
     if (
         case.priced
-        and cost < WASTE_SHARE_MIN * _spent(case)
+        and cost < WASTE_SHARE_MIN * case.spent_usd
         and case.family is not Family.ANOMALIES
     ):
         return
@@ -302,13 +302,13 @@ def _wants(case: Case) -> Iterator[Finding]:
     saving, slowest = case.total(calls.SAVING), case.slowest()
     if spend and case.spend:
         found = saving.amount("value") if saving else 0.0
-        enough = found >= _spent(case) - spend.amount("value")
+        enough = found >= case.spent_usd - spend.amount("value")
         reached = "reaches it" if enough else "does not reach it alone"
         text = (
             f"The cut you want means {spend.ref('value')} instead of {case.spend.ref('total_usd')}"
         )
         text += f": what is safe to do {reached}." if saving else "."
-        yield Finding(_spent(case), text)
+        yield Finding(case.spent_usd, text)
     if wanted and slowest:
         yield Finding(
             _urgency(case, slowest.amount("p95_ms") + 1),
@@ -363,10 +363,6 @@ def _quality_of(found: Found) -> str:
 
 def _most(found: Found, column: str) -> Row | None:
     return max(found.rows, key=lambda row: row.amount(column), default=None)
-
-
-def _spent(case: Case) -> float:
-    return case.spend.amount("total_usd") if case.spend else 0.0
 
 
 def _capital(text: str) -> str:
