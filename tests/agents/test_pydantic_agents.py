@@ -14,6 +14,7 @@ from tests.fakes.openai_server import Answer, OpenAIServer, error, openai_server
 from tests.fakes.ports import FaultyDatabase
 from tests.world import payloads, types, world
 from tidings.agents.pydantic_agents import pydantic_agent
+from tidings.cli.values import is_typed
 from tidings.domain.events import Event
 from tidings.domain.proof import Proof
 from tidings.runs.queue import Limits
@@ -107,7 +108,9 @@ def test_structured_output_is_the_answer_as_json(tmp_path: Path) -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": function}
     answer = stream({"role": "assistant", "tool_calls": [call]}, finish="tool_calls")
     events = told(tmp_path, Weather(), answer, output_type=Forecast)
-    assert '"degrees": 3' in payloads(events, "agent_completed")[0]["answer"]
+    (end,) = payloads(events, "agent_completed")
+    assert '"degrees": 3' in end["answer"]
+    assert is_typed(end), "people are shown its fields"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.opened import TIMEOUT_MS, opened
+from tests.browser.opened import PHONE, TIMEOUT_MS, opened
 from tests.harness.server import ROOT, ServerProcess, add_users, serving
 
 NAME = "ana"
@@ -110,18 +110,36 @@ def test_stop_stops_the_run_that_works_and_one_behind_it_can_be_taken_back(
     asyncio.run(scenario())
 
 
-def test_an_answer_of_several_parts_is_asked_for_by_its_shape(server: ServerProcess) -> None:
+def test_an_answer_of_several_parts_is_a_form_and_what_does_not_fit_is_said(
+    server: ServerProcess, tmp_path: Path
+) -> None:
     async def scenario() -> None:
-        async with opened(server) as page:
+        async with opened(server, PHONE) as page:
             await asked(page, "Please book.")
-            answer = page.locator(".asks input")
-            await expect(answer).to_have_attribute("placeholder", '{"city":"…","nights":1}')
-            await answer.fill("Berlin")
+            form = page.locator(".asks")
+            await page.screenshot(path=tmp_path / "form.png", full_page=True)
+            assert await page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+            await form.get_by_label("city").fill("Berlin")
             await page.click(".asks button")
-            await expect(page.locator("#trouble")).not_to_be_empty()
-            await answer.fill('{"city": "Berlin", "nights": 2}')
+            await expect(form.locator(":focus")).to_have_attribute("type", "number")
+            await form.get_by_label("nights").fill("2")
+            await form.get_by_label("breakfast").select_option("No")
+            await form.get_by_label("guests").fill("Ana\n\nBob\n")
+            await form.get_by_label("floors").fill("the first")
             await page.click(".asks button")
-            await expect(page.locator(".answer")).to_have_text("Booked: 2 nights in Berlin.")
+            await expect(page.locator("#trouble")).to_contain_text("floors must be of type array")
+            await form.get_by_label("floors").fill("")
+            await form.get_by_label("city").press("Enter")
+            said = "Booked: 2 nights in Berlin, {'breakfast': False, 'guests': ['Ana', 'Bob']}."
+            await expect(page.locator(".answer")).to_have_text(said)
             await expect(page.locator("#trouble")).to_be_empty()
+            await expect(page.locator(".asks.settled .values > dl > dd").first).to_have_text(
+                "Berlin"
+            )
+            await page.reload()
+            await expect(page.locator(".asks.settled .values > dl > dd").first).to_have_text(
+                "Berlin"
+            )
+            await expect(page.locator(".asks :is(input, select, textarea)")).to_have_count(0)
 
     asyncio.run(scenario())

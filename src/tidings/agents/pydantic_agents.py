@@ -49,12 +49,12 @@ def pydantic_agent(
     """Return an agent for the registry that runs one of pydantic-ai.
 
     Its requests go to the model that it brings, else to the server's, under the same policy. Its
-    text output is the answer; other output is the run's output, and shown as JSON. `deps` makes its
-    dependencies for each attempt at a run. A tool's metadata say its effect, `{"effect": "read"}`;
-    one that says nothing counts as one that writes: it asks for leave once there is content from
-    outside, and a call in the middle of which the server died is reported as unknown to the model.
-    If it `remembers`, what was said before in the thread is its `message_history`; earlier answers
-    are content from outside.
+    text output is the answer; other output is the run's output, and its JSON is the answer. `deps`
+    makes its dependencies for each attempt at a run. A tool's metadata say its effect,
+    `{"effect": "read"}`; one that says nothing counts as one that writes: it asks for leave once
+    there is content from outside, and a call in the middle of which the server died is reported as
+    unknown to the model. If it `remembers`, what was said before in the thread is its
+    `message_history`; earlier answers are content from outside.
     """
 
     async def run(ctx: RunContext) -> Outcome:

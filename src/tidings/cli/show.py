@@ -7,6 +7,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from tidings.cli.values import is_typed, lines_of
 from tidings.domain.events import Event, EventType
 
 ARGUMENTS_CHARACTERS_MAX = 120
@@ -112,7 +113,7 @@ class Show:
         cut = payload.get("incomplete", [])
         self._incomplete(cut)
         if not self._last or self._last in cut:
-            self._console.print(Text(_plain(payload["answer"])), soft_wrap=True)
+            self._console.print(Text(_plain(self._answer(payload))), soft_wrap=True)
         self._line(mark, (f"{event.agent} {payload['status']} ", "bold"), f"({counts}{score})")
         for reason in payload.get("reasons", []):
             self._line((reason["message"], "yellow"), inside=True)
@@ -129,6 +130,11 @@ class Show:
         self._incomplete(payload.get("incomplete", []))
         why = payload.get("message") or payload.get("reason", "")
         self._line(("■ ", "red"), (f"{event.agent} was stopped ", "bold red"), f"({why})")
+
+    def _answer(self, payload: dict[str, Any]) -> str:
+        if is_typed(payload):
+            return "\n".join(lines_of(payload["output"], self._console.width))
+        return str(payload["answer"])
 
     def _incomplete(self, messages: list[str]) -> None:
         """Say that text which was shown was cut off."""

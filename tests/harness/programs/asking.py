@@ -14,7 +14,18 @@ from tidings.tools.port import ToolContext, tool
 SERVERS = 500
 BOOKING = {
     "type": "object",
-    "properties": {"city": {"type": "string"}, "nights": {"type": "integer"}},
+    "properties": {
+        "city": {"type": "string", "description": "Where you sleep."},
+        "nights": {"type": "integer"},
+        "breakfast": {"type": "boolean"},
+        "guests": {"type": "array", "items": {"type": "string"}},
+        "bill": {
+            "type": "object",
+            "properties": {"paid_by": {"type": "string"}, "as": {"enum": ["cash", "card"]}},
+            "required": ["paid_by"],
+        },
+        "floors": {"type": "array", "items": {"type": "integer"}},
+    },
     "required": ["city", "nights"],
 }
 COLUMNS = (Column("name", Unit.NAME, "Server"), Column("rack", Unit.NAME, "Rack"))
@@ -34,7 +45,8 @@ async def clerk(ctx: RunContext) -> Outcome:
         return Outcome(done.result.summary if done.result else "There is no list.")
     if "book" in ctx.request.text:
         booked = await ctx.ask("What shall I book?", BOOKING)
-        return Outcome(f"Booked: {booked['nights']} nights in {booked['city']}.")
+        rest = {name: booked[name] for name in booked if name not in {"nights", "city"}}
+        return Outcome(f"Booked: {booked['nights']} nights in {booked['city']}, {rest}.")
     if "both" in ctx.request.text:
         orders = [
             ToolRequest("order", {"size": size}, "You asked for both")

@@ -8,11 +8,11 @@ export class Drawer {
     this.#button = button;
     this.#panel = panel;
     button.onclick = () => this.turn(panel.hidden);
-    panel.onkeydown = ({ key }) => {
-      if (key !== "Escape") return;
+    document.addEventListener("keydown", ({ key }) => {
+      if (key !== "Escape" || panel.hidden) return;
       this.turn(false);
       button.focus();
-    };
+    });
     document.addEventListener("click", ({ target }) => {
       if (!panel.contains(target) && !button.contains(target)) this.turn(false);
     });

@@ -25,6 +25,7 @@ const STATES = {
   moving: "server restarts",
   offline: "offline",
   stopped: "stopped",
+  away: "database away",
 };
 const ENDINGS = {
   4203: "This page is older than the server. Reload it.",
@@ -34,6 +35,7 @@ const ENDINGS = {
 const byId = (id) => document.getElementById(id);
 
 let session = null;
+let link = "connecting";
 let thread = sessionStorage.getItem(THREAD);
 let runs = new Map();
 let pending = null;
@@ -47,7 +49,7 @@ const agents = new Agents();
 const files = new Files(trouble);
 const inbox = new Inbox(turnTo);
 const earlier = new Earlier(turnTo);
-const condition = new Condition();
+const condition = new Condition(turned);
 const fetched = (path) => api.request("GET", path);
 
 function show() {
@@ -131,6 +133,7 @@ function answered(ref, answer) {
     if (answer.type === "accepted") asked(answer.thread_id);
   }
   if (answer.type === "error") trouble(answer);
+  if (answer.code === "storage_unavailable") condition.look();
   controls();
 }
 
@@ -145,7 +148,23 @@ function told(frame) {
 }
 
 function state(word) {
-  byId("link").textContent = STATES[word];
+  link = word;
+  showLink();
+  if (word === "live" || word === "offline") condition.look();
+}
+
+// The database is away, or back: then the next try to connect need not wait.
+function turned() {
+  showLink();
+  if (condition.isAway || link !== "offline") return;
+  session.close();
+  session.open();
+}
+
+// Without its database the server keeps connections and has nothing to say on them.
+function showLink() {
+  const word = condition.isAway && link !== "stopped" ? "away" : link;
+  if (byId("link").textContent !== STATES[word]) byId("link").textContent = STATES[word];
   byId("link").classList.toggle("live", word === "live");
 }
 

@@ -1,14 +1,16 @@
 // What a run asks of a person: an answer, or leave for a call with exactly these arguments.
 
+import { choicesOf, fieldsOf, wordOf } from "./fields.js";
 import { node } from "./nodes.js";
+import { valueOf } from "./values.js";
 
 // A box for `input_required`; `send(type, payload)` carries the answer.
 export function question(runId, { request_id, question: asked, schema }, send) {
   const answer = (value) => send("answer", { run_id: runId, request_id, value });
   const box = boxed(asked);
   const choices = choicesOf(schema);
-  if (choices) box.append(...choices.map((choice) => button(String(choice), () => answer(choice))));
-  else box.append(field(schema, answer));
+  if (choices) box.append(...choices.map((choice) => button(wordOf(choice), () => answer(choice))));
+  else write(box, schema, asked, answer);
   return box;
 }
 
@@ -25,11 +27,12 @@ export function approval(runId, { call_id, tool, arguments: given, arguments_has
 }
 
 // Close a box, wherever the answer came from.
-export function settle(box, outcome) {
+export function settle(box, outcome, value) {
   const isHere = box.contains(document.activeElement);
-  for (const control of box.querySelectorAll("button, input")) control.remove();
+  for (const control of box.querySelectorAll("button, .reply")) control.remove();
   box.classList.add("settled");
   box.append(node("p", outcome, "quiet"));
+  if (value !== undefined) box.append(valueOf(value));
   if (!isHere) return;
   box.tabIndex = -1; // who has answered by keyboard goes on from here
   box.focus();
@@ -48,40 +51,16 @@ function button(label, act) {
   return made;
 }
 
-function field(schema, answer) {
-  const line = node("div", "", "line");
-  const input = node("input");
-  input.ariaLabel = "Your answer";
-  if (schema?.type !== "string" && schema?.type) input.placeholder = JSON.stringify(sample(schema));
-  const submit = () => answer(read(schema, input.value));
-  input.onkeydown = (key) => {
-    if (key.key !== "Enter" || key.isComposing) return;
-    key.preventDefault();
-    submit();
+// The browser sees that what must be there is; the server, that the whole fits.
+function write(box, schema, asked, answer) {
+  const fields = fieldsOf(schema);
+  const reply = node("div", "", fields.box.className === "fields" ? "reply" : "reply line");
+  if (fields.box.className !== "fields") fields.box.ariaLabel = asked;
+  if ((schema?.type ?? "string") === "string") fields.box.required = false; // no words are an answer, too
+  reply.append(fields.box, node("button", "Answer"));
+  box.append(reply);
+  box.onsubmit = (submitted) => {
+    submitted.preventDefault();
+    answer(fields.value());
   };
-  line.append(input, button("Answer", submit));
-  return line;
-}
-
-function choicesOf(schema) {
-  if (Array.isArray(schema?.enum)) return schema.enum;
-  return schema?.type === "boolean" ? [true, false] : null;
-}
-
-// What an answer of this shape looks like.
-function sample(schema) {
-  if (schema.enum) return schema.enum[0];
-  const made = { integer: 1, number: 1.5, boolean: true, array: [], object: {} }[schema.type] ?? "…";
-  for (const [name, inner] of Object.entries(schema.properties ?? {})) made[name] = sample(inner);
-  return made;
-}
-
-// Text is text; of any other shape the server says whether it fits.
-function read(schema, text) {
-  if (schema?.type === "string") return text;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }

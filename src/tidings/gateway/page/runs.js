@@ -4,6 +4,7 @@ import { markdown } from "./markdown.js";
 import { node } from "./nodes.js";
 import { approval, question, settle } from "./questions.js";
 import { whole } from "./results.js";
+import { values } from "./values.js";
 
 export class RunView {
   // `openReport(id)` shows a report; `send(type, payload)` carries a command; `fetched(path)` brings
@@ -20,6 +21,7 @@ export class RunView {
     this.message = null;
     this.earlier = new Map();
     this.text = "";
+    this.isTyped = false;
     this.painting = 0;
     this.status = node("strong", "Waiting");
     this.status.role = "status";
@@ -114,7 +116,8 @@ export class RunView {
   request_settled(payload) {
     const box = this.asked.get(payload.request_id);
     const { outcome, value } = payload;
-    if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
+    if (box && outcome === "answered" && typeof value === "object") settle(box, "answered", value);
+    else if (box) settle(box, outcome === "answered" ? `answered: ${JSON.stringify(value)}` : outcome);
     this.asked.delete(payload.request_id);
     this.waiting();
   }
@@ -153,6 +156,7 @@ export class RunView {
     this.finish(payload.status === "degraded" ? "Done, with limits" : "Done");
     const shown = this.text;
     this.text = payload.answer ?? this.text;
+    this.isTyped = payload.output !== undefined;
     if (payload.incomplete?.includes(this.message)) this.earlier.set(this.message, shown);
     this.cutOff(payload.incomplete);
     this.paint();
@@ -210,7 +214,7 @@ export class RunView {
   paint() {
     cancelAnimationFrame(this.painting);
     this.painting = 0;
-    this.answer.replaceChildren(markdown(this.text));
+    this.answer.replaceChildren((this.isTyped && values(this.text)) || markdown(this.text));
   }
 
   group(agent, parent, task) {
