@@ -42,9 +42,8 @@ def test_what_a_run_asks_is_answered_by_a_person() -> None:
 
     story = rehearse(Rehearsal(asks, person=lambda asked: asked.payload["question"][-5:-1]))
     assert story.answer == "size"
-    with pytest.raises(ExceptionGroup) as alone:
+    with pytest.raises(AssertionError, match="the run asks, and nobody answers"):
         rehearse(Rehearsal(asks, person=nobody))
-    assert "nobody answers" in repr(alone.value)
 
 
 def test_a_script_that_ends_is_a_named_fault() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.ports import FaultyDatabase
+from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.fakes.receiver import (
     BROKEN,
     GONE,
@@ -26,7 +26,6 @@ from tests.fakes.receiver import (
     receiving,
     redirect,
 )
-from tests.fakes.time import ManualClock
 from tests.notifications.office import ANA, BOB, THREAD, Office, office
 from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound
 from tidings.egress import http

@@ -12,26 +12,41 @@ from tests.faults.devices import Device, device
 from tests.harness.server import ServerProcess
 from tests.harness.stored import stored_streams
 from tests.invariants import History, Wire, check
-from tests.power.story import BACKUP, DATA, PROGRAM, Person, Story, together
+from tests.power.story import (
+    BACKED_UP,
+    BACKUP,
+    DATA,
+    GONE,
+    PROGRAM,
+    RESTORED,
+    RESTORING,
+    USERS,
+    Person,
+    Story,
+    operate,
+    together,
+)
 from tests.stores import rows_of, store_in
 from tidings.app import new_ids
 from tidings.domain.events import TERMINAL, Event
 from tidings.events.lineage import Lineage
-from tidings.storage.backups import DATABASE_FILE, HISTORY, KEY_FILE
+from tidings.storage.backups import DATA_SETS, DATABASE_FILE, HISTORY, KEY_FILE
 from tidings.storage.warm.sqlite_file import SqliteFile
 from tidings.system import SystemClock
 
 
 def look(folder: Path, known: Story, key: bytes) -> None:
     """Open what a cut has left as a start does, and find all that had been told."""
-    data = folder / DATA
-    if known.persons or (data / DATABASE_FILE).exists():
-        asyncio.run(_open(data))
-        _check_store(data, known, key)
-        check(stored_streams(data), [_history(person) for person in known.persons])
-    if known.backed_up:
+    if USERS in known.marks or (folder / DATA / DATABASE_FILE).exists():
+        _look(folder / DATA, known, key)
+    if BACKED_UP in known.marks:
         SqliteFile(folder / BACKUP / DATABASE_FILE).check()
-        _check_store(folder / BACKUP, Story([], backed_up=True), key)
+        _check_store(folder / BACKUP, Story([], known.deleted, known.marks), key)
+    if RESTORING in known.marks:
+        if RESTORED not in known.marks:
+            operate(folder, "restore", folder / BACKUP)  # one that was cut off may be repeated
+            _look(folder / DATA, known, key)
+        assert _commands(folder / BACKUP).items() <= _commands(folder / DATA).items()
 
 
 def go_on(folder: Path, known: Story, key: bytes) -> None:
@@ -44,6 +59,12 @@ def go_on(folder: Path, known: Story, key: bytes) -> None:
         status = server.stop()
     assert status == 0
     look(folder, known, key)
+
+
+def _look(data: Path, known: Story, key: bytes) -> None:
+    asyncio.run(_open(data))
+    _check_store(data, known, key)
+    check(stored_streams(data), [_history(person) for person in known.persons])
 
 
 async def _open(data: Path) -> None:
@@ -60,15 +81,21 @@ def _check_store(data: Path, known: Story, key: bytes) -> None:
     assert rows_of(data, "pragma integrity_check") == [("ok",)]
     persons = known.persons
     told = {(p.id, r.ref): r.run_id for p in persons for r in p.receipts}
-    found = rows_of(data, "select user_id, command_id, receipt from commands")
-    kept = {(user, ref): msgspec.json.decode(receipt)["run_id"] for user, ref, receipt in found}
-    assert told.items() <= kept.items(), "a command that was accepted is not there"
+    assert told.items() <= _commands(data).items(), "a command that was accepted is not there"
     epochs = {_wire(frame).epoch for p in persons for frame in p.shown}
     assert epochs <= {epoch for (epoch,) in rows_of(data, "select epoch from store")}
-    if persons or known.backed_up:
+    if USERS in known.marks:
         assert (data / KEY_FILE).read_bytes() == key, "everybody is signed out"
     _check_files(data, {file for p in persons for file in p.files})
+    if GONE in known.marks:
+        assert not (data / DATA_SETS / known.deleted).exists(), "what was deleted is back"
     _check_history(data)
+
+
+def _commands(data: Path) -> dict[tuple[str, str], str]:
+    """Return the runs of all commands that a store has, by user and command."""
+    rows = rows_of(data, "select user_id, command_id, receipt from commands")
+    return {(user, id_): msgspec.json.decode(receipt)["run_id"] for user, id_, receipt in rows}
 
 
 def _check_files(data: Path, told: set[str]) -> None:
@@ -79,7 +106,7 @@ def _check_files(data: Path, told: set[str]) -> None:
     assert told <= {file for _, file, _ in files}, "an upload that was told of is not there"
     for user, file, report in files:
         rows = msgspec.json.decode(report)["rows"]
-        path = data / "files" / user / file / "usage.duckdb"
+        path = data / DATA_SETS / user / file / "usage.duckdb"
         with duckdb.connect(str(path), read_only=True) as engine:
             assert engine.execute("select count(*) from usage").fetchall() == [(rows,)]
 

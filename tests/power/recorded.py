@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.power.disk import Disk, Node
+from tests.power.disk import Disk, Naming, Node
 from tests.power.recording import UNSEEN, Sent, calls
 from tests.power.story import DATA, STORY, Story
 from tests.power.telling import Telling
@@ -26,11 +26,12 @@ class Recorded:
         self._check(folder)
 
     def moments(self, rng: random.Random, cuts: int) -> list[int]:
-        """Choose lines: half of them as something is told, half as something else ends."""
-        told = self.telling.lines
-        done = [call.ended for call in self.calls if not isinstance(call.deed, Sent)]
-        chosen = {rng.choice(rng.choice((told, done))) for _ in range(cuts)}
-        return sorted(chosen)
+        """Choose lines: as something is told, as a name has changed, as anything was done."""
+        done = [call for call in self.calls if not isinstance(call.deed, Sent)]
+        ends = [call.ended for call in done]
+        names = [call.ended for call in done if isinstance(call.deed, Naming)]
+        kinds = (self.telling.lines, names, ends)
+        return sorted({rng.choice(rng.choice(kinds)) for _ in range(cuts)})
 
     def disks(self, moments: Sequence[int], deaf: tuple[type[Node], ...] = ()) -> Iterator[Disk]:
         """Yield the disk as it is at each moment."""

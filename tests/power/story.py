@@ -22,7 +22,7 @@ from tidings.domain.commands import Chat, ChatPayload, Receipt
 PROGRAM = ROOT / "tests/harness/programs/historian.py"
 """The product's server, with a history that is fed at once."""
 DATA, BACKUP, MARKS, STORY = "tidings/data", "backups/first", "marks", "story.json"
-USERS, BACKED_UP = "users", "backed up"
+USERS, GONE, BACKED_UP, RESTORING, RESTORED = "users", "gone", "backup", "restoring", "restored"
 REQUESTS = 300
 """Of a usage log that is uploaded."""
 
@@ -39,10 +39,24 @@ class Person(msgspec.Struct):
 
 
 class Story(msgspec.Struct):
-    """All that anybody was told; the recording says when. `backed_up`: that there is a backup."""
+    """All that anybody was told: users, the operator (`marks`), and whose deletion that is."""
 
     persons: list[Person]
-    backed_up: bool
+    deleted: str
+    marks: set[str]
+
+
+class Recorder:
+    """Has it in the recording that something is known from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.marks: set[str] = set()
+
+    def mark(self, what: str) -> None:
+        self.marks.add(what)
+        with self._path.open("a") as file:
+            file.write(what)
 
 
 class Actor:
@@ -86,29 +100,29 @@ class Actor:
 
 
 async def play(folder: Path) -> Story:
-    """Let everything happen that shall be recorded, to an orderly end in the middle of runs."""
-    data, marks = folder / DATA, folder / MARKS
-    server = ServerProcess(data, PROGRAM)
+    """Let everything happen that shall be recorded; all ends in order, the last runs are open."""
+    server, recorder = ServerProcess(folder / DATA, PROGRAM), Recorder(folder / MARKS)
     server.start()
-    users = await add_users(server, "ana", "ben")
-    mark(marks, USERS)
+    *users, leaving = await add_users(server, "ana", "ben", "cem")
+    recorder.mark(USERS)
     async with AsyncExitStack() as stack:
         actors = []
-        for number, user in enumerate(users):
+        for user in users:
             its = await stack.enter_async_context(device(server.url, user.id, user.token, "d"))
-            log = folder / f"usage{number}.csv"
-            with log.open("w", newline="") as file:
-                write_csv(generate(random.Random(number), REQUESTS), file)
-            actors.append(Actor(user, its, log))
-        await together(actor.work() for actor in actors)
-        backing_up = asyncio.to_thread(back_up, data, folder / BACKUP)
+            actors.append(Actor(user, its, usage_log(folder, user.name)))
+        await leaving.upload(usage_log(folder, leaving.name))
+        deleting = aside(recorder, GONE, folder, "user", "delete", leaving.name, "--yes")
+        await together((deleting, *(actor.work() for actor in actors)))
+        backing_up = aside(recorder, BACKED_UP, folder, "backup", folder / BACKUP)
         await together((backing_up, *(actor.work() for actor in actors)))
-        mark(marks, BACKED_UP)
         assert server.stop() == 0
         server.start()
         await together(actor.be_left() for actor in actors)
         assert server.stop() == 0
-        return Story([actor.close() for actor in actors], backed_up=True)
+    recorder.mark(RESTORING)
+    operate(folder, "restore", folder / BACKUP)
+    recorder.mark(RESTORED)
+    return Story([actor.close() for actor in actors], leaving.id, recorder.marks)
 
 
 async def together(acts: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -117,15 +131,24 @@ async def together(acts: Iterable[Coroutine[Any, Any, None]]) -> None:
             tasks.create_task(act)
 
 
-def back_up(data: Path, target: Path) -> None:
-    ran = tidings("backup", target, "--data-dir", data)
+def usage_log(folder: Path, name: str) -> Path:
+    """Write a usage log for somebody to upload."""
+    path = folder / f"{name}.csv"
+    with path.open("w", newline="") as file:
+        write_csv(generate(random.Random(name), REQUESTS), file)
+    return path
+
+
+async def aside(recorder: Recorder, what: str, folder: Path, *words: str | Path) -> None:
+    """Do what an operator does while others work; take note when it is done."""
+    await asyncio.to_thread(operate, folder, *words)
+    recorder.mark(what)
+
+
+def operate(folder: Path, *words: str | Path) -> None:
+    """Do what an operator does, on the data of a story."""
+    ran = tidings(*words, "--data-dir", folder / DATA)
     assert ran.status == 0, ran.err
-
-
-def mark(marks: Path, what: str) -> None:
-    """Have it in the recording that something is known from now on."""
-    with marks.open("a") as file:
-        file.write(what)
 
 
 def main(folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from tests.power.recording import Call, Sent, Wrote
-from tests.power.story import BACKED_UP, MARKS, USERS, Person, Story
+from tests.power.story import MARKS, RESTORING, USERS, Person, Story
 
 _RECEIPT = re.compile(rb'\{"type":"accepted","ref":"[^"]*","run_id":"(\w+)"[^}]*\}')
 _FILE = re.compile(rb'"file_id":"(\w+)"')
@@ -54,11 +54,11 @@ class Telling:
         return sorted({line for lines in told for line in lines.values()})
 
     def by(self, line: int) -> Story:
-        """Return what had been told when a line was written."""
-        if self._marks[USERS] > line:
-            return Story([], backed_up=False)
-        persons = [self._known(person, line) for person in self._story.persons]
-        return Story(persons, backed_up=self._marks[BACKED_UP] <= line)
+        """Return what had been told when a line was written, and no restore has taken back."""
+        marks = {mark for mark, told in self._marks.items() if told <= line}
+        are_there = USERS in marks and RESTORING not in marks
+        persons = [self._known(p, line) for p in self._story.persons] if are_there else []
+        return Story(persons, self._story.deleted, marks)
 
     def _known(self, person: Person, line: int) -> Person:
         files = [f for f in person.files if self._files[f.encode()] <= line]

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models.function import FunctionModel
 
 from tests.world import world
+from tidings.agents.pydantic_agents import pydantic_agent
 from tidings.agents.registry import AgentRegistry
 from tidings.domain.events import Event
 from tidings.domain.facts import ToolResult
@@ -156,6 +160,11 @@ def test_what_a_tool_must_not_raise_ends_the_run_and_the_log_says_what_to_do(
 
 
 def test_what_is_no_agent_or_tool_is_refused_at_start() -> None:
+    def streams_nothing(*_: Any) -> ModelResponse:
+        return ModelResponse(parts=[])
+
+    with pytest.raises(TypeError, match="replies are streamed: make it as FunctionModel"):
+        pydantic_agent(Agent(FunctionModel(streams_nothing)))
     no_agent: Any = object()
     with pytest.raises(
         TypeError, match=r"clerk: an agent is .*not a builtins\.object; .*pydantic_agent"

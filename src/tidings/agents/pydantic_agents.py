@@ -11,6 +11,7 @@ from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.capabilities import AbstractCapability, ReinjectSystemPrompt
 from pydantic_ai.capabilities.abstract import ValidatedToolArgs, WrapToolExecuteHandler
 from pydantic_ai.models import Model as AiModel
+from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.tools import RunContext as AiContext
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_json, to_jsonable_python
@@ -55,7 +56,13 @@ def pydantic_agent(
     there is content from outside, and a call in the middle of which the server died is reported as
     unknown to the model. If it `remembers`, what was said before in the thread is its
     `message_history`; earlier answers are content from outside.
+
+    Raises:
+        TypeError: its FunctionModel cannot stream.
     """
+    brought = agent.model
+    if isinstance(brought, FunctionModel) and brought.stream_function is None:
+        raise TypeError("replies are streamed: make it as FunctionModel(stream_function=...)")
 
     async def run(ctx: RunContext) -> Outcome:
         await ctx.plan(ctx.request.text, [])

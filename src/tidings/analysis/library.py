@@ -145,7 +145,7 @@ class Library:
             await _remove(tx, file_id)
 
         await self._database.write(context, work)
-        shutil.rmtree(self._folder(context.user_id, file_id), ignore_errors=True)
+        await asyncio.to_thread(marks.drop_folder, self._folder(context.user_id, file_id))
 
     async def delete_all(self, context: UserContext) -> int:
         """Forget all that a user has uploaded, what is on its way too; return how many there were.
@@ -159,7 +159,7 @@ class Library:
             )
 
         files = await self._database.write(context, work)
-        shutil.rmtree(self._root / context.user_id, ignore_errors=True)
+        await asyncio.to_thread(marks.drop_folder, self._root / context.user_id)
         return len(files)
 
     async def dataset(self, context: UserContext, file_ids: Sequence[str]) -> Dataset:

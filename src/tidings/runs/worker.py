@@ -172,7 +172,7 @@ class Worker:
                 await self._give_back(run)
         except* Exception as defects:  # noqa: BLE001 - the worker's outer loop
             told = "run %s failed by a defect of its agent %s"
-            _log.exception(told, run.run_id, run.agent, exc_info=_single(defects))
+            _log.exception(told, run.run_id, run.agent, exc_info=single(defects))
             await self._end_failed(execution)
 
     async def _end_failed(self, execution: Execution) -> None:
@@ -246,7 +246,7 @@ class Worker:
 _DEFECT = "The agent failed by a defect of its own; the server's log says which."
 
 
-def _single(error: BaseException) -> BaseException:
+def single(error: BaseException) -> BaseException:
     """Return the one error of a group, however deep, or the group of several."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         (error,) = error.exceptions

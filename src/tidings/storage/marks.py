@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -126,6 +127,13 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     for made in reversed(missing):
         sync(made.parent)
+
+
+def drop_folder(path: Path) -> None:
+    """Have a folder with all that is in it gone from the disk before going on, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.parent.exists():
+        sync(path.parent)
 
 
 def sync_way(top: Path, path: Path) -> None:

@@ -8,7 +8,8 @@ import asyncio
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from tidings.domain.context import UserContext
 from tidings.domain.events import TERMINAL, Event, EventType, thread_stream
 from tidings.runs.execution import astray
 from tidings.runs.port import Agent
+from tidings.runs.worker import single
 from tidings.settings import Settings
 from tidings.testing.mortal import FixedClock, MortalStore
 from tidings.testing.script import Script
@@ -219,7 +221,7 @@ async def _lived(
         app.tools.add(tool)
     try:
         await app.begin()
-        async with app.running(), asyncio.TaskGroup() as tasks:
+        async with _fault_by_itself(), app.running(), asyncio.TaskGroup() as tasks:
             telling = tasks.create_task(_told(app, rehearsal, store))
             dying = tasks.create_task(store.died.wait())
             await asyncio.wait({telling, dying}, return_when=asyncio.FIRST_COMPLETED)
@@ -231,6 +233,18 @@ async def _lived(
         return dataclasses.replace(telling.result(), ahead=tuple(ahead)), 0
     finally:
         await app.close()
+
+
+@asynccontextmanager
+async def _fault_by_itself() -> AsyncIterator[None]:
+    """Let what fails a test out of the groups of the tasks that it was raised in."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        fault = single(group)
+        if not isinstance(fault, AssertionError):
+            raise
+        raise fault from None
 
 
 async def _told(app: App, rehearsal: Rehearsal, store: MortalStore) -> Story:
