@@ -106,6 +106,7 @@ async def check_report(page: Page) -> None:
     report = page.frame_locator("#report-frame")
     await expect(report.locator("h1")).to_have_text(QUESTION)
     await expect(report.locator("svg").first).to_be_visible()
+    await expect(page.locator("#report-wait")).to_be_hidden()
     await page.click("#close-report")
 
 

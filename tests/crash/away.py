@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.program import DeadlyDatabase, append, at_once, in_a_process
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.notifications.office import ANA, Office, office
 from tidings.storage.warm.port import Database
 

@@ -20,6 +20,9 @@ class ManualClock:
     def monotonic(self) -> float:
         return self.time
 
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+
 
 class CountingIds:
     """Ids that count up; the last characters differ, as those of real ones do."""

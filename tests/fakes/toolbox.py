@@ -259,13 +259,7 @@ TRACE: Script = {
     "spend_by": bare_spend,
     "reprice": reprice,
     "spend_over_time": over_time,
-    "token_distribution": lambda call_id, _: result(
-        "token_distribution",
-        call_id,
-        {},
-        ("requests", "input_mean", "output_mean"),
-        ((10_000, 1800.0, 25.0),),
-    ),
+    "token_distribution": bare_sizes,
     "calculate": calculate,
     "chart": chart,
 }

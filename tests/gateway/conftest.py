@@ -1,4 +1,4 @@
-"""One server for the whole folder: starting it is the slow part."""
+"""A server for each file: to start it is the slow part, and a token is good for minutes."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.gateway.world import World, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with running(tmp_path_factory.mktemp("server")) as world:
         yield world

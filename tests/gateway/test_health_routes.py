@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.gateway.world import METRICS_TOKEN, World, running
 from tidings.domain.errors import Unavailable
 from tidings.health.metrics import Metrics

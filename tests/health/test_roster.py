@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.storage.units import run
 from tests.stores import ENGINES
 from tidings.domain.context import SERVER

@@ -16,6 +16,8 @@ from tidings.storage.hot import memory
 Scenario = Callable[[HotTier], Awaitable[None]]
 Run = Callable[[Scenario], None]
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.fixture(params=["memory", "valkey"])
 def run(request: pytest.FixtureRequest) -> Run:

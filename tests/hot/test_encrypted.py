@@ -15,6 +15,8 @@ from tidings.domain.tiers import TierState
 SECRET = "not-for-the-log"
 UNTRUSTED = "its certificate is not trusted here, or is another address's"
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
 def test_hints_go_over_an_encrypted_line(tmp_path: Path, valkey: ValkeyServer, scheme: str) -> None:

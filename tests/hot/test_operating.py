@@ -22,6 +22,8 @@ from tidings.settings import load
 
 GUIDE = ROOT / "docs" / "operations.md"
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.mark.parametrize(
     "url",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.storage.units import run
 from tests.stores import ENGINES
 from tidings.domain.context import SERVER

@@ -1,7 +1,6 @@
 """The proof at a run's end: a client checks that it has everything, and says so when it has not."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tests.harness.server import ServerProcess, User, add_users, serving
 from tidings.domain.commands import Chat, ChatPayload
 from tidings.domain.events import TERMINAL, Event
 from tidings.domain.proof import Proof
-from tidings.protocol.client import Apply, ClientCore, Happening, Reply
+from tidings.protocol.client import Apply, ClientCore, Reply
 
 COUNTED = "tidings_delivery_mismatches_total"
 
@@ -47,13 +46,6 @@ async def run_of(user: User, *, forgets: str = "") -> tuple[ClientCore, list[Eve
             while b"last" not in await socket.recv(decode=False):
                 pass
     return core, events
-
-
-def one_by_one(core: ClientCore, message: str | bytes) -> Iterator[Happening]:
-    """Take a message frame by frame, so that something may be done in between."""
-    decoded = json.loads(message)
-    for frame in decoded if isinstance(decoded, list) else [decoded]:
-        yield from core.receive(json.dumps(frame))
 
 
 def test_the_proof_of_a_run_is_what_its_client_has_applied(server: ServerProcess) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.agents.asking import ask
 from tests.fakes.models import says
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.fakes.toolbox import PLANTED
 from tests.fakes.watch import RememberingWatch, hasty_chain
 from tests.world import payloads, world

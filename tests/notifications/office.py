@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.stores import store_in
 from tidings.domain.context import SERVER, UserContext
 from tidings.domain.events import Draft, Event, EventType, thread_stream, user_stream

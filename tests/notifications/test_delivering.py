@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.ports import FaultyDatabase
+from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.fakes.receiver import (
     BROKEN,
     GONE,
@@ -26,7 +26,6 @@ from tests.fakes.receiver import (
     receiving,
     redirect,
 )
-from tests.fakes.time import ManualClock
 from tests.notifications.office import ANA, BOB, THREAD, Office, office
 from tidings.domain.errors import InvalidInput, LimitExceeded, NotFound
 from tidings.egress import http
@@ -118,7 +117,7 @@ def test_f49_a_receiver_that_fails_is_called_again_with_the_same_id(
     status: int | None,
     error: str | None,
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 1.5)
 
     async def scenario() -> None:
         receiving_ = receiving(answer, drip=drip)
@@ -242,7 +241,7 @@ def test_f49_a_receiver_that_is_gone_is_turned_off_with_all_that_waits(tmp_path:
 def test_f49_slow_receivers_take_a_bounded_number_of_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 1.5)
     monkeypatch.setattr(deliverer, "CALLS_AT_ONCE_MAX", 3)
 
     async def scenario() -> None:
@@ -300,7 +299,7 @@ def test_a_late_word_about_an_older_attempt_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempt one hangs past its claim; two succeeds; that one failed then counts no more."""
-    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 1.5)
 
     async def scenario() -> None:
         silent_first = receiving(SILENT, GOOD)

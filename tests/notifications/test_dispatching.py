@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.ports import FaultyDatabase
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import FaultyDatabase, ManualClock
 from tests.notifications.office import ANA, BOB, DUE_SECONDS, THREAD, Office, office
 from tidings.domain.context import SERVER
 from tidings.domain.errors import NotFound, Unavailable

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.fakes.intake import intake_of, named_agents
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.stores import store_in
 from tidings.resilience.wellness import WELLNESS_RULES, Record
 from tidings.router.choices import Choices

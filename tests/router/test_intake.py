@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.world import ANA, BOB, World, payloads, world
 from tidings.domain.commands import AnswerInput, AnswerPayload, Receipt, StopAgent, StopPayload
 from tidings.domain.context import SERVER, UserContext

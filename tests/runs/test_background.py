@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.models import PartModel, says
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.world import ANA, BOB, World, world
 from tidings.domain.commands import Receipt, StartAgent, StartPayload
 from tidings.domain.context import SERVER, UserContext

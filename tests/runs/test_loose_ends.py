@@ -41,7 +41,7 @@ def test_calls_and_agents_that_are_open_at_the_end_are_closed(tmp_path: Path, ho
         return Outcome("never")
 
     async def scenario() -> None:
-        limits = Limits(run_seconds=1 if how == "out of time" else 60)
+        limits = Limits(run_seconds=2 if how == "out of time" else 60)
         async with world(tmp_path, {"it": agent}, [endless], limits=limits) as w:
             await w.begin()
             async with w.working():

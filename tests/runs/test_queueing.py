@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.fakes.models import says
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.world import ANA, BOB, World, payloads, world
 from tidings.domain.budgets import Budget
 from tidings.domain.commands import StopAgent, StopPayload

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.faults.served import ShiftedClock
 from tidings.domain.errors import Unavailable
 from tidings.storage.warm.clock import StoreClock

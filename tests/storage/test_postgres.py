@@ -244,11 +244,11 @@ def test_nobody_waits_longer_than_the_bound_for_a_server_that_says_nothing(
     async def scenario() -> None:
         async with (
             proxying(postgres().port) as proxy,
-            opened(through(database_of(tmp_path), proxy), unit_seconds=1.0) as database,
+            opened(through(database_of(tmp_path), proxy), unit_seconds=2.0) as database,
         ):
             await database.read(ANA, look)
             proxy.down.block()
-            for bound in (1.0, 1.0, CONNECT_SECONDS):  # on an open connection, then on a new one
+            for bound in (2.0, 2.0, CONNECT_SECONDS):  # on an open connection, then on a new one
                 async with stopwatch(tmp_path) as watch:
                     with pytest.raises(Unavailable) as silent:
                         await database.read(ANA, look)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.fakes.time import ManualClock
+from tests.fakes.ports import ManualClock
 from tests.stores import store_in
 from tests.world import ANA, BOB
 from tidings.domain.context import SERVER, Scope

@@ -276,7 +276,7 @@ class Connection:
         """Take note of the time, about once a second: silence, stalls and expiry."""
         if self.user is None:
             if not self._introduced and now - self._opened >= self._pace.hello:
-                return self.close(Close.HELLO_TIMEOUT, "say hello within 5 s")
+                return self.close(Close.HELLO_TIMEOUT, f"say hello within {self._pace.hello:g} s")
             return []
         if self._pinged is not None and now - self._pinged >= self._pace.pong:
             return self.close(Close.HEARTBEAT, "no sign of life")

@@ -48,20 +48,10 @@ _WIDTH = 540
 _SVG = "http://www.w3.org/2000/svg"
 _ELEMENTS = frozenset(
     {
-        "svg",
-        "g",
-        "path",
-        "rect",
-        "line",
-        "text",
-        "tspan",
-        "circle",
-        "title",
-        "desc",
-        "defs",
+        "svg", "g", "path", "rect", "line", "text", "tspan", "circle", "title", "desc", "defs",
         "clipPath",
     }
-)
+)  # fmt: skip
 _ATTRIBUTES = frozenset(
     {"width", "height", "viewBox", "transform", "d", "x", "y", "x1", "x2", "y1", "y2", "dx", "dy"}
     | {"cx", "cy", "r", "rx", "ry", "fill", "fill-opacity", "stroke", "stroke-width", "opacity"}

@@ -12,7 +12,7 @@ const boxed = window.trustedTypes?.createPolicy("report", { createHTML: (html) =
 // Show a report; `trouble(problem)` hears why it cannot be shown or saved.
 export async function openReport(id, trouble) {
   const address = `/api/reports/${encodeURIComponent(id)}`;
-  byId("report-frame").srcdoc = boxed.createHTML("");
+  shown("");
   byId("saves").replaceChildren(...["html", "md", "json"].map((format) => {
     const keep = node("button", `Save ${format}`);
     keep.type = "button";
@@ -21,11 +21,17 @@ export async function openReport(id, trouble) {
   }));
   byId("report").showModal();
   try {
-    byId("report-frame").srcdoc = boxed.createHTML(await api.text(`${address}?format=html`));
+    shown(await api.text(`${address}?format=html`));
   } catch (problem) {
     byId("report").close();
     trouble(problem);
   }
+}
+
+// A frame without a report is a white sheet, also in the dark: until there is one it is not shown.
+function shown(html) {
+  byId("report-wait").hidden = html !== "";
+  byId("report-frame").srcdoc = boxed.createHTML(html);
 }
 
 async function saveReport(address, id, format) {
