@@ -8,10 +8,12 @@ import pytest
 
 from tests.world import ANA, World, world
 from tidings.domain.events import user_stream
+from tidings.domain.runs import Outcome
 from tidings.events import feed
 from tidings.events.feed import Follower, Tail
 from tidings.events.log import Appended, Place
 from tidings.events.ranges import Entry
+from tidings.runs.context import RunContext
 from tidings.storage.hot.memory import LocalHints
 from tidings.storage.hot.port import HintsMissed
 
@@ -76,9 +78,12 @@ def test_what_was_missed_is_looked_for_at_once(
         assert await follower.read()
         follower.close()
 
+    async def answers(_: RunContext) -> Outcome:
+        return Outcome("hello")
+
     async def whole() -> None:
         hints = Deaf()
-        async with world(tmp_path, {"nobody": None}, hints=hints) as w:  # type: ignore[dict-item]
+        async with world(tmp_path, {"somebody": answers}, hints=hints) as w:
             await scenario(w, hints)
 
     asyncio.run(whole())

@@ -75,7 +75,8 @@ class ServerProcess:
     def until_ready(self) -> None:
         """Wait until it is ready."""
         assert self._out is not None
-        assert self._out.readline() == f"ready {self.url}\n"
+        said = self._out.readline()
+        assert said == f"ready {self.url}\n", said
 
     def wait(self) -> int:
         """Wait until the process ends by itself."""
