@@ -59,7 +59,7 @@ def test_a_blocked_loop_is_in_the_log_with_its_line_and_on_the_view(served: Serv
         headers = {"authorization": f"Bearer {root.token}"}
         async with httpx2.AsyncClient(trust_env=False, headers=headers) as http:
             loop = (await http.get(f"{served.url}/api/health")).json()["sections"]["loop"]
-        assert loop["blocks"] == 1
+        assert loop["blocks"] >= 1  # a busy machine may have held it up, too
         assert loop["lag_seconds_max"] >= failing.BLOCK_SECONDS / 2
         line = failing.blocks.__code__.co_firstlineno + 1
         assert loop["last_block"] == f"{failing.__file__}:{line} blocks"
