@@ -8,7 +8,8 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -51,11 +52,16 @@ class LocalServer:
         self.url = told.readline().decode().strip()
         assert self.url.startswith("http://127.0.0.1:")
 
-    def chain(self) -> Chain:
-        """Return a chain of this model alone, with time for a slow machine."""
+    @asynccontextmanager
+    async def chain(self) -> AsyncIterator[Chain]:
+        """Have a chain of this model alone around the block, with time for a slow machine."""
         times = TimeLimits(connect=10.0, first_byte=60.0, gap=60.0)
         retry = RetryPolicy(retries_max=0)
-        return hasty_chain(*named_models(f"openai:m@{self.url}/v1"), times=times, retry=retry)
+        chain = hasty_chain(*named_models(f"openai:m@{self.url}/v1"), times=times, retry=retry)
+        try:
+            yield chain
+        finally:
+            await chain.close()  # else its connection stays open until it is swept up
 
     def generating(self) -> int:
         """Return how many replies the server is writing, by its own word."""
@@ -97,7 +103,10 @@ def test_a_run_streams_its_answer_and_counts_what_it_took(
         return Outcome((await ctx.model(BRIEF, on_text=show)).text)
 
     async def scenario() -> None:
-        async with world(tmp_path, {"it": answers}, model=server.chain()) as built:
+        async with (
+            server.chain() as chain,
+            world(tmp_path, {"it": answers}, model=chain) as built,
+        ):
             await built.begin()
             async with built.working():
                 events = await built.events_until_end(await built.ask("go"))
@@ -120,7 +129,8 @@ def test_pieces_arrive_before_the_reply_is_whole(server: LocalServer) -> None:
         async def show(piece: str) -> None:
             pieces.append(piece)
 
-        reply = await server.chain().respond(BRIEF, show)
+        async with server.chain() as chain:
+            reply = await chain.respond(BRIEF, show)
         assert len(pieces) > 2
         assert "".join(pieces) == reply.text
 
@@ -134,8 +144,8 @@ def test_a_cancelled_request_stops_the_server_s_writing(server: LocalServer) -> 
         async def show(_piece: str) -> None:
             begun.set()
 
-        async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(server.chain().respond(ENDLESS, show))
+        async with server.chain() as chain, asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(chain.respond(ENDLESS, show))
             await begun.wait()
             assert server.generating() == 1
             asking.cancel()
@@ -156,12 +166,12 @@ def test_a_value_that_the_model_cannot_give_is_a_named_fault(server: LocalServer
         shown.append(piece)
 
     async def scenario() -> None:
-        chain = server.chain()
-        with pytest.raises(ModelFault) as failed:
-            await chain.respond(request, show)
-        assert failed.value.code == "model_output_unfit"
-        assert 0 < failed.value.usage.output_tokens <= 6
-        assert (await chain.respond(BRIEF, unseen)).text
+        async with server.chain() as chain:
+            with pytest.raises(ModelFault) as failed:
+                await chain.respond(request, show)
+            assert failed.value.code == "model_output_unfit"
+            assert 0 < failed.value.usage.output_tokens <= 6
+            assert (await chain.respond(BRIEF, unseen)).text
 
     asyncio.run(scenario())
     assert shown == []
@@ -175,9 +185,11 @@ def test_a_server_that_dies_in_mid_stream_is_a_named_fault() -> None:
             dying.process.kill()
 
         with pytest.raises(ModelFault) as failed:
-            await dying.chain().respond(ENDLESS, show)
+            async with dying.chain() as chain:
+                await chain.respond(ENDLESS, show)
         with pytest.raises(ModelFault) as gone:
-            await dying.chain().respond(BRIEF, unseen)
+            async with dying.chain() as chain:
+                await chain.respond(BRIEF, unseen)
         assert gone.value.code == "model_unavailable"
         return failed.value.code
 
